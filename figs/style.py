@@ -1,0 +1,130 @@
+"""One look for every picture of the project: column widths, type, colour-blind-safe colours, reproducible files."""
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from cycler import cycler
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0  # inches
+
+# Okabe and Ito (2008), the colours that readers with any common colour blindness tell apart.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY, PALE = "#6E6E6E", "#E6E6E6"
+SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)  # yellow is left out: it fades on white paper
+LEVEL_MAP = "viridis"
+
+_QUICK_STRIP = 0.16  # inches kept free below a quick figure for its note
+_NO_DATES: dict[str, dict[str, Any]] = {
+    ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    ".png": {"Software": None},
+}
+
+
+def use() -> None:
+    """Apply the look to all figures made from now on, whatever the user's own settings; no screen is needed."""
+    matplotlib.use("Agg")
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it comments on the birthdays of the embedded fonts
+    matplotlib.rcdefaults()
+    matplotlib.rcParams.update(_LOOK)
+
+
+def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
+    """Write the figure whole as PDF and 200 dpi PNG, the same bytes on every run, and close it."""
+    path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, so that both files agree
+    written = [_write(figure, path_without_suffix, suffix) for suffix in (".pdf", ".png")]
+    plt.close(figure)
+    return written
+
+
+def level_colors(count: int) -> list[str]:
+    """Return colours for `count` ordered levels, dark for the first; the palest end of the map is not used."""
+    colormap = matplotlib.colormaps[LEVEL_MAP]
+    return [to_hex(colormap(0.88 * index / max(count - 1, 1))) for index in range(count)]
+
+
+def series_colors(count: int) -> list[str]:
+    """Return colours for `count` unordered series; raises ValueError when they could not be told apart."""
+    if count > len(SERIES):
+        raise ValueError(f"expected at most {len(SERIES)} series, got {count}: use level_colors or more panels")
+    return list(SERIES[:count])
+
+
+def mark_quick(figure: Figure) -> None:
+    """Say in the picture's lower right corner that its numbers come from a quick run."""
+    strip = _QUICK_STRIP / figure.get_figheight()
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.set(rect=(0, strip, 1, 1 - strip))  # type: ignore[call-arg]  # every engine of ours takes it
+    tag = {"facecolor": VERMILION, "edgecolor": "none", "boxstyle": "square,pad=0.25"}
+    note = "quick run – not paper scale"
+    figure.text(0.995, 0.01, note, ha="right", va="bottom", size=6.5, color="white", weight="bold", bbox=tag)
+
+
+def nats(axis: Axis) -> None:
+    """Write an axis' ticks in thousands or millions of nats: 600k, 1.2M."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _readable(value)))
+
+
+def label_panels(panels: Iterable[Axes]) -> None:
+    """Put a bold a, b, c … before the title of each panel."""
+    for letter, panel in zip("abcdefghijklmnopqrstuvwxyz", panels, strict=False):
+        panel.set_title(rf"$\mathbf{{{letter}}}$   {panel.get_title(loc='left')}".rstrip(), loc="left")
+
+
+def _write(figure: Figure, stem: Path, suffix: str) -> Path:
+    path = stem.with_name(stem.name + suffix)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
+    try:
+        figure.savefig(unfinished, metadata=_NO_DATES[suffix])
+        return unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _readable(value: float) -> str:
+    size, unit = next(((size, unit) for size, unit in ((1e6, "M"), (1e3, "k")) if abs(value) >= size), (1.0, ""))
+    return f"{value / size:g}{unit}".replace("-", "\N{MINUS SIGN}")
+
+
+_TICKS = {"labelsize": 7, "major.width": 0.6, "minor.width": 0.4, "major.size": 2.5, "minor.size": 1.5}
+_LOOK: dict[Any, Any] = {f"{axis}tick.{key}": value for axis in "xy" for key, value in _TICKS.items()} | {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so that every machine draws the same glyphs
+    "font.size": 8,
+    "mathtext.fontset": "dejavusans",
+    "figure.constrained_layout.use": True,
+    "figure.figsize": (SINGLE_COLUMN, 2.4),
+    "figure.titlesize": 9,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "axes.linewidth": 0.6,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=SERIES),
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "patch.linewidth": 0.6,
+    "grid.linewidth": 0.4,
+    "grid.color": PALE,
+    "hatch.linewidth": 0.5,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "image.cmap": LEVEL_MAP,
+}

@@ -1,0 +1,1 @@
+"""Volumes of neural-network minima along random filter-normalised rays."""

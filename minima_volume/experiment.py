@@ -1,0 +1,168 @@
+"""A study as one frozen row, and one repeat of it made real: data, pool and model."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from minima_volume import datasets
+from minima_volume.errors import UserError
+from minima_volume.interventions import INTERVENTIONS, Pool
+from minima_volume.landscape import Samples
+from minima_volume.losses import CRITERIA, Criterion
+from minima_volume.models import MODELS, build_model
+from minima_volume.optim import Recipe
+from minima_volume.radius import Target
+
+SCALES = ("quick", "paper")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One make target: what is trained, how it is varied, and in which landscapes its minima are measured."""
+
+    name: str
+    title: str
+    data: str
+    model: str
+    intervention: str
+    base: int
+    levels: tuple[int, ...]
+    recipe: Recipe
+    thresholds: tuple[float, ...]
+    n_directions: int
+    level_means: Literal["extra", "batch_size", "epochs"] = "extra"
+    landscapes: Literal["base", "nested"] = "base"  # every minimum in the base landscape only, or in each up to its own
+    accuracies: tuple[float, ...] = ()  # accuracy criteria beside the loss thresholds
+    grid_directions: int | None = None  # directions of the published grid rule; None takes all
+    normalise: bool = True
+    model_seed: int = 0  # repeat i trains from model seed model_seed + i on data seed data_seed + i
+    data_seed: int = 10
+    direction_seed: int = 0
+    quick: Mapping[str, Any] = field(default_factory=dict)  # what SCALE=quick replaces
+
+    def at(self, scale: str) -> "Study":
+        """The study at a scale, with the DIRECTIONS of the environment."""
+        if scale not in SCALES:
+            raise UserError(f"Expected SCALE to be one of {', '.join(SCALES)}, got '{scale}'.")
+        study = replace(self, **self.quick, quick={}) if scale == "quick" else replace(self, quick={})
+        if os.environ.get("DIRECTIONS"):
+            study = replace(study, n_directions=positive("DIRECTIONS", os.environ["DIRECTIONS"]))
+        return study.checked()
+
+    def checked(self) -> "Study":
+        """The study itself; raises UserError where a row cannot be meant."""
+        problems = {
+            f"a model among {', '.join(MODELS)}": (self.model in MODELS, self.model),
+            f"an intervention among {', '.join(INTERVENTIONS)}": (
+                self.intervention in INTERVENTIONS,
+                self.intervention,
+            ),
+            "different levels in ascending order": (list(self.levels) == sorted(set(self.levels)), self.levels),
+            "at least one level, none below 0": (bool(self.levels) and min(self.levels) >= 0, self.levels),
+            "a base of at least one sample": (self.base >= 1, self.base),
+            "at least one direction": (self.n_directions >= 1, self.n_directions),
+            "thresholds above 0": (bool(self.thresholds) and min(self.thresholds) > 0, self.thresholds),
+            "accuracies between 0 and 1": (all(0 < a < 1 for a in self.accuracies), self.accuracies),
+            "a learning rate and epochs above 0": (self.recipe.lr > 0 and self.recipe.epochs > 0, self.recipe),
+        }
+        for expected, (holds, got) in problems.items():
+            if not holds:
+                raise UserError(f"Expected {expected} in study {self.name}, got {got}: mend its row in config.py.")
+        return self
+
+    @property
+    def n_extra(self) -> int:
+        """Extra samples that the largest level adds to the base."""
+        return max(self.levels) if self.level_means == "extra" else 0
+
+    def n_train(self, level: int) -> int:
+        """Training samples of the minimum at a level."""
+        return self.base + (level if self.level_means == "extra" else 0)
+
+    def recipe_at(self, level: int) -> Recipe:
+        """The recipe of a level, where the level is a batch size or a number of epochs."""
+        if self.level_means == "batch_size":
+            return replace(self.recipe, batch_size=level)
+        return replace(self.recipe, epochs=level) if self.level_means == "epochs" else self.recipe
+
+    def landscapes_of(self, level: int) -> tuple[int, ...]:
+        """Landscapes, as extra samples, in which the minimum of a level is measured."""
+        if self.landscapes == "base" or self.level_means != "extra":
+            return (0,)
+        return tuple(other for other in self.levels if other <= level)
+
+    def targets(self, level: int) -> list[Target]:
+        """Every boundary solved for the minimum of a level: landscape × (threshold or accuracy)."""
+        sizes = [self.base + landscape for landscape in self.landscapes_of(level)]
+        bounds = [(t, "loss") for t in self.thresholds] + [(1 - a, "accuracy") for a in self.accuracies]
+        return [
+            Target(size, bound, "loss" if metric == "loss" else "accuracy")
+            for size in sizes
+            for bound, metric in bounds
+        ]
+
+
+def positive(name: str, text: str) -> int:
+    """A whole number above 0 from a setting; raises UserError with the setting's name."""
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"Expected {name} to be a whole number above 0, got '{text}'.")
+    return int(text)
+
+
+def device() -> torch.device:
+    """The device named by DEVICE (default cpu), checked."""
+    name = os.environ.get("DEVICE") or "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name not in available:
+        raise UserError(f"Expected DEVICE to be one of {', '.join(available)}, got '{name}'.")
+    if not available[name]:
+        raise UserError(f"Expected a device that this machine has, got DEVICE={name}: use DEVICE=cpu.")
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One repeat of a study with its data loaded; everything in it follows from the study and the repeat's number."""
+
+    study: Study
+    number: int
+
+    @property
+    def model_seed(self) -> int:
+        """Seed of the initial weights and of the batch order."""
+        return self.study.model_seed + self.number
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of the choice of samples and of the intervention."""
+        return self.study.data_seed + self.number
+
+    @cached_property
+    def dataset(self) -> datasets.Dataset:
+        """The data set that the pool is drawn from."""
+        return datasets.load(self.study.data, self.data_seed)
+
+    @cached_property
+    def pool(self) -> Pool:
+        """Base and extras of this repeat."""
+        return INTERVENTIONS[self.study.intervention](self.dataset, self.study.base, self.study.n_extra, self.data_seed)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The architecture in evaluation mode; its own weights are never used."""
+        return build_model(self.study.model).eval().to(device())
+
+    @property
+    def criterion(self) -> Criterion:
+        """The per-sample loss of the data set."""
+        return CRITERIA[self.dataset.loss]
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The whole pool on the device, as the largest landscape."""
+        return Samples(self.pool.inputs.to(device()), self.pool.targets.to(device()), self.criterion)

@@ -1,0 +1,108 @@
+"""What is done to a training set: less data, wrong labels, noise, imbalance. Levels are nested prefixes of one pool."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minima_volume.datasets import Dataset
+from minima_volume.errors import DataError
+
+
+@dataclass(frozen=True)
+class Pool:
+    """`base` samples, then the extras in the order in which levels add them; `indices` into the data set, −1 if made."""
+
+    inputs: Tensor
+    targets: Tensor
+    indices: Tensor
+    base: int
+
+
+def _choose(dataset: Dataset, count: int, seed: int, what: str) -> np.ndarray:
+    """`count` different training indices in random order, the same first ones for any count."""
+    if count > len(dataset.inputs):
+        raise DataError(
+            f"Expected at most {len(dataset.inputs)} training samples of {dataset.name}, got {count} for {what}: "
+            "lower the levels."
+        )
+    return np.random.default_rng(seed).permutation(len(dataset.inputs))[:count]
+
+
+def more_data(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
+    """Extras are further clean samples."""
+    chosen = torch.from_numpy(_choose(dataset, base + extra, seed, "base and extra data"))
+    return Pool(dataset.inputs[chosen], dataset.targets[chosen], chosen, base)
+
+
+def poison(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
+    """Extras carry a label that is always wrong: shifted by 1…C−1 classes, uniformly."""
+    pool = more_data(dataset, base, extra, seed)
+    shift = torch.from_numpy(np.random.default_rng([seed, 1]).integers(1, dataset.n_classes, extra))
+    targets = pool.targets.clone()
+    targets[base:] = (targets[base:] + shift) % dataset.n_classes
+    return Pool(pool.inputs, targets, pool.indices, base)
+
+
+def noise(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
+    """Extras are Gaussian inputs with the training set's overall mean and deviation, and random labels."""
+    pool = more_data(dataset, base, 0, seed)
+    rng = np.random.default_rng([seed, 2])
+    made = torch.from_numpy(rng.standard_normal((extra, *dataset.inputs.shape[1:]), dtype=np.float32))
+    labels = torch.from_numpy(rng.integers(0, dataset.n_classes, extra))
+    inputs = made * dataset.inputs.std() + dataset.inputs.mean()
+    return Pool(
+        torch.cat([pool.inputs, inputs]),
+        torch.cat([pool.targets, labels]),
+        torch.cat([pool.indices, torch.full((extra,), -1)]),
+        base,
+    )
+
+
+def _imbalanced_order(dataset: Dataset, free: np.ndarray, count: int, what: str) -> np.ndarray:
+    """`count` of the indices `free`, nine of class 0 to one of the others, mixed so that every prefix keeps the ratio."""
+    labels = dataset.targets.numpy()[free]
+    zeros, others = free[labels == 0], free[labels != 0]
+    slots = np.arange(count) % 10 == 9
+    need_others = int(slots.sum())
+    if need_others > len(others) or count - need_others > len(zeros):
+        raise DataError(
+            f"Expected {count - need_others} samples of class 0 and {need_others} others of {dataset.name} for {what}, "
+            f"got {len(zeros)} and {len(others)}: lower the base or the levels."
+        )
+    order = np.empty(count, dtype=free.dtype)
+    order[slots], order[~slots] = others[:need_others], zeros[: count - need_others]
+    return order
+
+
+def imbalanced_base(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
+    """The base has 90 % class 0; the extras are an ordinary sample of the rest."""
+    free = _choose(dataset, len(dataset.inputs), seed, "the imbalanced base")
+    first = _imbalanced_order(dataset, free, base, "the imbalanced base")
+    rest = free[~np.isin(free, first)]
+    return _assembled(dataset, first, rest, extra)
+
+
+def imbalanced_extra(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
+    """The base is an ordinary sample; the extras have 90 % class 0."""
+    free = _choose(dataset, len(dataset.inputs), seed, "the balanced base")
+    first, rest = free[:base], free[base:]
+    return _assembled(dataset, first, _imbalanced_order(dataset, rest, extra, "the imbalanced extras"), extra)
+
+
+def _assembled(dataset: Dataset, first: np.ndarray, rest: np.ndarray, extra: int) -> Pool:
+    if extra > len(rest):
+        raise DataError(f"Expected at most {len(rest)} extra samples of {dataset.name}, got {extra}: lower the levels.")
+    chosen = torch.from_numpy(np.concatenate([first, rest[:extra]]))
+    return Pool(dataset.inputs[chosen], dataset.targets[chosen], chosen, len(first))
+
+
+INTERVENTIONS: dict[str, Callable[[Dataset, int, int, int], Pool]] = {
+    "data": more_data,
+    "poison": poison,
+    "noise": noise,
+    "imbalanced_base": imbalanced_base,
+    "imbalanced_extra": imbalanced_extra,
+}

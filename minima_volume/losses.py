@@ -1,0 +1,49 @@
+"""Per-sample criteria: what is averaged over a data set to give a landscape's height."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Metric = Literal["loss", "accuracy"]
+# (outputs (…, N, C), targets (N,)) -> values (…, N); leading axes run over rays.
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """−ln softmax(outputs)[target] in nats; targets are class numbers (N,)."""
+    index = targets.expand(outputs.shape[:-1]).unsqueeze(-1)
+    return -functional.log_softmax(outputs, dim=-1).gather(-1, index).squeeze(-1)
+
+
+def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of the logit outputs (…, N, 1) against classes 0 and 1, in nats."""
+    logits = outputs.squeeze(-1)
+    # Sign +1 for class 1 and −1 for class 0 turns both cases into softplus of one margin.
+    return functional.softplus(logits * (1 - 2 * targets.to(logits.dtype)))
+
+
+def one_hot_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean over classes of (outputs − one_hot(target))², the MSE of the modular-arithmetic studies."""
+    wanted = functional.one_hot(targets.long(), outputs.shape[-1]).to(outputs.dtype)
+    return (outputs - wanted).square().mean(dim=-1)
+
+
+def misclassified(outputs: Tensor, targets: Tensor) -> Tensor:
+    """1 where the predicted class is wrong, else 0; a single output column is a logit."""
+    predicted = (outputs.squeeze(-1) > 0).long() if outputs.shape[-1] == 1 else outputs.argmax(dim=-1)
+    return (predicted != targets.long()).to(outputs.dtype)
+
+
+CRITERIA: dict[str, Criterion] = {
+    "cross_entropy": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+    "one_hot_squared_error": one_hot_squared_error,
+}
+
+
+def total(values: Tensor) -> Tensor:
+    """Sum over samples, accumulated in float64: (…, N) -> (…)."""
+    return values.sum(dim=-1, dtype=torch.float64)

@@ -1,0 +1,155 @@
+"""Training the minima of a study and finding them again: the tasks of stage 1.
+
+A minimum that is stored with the fingerprint of its settings is never trained again, so a run that was stopped goes on
+where it was, and a changed setting retrains just the minima that depend on it.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minima_volume import results
+from minima_volume.errors import NumericsError
+from minima_volume.experiment import Repeat, device
+from minima_volume.landscape import Minimum
+from minima_volume.models import initial_parameters
+from minima_volume.parameters import Parameters, layout_of
+from minima_volume.training import Job, evaluate, train
+
+ENSEMBLE_PARAMS = 20_000  # networks up to this size train faster side by side than one after the other
+
+
+def training_fingerprint(repeat: Repeat, level: int) -> str:
+    """Everything that the minimum of a level depends on."""
+    study = repeat.study
+    return results.fingerprint(
+        study.data, repeat.dataset.checksums, study.model, study.intervention, study.base, study.n_train(level),
+        asdict(study.recipe_at(level)), repeat.model_seed, repeat.data_seed,
+    )  # fmt: skip
+
+
+def folder_of(repeat: Repeat, scale: str) -> Path:
+    """The results folder of one repeat."""
+    return results.repeat_folder(scale, repeat.study.name, repeat.number)
+
+
+def stored_minimum(repeat: Repeat, scale: str, level: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+    """Header and tensors of a level if they are there and were trained as the study now says."""
+    path = results.minimum_path(folder_of(repeat, scale), level)
+    found: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = results.stored(
+        results.read_minimum, path, training_fingerprint(repeat, level)
+    )
+    return found
+
+
+def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Repeat, int]]]:
+    """Groups of (repeat, level) that train together: checkpoints of one run, small networks, or one alone."""
+    missing = [(r, level) for r in repeats for level in r.study.levels if stored_minimum(r, scale, level) is None]
+    if not missing:
+        return []
+    study = missing[0][0].study
+    if study.level_means == "epochs":
+        return [group for r in repeats if (group := [pair for pair in missing if pair[0] is r])]
+    n_params = sum(p.numel() for p in repeats[0].model.parameters())
+    small = n_params <= ENSEMBLE_PARAMS and study.recipe.batch_size is None and study.level_means == "extra"
+    # Largest first, so that no worker starts the longest job when the others are done.
+    alone = [[pair] for pair in sorted(missing, key=lambda pair: -pair[1])]
+    return [missing] if small else alone
+
+
+def train_group(group: Sequence[tuple[Repeat, int]], initial: dict[int, Parameters], scale: str) -> list[str]:
+    """Train a group and store its minima; the sentences returned name those whose numbers went wrong."""
+    started = time.perf_counter()
+    study = group[0][0].study
+    if study.level_means == "epochs":
+        recipe, jobs = study.recipe_at(max(study.levels)), [_job(group[0][0], 0, initial)]
+        runs = ((epoch, group[0][0], found[0]) for epoch, found in train(
+            group[0][0].model, jobs, recipe, group[0][0].criterion, checkpoints=study.levels))  # fmt: skip
+        trained = [(repeat, epoch, parameters) for epoch, repeat, parameters in runs]
+    else:
+        recipe = study.recipe_at(group[0][1])
+        jobs = [_job(repeat, study.n_train(level), initial) for repeat, level in group]
+        *_, (_, found) = train(group[0][0].model, jobs, recipe, group[0][0].criterion)
+        trained = [(repeat, level, parameters) for (repeat, level), parameters in zip(group, found, strict=True)]
+    seconds = (time.perf_counter() - started) / len(trained)
+    return [
+        said for repeat, level, parameters in trained if (said := _store(repeat, level, parameters, seconds, scale))
+    ]
+
+
+def _job(repeat: Repeat, n_train: int, initial: dict[int, Parameters]) -> Job:
+    n_train = n_train or repeat.study.base
+    start = {name: tensor.to(device()) for name, tensor in initial[repeat.model_seed].items()}
+    return Job(start, repeat.samples.inputs[:n_train], repeat.samples.targets[:n_train], repeat.model_seed)
+
+
+def initial_weights(repeats: Sequence[Repeat]) -> dict[int, Parameters]:
+    """Initial weights of every repeat by model seed; drawn here because torch's global generator is not thread-safe."""
+    return {repeat.model_seed: initial_parameters(repeat.study.model, repeat.model_seed) for repeat in repeats}
+
+
+def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, scale: str) -> str | None:
+    """Write a trained minimum with what it was trained on; a sentence instead if its losses are not numbers."""
+    n_train = repeat.study.n_train(level)
+    samples, data = repeat.samples.part(0, n_train), repeat.dataset
+    train_losses, train_errors = evaluate(repeat.model, parameters, samples.inputs, samples.targets, repeat.criterion)
+    test_inputs, test_targets = held_out(repeat, n_train)
+    test_losses, test_errors = evaluate(repeat.model, parameters, test_inputs, test_targets, repeat.criterion)
+    info: dict[str, Any] = {
+        "study": repeat.study.name, "data": data.name, "model": repeat.study.model, "repeat": repeat.number, "level": level,
+        "n_train": n_train, "model_seed": repeat.model_seed, "data_seed": repeat.data_seed,
+        "fingerprint": training_fingerprint(repeat, level), "seconds": round(seconds, 3),
+        "train_loss": train_losses.double().mean().item(), "train_accuracy": 1 - train_errors.double().mean().item(),
+        "test_loss": test_losses.double().mean().item(), "test_accuracy": 1 - test_errors.double().mean().item(),
+    }  # fmt: skip
+    if not math.isfinite(info["train_loss"]):
+        return (
+            f"Expected a finite training loss in study {repeat.study.name}, level {level}, model seed {repeat.model_seed}, "
+            f"data seed {repeat.data_seed}, got {info['train_loss']}: lower the learning rate in its recipe."
+        )
+    tensors = {f"parameters.{name}": tensor.cpu() for name, tensor in parameters.items()}
+    tensors |= {"indices": repeat.pool.indices[:n_train].clone(), "targets": repeat.pool.targets[:n_train].clone()}
+    results.write_minimum(results.minimum_path(folder_of(repeat, scale), level), info, tensors)
+    return None
+
+
+def held_out(repeat: Repeat, n_train: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The test set on the device."""
+    return repeat.dataset.test_inputs.to(device()), repeat.dataset.test_targets.to(device())
+
+
+def minima_of(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], Minimum]]:
+    """Header and minimum of every trained level; raises NumericsError if none is there."""
+    found = {}
+    for level in repeat.study.levels:
+        content = stored_minimum(repeat, scale, level)
+        if content is not None:
+            info, tensors = content
+            prefix = "parameters."
+            parameters = {
+                name.removeprefix(prefix): t.to(device()) for name, t in tensors.items() if name.startswith(prefix)
+            }
+            found[level] = info, Minimum.of(parameters, layout_of(parameters), normalise=repeat.study.normalise)
+    if not found:
+        raise NumericsError(
+            f"Expected trained minima of study {repeat.study.name}, repeat {repeat.number}, got none: "
+            "run train_models.py first."
+        )
+    return found
+
+
+def finish_training(repeats: Sequence[Repeat], scale: str, failures: Sequence[str]) -> None:
+    """Write each repeat's list of minima; raises NumericsError with all failures once the others are safe."""
+    for repeat in repeats:
+        found = {
+            str(level): content[0] for level in repeat.study.levels if (content := stored_minimum(repeat, scale, level))
+        }
+        if len(found) == len(repeat.study.levels):
+            results.write_json(folder_of(repeat, scale) / "minima.json", found)
+    if failures:
+        raise NumericsError("\n".join([*failures, "The other minima are stored."]))

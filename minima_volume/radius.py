@@ -1,0 +1,199 @@
+"""The first coefficient at which the mean loss along a ray crosses a threshold, solved rather than read off a grid.
+
+A coarse scan outwards finds the first node above the threshold and so guards the *first* crossing. Inside that bracket
+Chandrupatla's method (Adv. Eng. Software 28, 1997: inverse quadratic interpolation, bisection where that is not safe)
+solves ln(L/τ) = 0 in ln c, where rays are almost straight. Two precisions share the work: float32 closes in, float64
+takes the last steps, because n·ln r needs ln r to about 10⁻³/n.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from minima_volume.landscape import Rays
+from minima_volume.losses import Metric
+from minima_volume.volume import PAPER_GRID
+
+Floats = NDArray[np.float64]
+# Scan nodes: every sixth point of the paper's grid, its second point to catch early crossings, and its end c = 1.
+SCAN_NODES: Floats = PAPER_GRID[[1, *range(3, 99, 6), 99]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A boundary to find: the mean over the first `size` samples equals `threshold`.
+
+    For the metric "accuracy" the mean is of misclassified samples and the threshold is 1 − accuracy; such a mean moves in
+    steps, so its crossing is bracketed by bisection.
+    """
+
+    size: int
+    threshold: float
+    metric: Metric = "loss"
+
+
+# (rays (k,), targets (k,), coefficients (k,)) -> mean losses (k,)
+Evaluate = Callable[[NDArray[np.int64], NDArray[np.int64], Floats], Floats]
+
+
+def evaluator(rays: Rays, targets: Sequence[Target]) -> Evaluate:
+    """Mean of each (ray, target, coefficient), visiting only the samples that the target's landscape holds."""
+    kinds = [(target.metric, target.size) for target in targets]
+    kind_of = np.array([sorted(set(kinds)).index(kind) for kind in kinds])
+
+    def evaluate(ray: NDArray[np.int64], target: NDArray[np.int64], c: Floats) -> Floats:
+        out = np.empty(len(ray))
+        for number, (metric, size) in enumerate(sorted(set(kinds))):
+            rows = np.flatnonzero(kind_of[target] == number)
+            if rows.size:
+                rows = rows[np.argsort(ray[rows], kind="stable")]
+                means = rays.means(torch.from_numpy(ray[rows]), torch.from_numpy(c[rows]), [size], metric)
+                out[rows] = means[:, 0].numpy()
+        return out
+
+    return evaluate
+
+
+def means_at(rays: Rays, index: NDArray[np.int64], c: Floats, targets: Sequence[Target]) -> Floats:
+    """Mean of every target (k, targets) at the k points (ray, coefficient), nested landscapes in one pass."""
+    out = np.empty((len(index), len(targets)))
+    for metric in sorted({target.metric for target in targets}):
+        columns = [j for j, target in enumerate(targets) if target.metric == metric]
+        sizes = sorted({targets[j].size for j in columns})
+        means = rays.means(torch.from_numpy(index), torch.from_numpy(c), sizes, metric).numpy()
+        out[:, columns] = means[:, [sizes.index(targets[j].size) for j in columns]]
+    return out
+
+
+def scan(rays: Rays, targets: Sequence[Target], at_zero: Floats, nodes: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Means (rays, 1 + nodes, targets) outwards until every target is crossed, NaN behind; and the points per ray.
+
+    `at_zero` (targets,) are the means at the minimum itself, the first column of the result.
+    """
+    thresholds = np.array([target.threshold for target in targets])
+    # NaN marks what was not evaluated, so a loss that is NaN is kept as infinite: no threshold bounds it.
+    table = np.full((rays.n_rays, 1 + len(nodes), len(targets)), np.nan)
+    table[:, 0] = np.nan_to_num(at_zero, nan=np.inf, posinf=np.inf)
+    crossed = table[:, 0] > thresholds
+    alive = np.flatnonzero(~crossed.all(axis=1))
+    points = np.zeros(rays.n_rays, dtype=np.int64)
+    for j, node in enumerate(nodes, start=1):
+        if not alive.size:
+            break
+        means = means_at(rays, alive, np.full(len(alive), node), targets)
+        table[alive, j] = np.nan_to_num(means, nan=np.inf, posinf=np.inf)
+        points[alive] += 1
+        crossed[alive] |= table[alive, j] > thresholds
+        alive = alive[~crossed[alive].all(axis=1)]
+    return table, points
+
+
+@dataclass(frozen=True)
+class Brackets:
+    """Open problems in x = ln c and f = ln(L/τ): f(a) ≤ 0 < f(b), and a third point for interpolation."""
+
+    ray: NDArray[np.int64]
+    target: NDArray[np.int64]
+    a: Floats
+    b: Floats
+    third: Floats
+    fa: Floats
+    fb: Floats
+    fthird: Floats
+
+    def select(self, rows: NDArray[np.bool_]) -> "Brackets":
+        """The problems where `rows` is true."""
+        return Brackets(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def narrowed(self, x: Floats, f: Floats) -> "Brackets":
+        """The brackets after a new point x with value f; the end that it replaces becomes the third point."""
+        inside = f <= 0
+        return Brackets(
+            self.ray,
+            self.target,
+            a=np.where(inside, x, self.a),
+            b=np.where(inside, self.b, x),
+            third=np.where(inside, self.a, self.b),
+            fa=np.where(inside, f, self.fa),
+            fb=np.where(inside, self.fb, f),
+            fthird=np.where(inside, self.fa, self.fb),
+        )
+
+
+def _log_ratio(values: Floats, thresholds: Floats) -> Floats:
+    """ln(L/τ), finite even for L = 0, infinity or NaN (outside) so that brackets stay ordered numbers."""
+    with np.errstate(divide="ignore"):
+        return np.clip(np.log(np.nan_to_num(values, nan=np.inf, posinf=np.inf) / thresholds), -700.0, 700.0)
+
+
+def brackets_of(table: Floats, targets: Sequence[Target], nodes: Floats) -> tuple[Brackets, NDArray[np.bool_]]:
+    """The first bracket of every ray and target that the scan crossed, and which (rays, targets) crossed again later."""
+    thresholds = np.array([target.threshold for target in targets])
+    outside = table > thresholds  # False where NaN: not evaluated
+    first = outside.argmax(axis=1)
+    ray, target = np.nonzero(outside.any(axis=1) & (first > 0))
+    j = first[ray, target]
+    with np.errstate(divide="ignore"):
+        x = np.log(np.concatenate([[0.0], nodes]))
+    f = _log_ratio(table, thresholds)
+    before = np.maximum(j - 2, 0)
+    picked = Brackets(
+        ray, target, x[j - 1], x[j], x[before], f[ray, j - 1, target], f[ray, j, target], f[ray, before, target]
+    )
+    behind = np.arange(table.shape[1])[None, :, None] > first[:, None, :]
+    recrossed = (behind & (table <= thresholds)).any(axis=1) & (first > 0)
+    return picked, recrossed
+
+
+def _quadratic(p: Brackets, x: Floats) -> Floats:
+    """Slope df/dx at x of the parabola through both ends of the bracket and the third point."""
+    ends = (p.fb - p.fa) / (p.b - p.a)
+    beyond = (p.fthird - p.fb) / (p.third - p.b)
+    curvature = (beyond - ends) / (p.third - p.a)
+    return ends + np.nan_to_num(curvature) * (2 * x - p.a - p.b)
+
+
+def _proposal(p: Brackets) -> Floats:
+    """Inverse quadratic interpolation where the three points are monotone, else the secant of the bracket."""
+    secant = -p.fa / (p.fb - p.fa)
+    inner = p.fa / (p.fb - p.fa) * p.fthird / (p.fb - p.fthird)
+    outer = (p.third - p.a) / (p.b - p.a) * p.fa / (p.fthird - p.fa) * p.fb / (p.fthird - p.fb)
+    monotone = np.where(p.third < p.a, p.fthird < p.fa, (p.third > p.b) & (p.fthird > p.fb))
+    quadratic = inner + outer
+    t = np.where(monotone & (quadratic > 0) & (quadratic < 1), quadratic, secant)
+    point = p.a + np.clip(t, 1e-12, 1 - 1e-12) * (p.b - p.a)
+    # A bracket that starts at c = 0 has no logarithm: walk inwards until a point lies below the threshold.
+    return np.where(np.isinf(p.a), p.b - np.log(16.0), point)
+
+
+def solve(
+    evaluate: Evaluate, problem: Brackets, thresholds: Floats, *, tolerance: float, bisect: bool = False
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """x = ln c of every bracket's crossing, the slope d ln L/d ln c there, and the evaluations it took.
+
+    A problem ends when its next point would lie within `tolerance` of the last one or its bracket is that narrow, both
+    in x, so relative in c. Every fourth step is a bisection, which bounds the number of steps for any function.
+    """
+    roots, slopes = np.empty(len(problem.ray)), np.empty(len(problem.ray))
+    steps = np.zeros(len(problem.ray), dtype=np.int64)
+    index, previous = np.arange(len(problem.ray)), np.full(len(problem.ray), np.inf)
+    for step in range(400):
+        with np.errstate(all="ignore"):
+            x, middle = _proposal(problem), 0.5 * (problem.a + problem.b)
+            if bisect:
+                x = np.where(np.isinf(problem.a), x, middle)
+            # Below e⁻⁸⁰ the minimum lies on the threshold to every digit of its loss.
+            finished = (np.abs(x - previous) < tolerance) | (problem.b - problem.a < tolerance) | (x < -80)
+            roots[index], slopes[index] = x, _quadratic(problem, x)
+        index, problem, x, middle = index[~finished], problem.select(~finished), x[~finished], middle[~finished]
+        if not index.size:
+            break
+        if step % 4 == 3:
+            x = np.where(np.isinf(problem.a), x, middle)
+        f = _log_ratio(evaluate(problem.ray, problem.target, np.exp(x)), thresholds[problem.target])
+        problem, previous = problem.narrowed(x, f), x
+        steps[index] += 1
+    return roots, slopes, steps

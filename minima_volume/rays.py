@@ -1,0 +1,110 @@
+"""Sweeping a study's minima along blocks of directions and keeping the crossings: the tasks of stage 2."""
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minima_volume import directions, results
+from minima_volume.errors import ResultsError
+from minima_volume.experiment import Repeat, Study
+from minima_volume.landscape import Minimum
+from minima_volume.minima import folder_of, training_fingerprint
+from minima_volume.sweep import sweep
+
+BLOCK = 25  # directions in one task: what a killed run loses at most
+Minima = dict[int, tuple[dict[str, Any], Minimum]]
+
+
+def ray_fingerprint(repeat: Repeat, level: int) -> str:
+    """Everything that the crossings of a minimum depend on beside the directions' numbers."""
+    study = repeat.study
+    bounds = [(target.size, target.threshold, target.metric) for target in study.targets(level)]
+    return results.fingerprint(training_fingerprint(repeat, level), bounds, study.normalise, study.direction_seed)
+
+
+def blocks(study: Study) -> list[tuple[int, int]]:
+    """Ranges of direction numbers, one per task."""
+    return [(start, min(start + BLOCK, study.n_directions)) for start in range(0, study.n_directions, BLOCK)]
+
+
+def read_block(repeat: Repeat, scale: str, start: int, stop: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Stored header and arrays of a block, empty where there are none worth keeping."""
+    path = results.block_path(folder_of(repeat, scale), start, stop)
+    if path.exists():
+        try:
+            return results.read_arrays(path)
+        except ResultsError as error:
+            print(f"{error} Recomputing it now.")
+    return {"fingerprints": {}, "seconds": 0.0}, {}
+
+
+def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: int, memory: int) -> float:
+    """Find and store the crossings of every minimum along one block of directions; seconds that it took."""
+    info, arrays = read_block(repeat, scale, start, stop)
+    wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
+    missing = [level for level in minima if info["fingerprints"].get(str(level)) != wanted[str(level)]]
+    if not missing:
+        return 0.0
+    started, study = time.perf_counter(), repeat.study
+    targets = [study.targets(level) for level in missing]
+    largest = max(target.size for wanted_here in targets for target in wanted_here)
+    chosen = [minima[level][1] for level in missing]
+    found = sweep(
+        repeat.model, chosen, targets, repeat.samples.part(0, largest),
+        seed=study.direction_seed, indices=range(start, stop), memory=memory,
+    )  # fmt: skip
+    block = directions.directions(study.direction_seed, range(start, stop), chosen[0].layout.n_params)
+    for level, crossings in zip(missing, found, strict=True):
+        arrays |= {f"level_{level}.{name}": value for name, value in vars(crossings).items()}
+    seconds = time.perf_counter() - started
+    header = {"fingerprints": info["fingerprints"] | wanted, "seconds": info["seconds"] + round(seconds, 3)}
+    results.write_arrays(
+        results.block_path(folder_of(repeat, scale), start, stop),
+        header,
+        arrays | {"norms": directions.norms(block).numpy()},
+    )
+    return seconds
+
+
+def missing_blocks(repeat: Repeat, minima: Minima, scale: str) -> list[tuple[int, int]]:
+    """Blocks in which at least one minimum has no crossings that fit its settings."""
+    wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
+    return [span for span in blocks(repeat.study) if not _covers(read_block(repeat, scale, *span)[0], wanted)]
+
+
+def _covers(header: dict[str, Any], wanted: dict[str, str]) -> bool:
+    return all(header["fingerprints"].get(level) == print_ for level, print_ in wanted.items())
+
+
+def crossings_of(
+    repeat: Repeat, minima: Minima, scale: str
+) -> tuple[dict[int, dict[str, NDArray[Any]]], NDArray[np.float64]]:
+    """All directions joined: arrays of each level (see `sweep.Crossings`), and the directions' norms."""
+    parts = [read_block(repeat, scale, *span) for span in blocks(repeat.study)]
+    wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
+    for (start, stop), (header, _) in zip(blocks(repeat.study), parts, strict=True):
+        if not _covers(header, wanted):
+            raise ResultsError(
+                f"Expected crossings of study {repeat.study.name}, repeat {repeat.number}, along directions {start} to "
+                f"{stop - 1}, got none that fit its settings: run random_perturbs.py first."
+            )
+    joined = {
+        level: {
+            name: np.concatenate([arrays[f"level_{level}.{name}"] for _, arrays in parts])
+            for name in ("coefficients", "recrossed", "evaluations")
+        }
+        | {"at_zero": parts[0][1][f"level_{level}.at_zero"]}
+        for level in minima
+    }
+    return joined, np.concatenate([arrays["norms"] for _, arrays in parts])
+
+
+def finish_rays(repeat: Repeat, scale: str) -> None:
+    """Write what the repeat's sweep took."""
+    headers = [read_block(repeat, scale, *span)[0] for span in blocks(repeat.study)]
+    seconds = round(sum(header["seconds"] for header in headers), 3)
+    results.write_json(
+        folder_of(repeat, scale) / "rays.json", {"n_directions": repeat.study.n_directions, "seconds": seconds}
+    )

@@ -1,0 +1,212 @@
+"""The only owner of file names and formats under `results/`: written whole, checked when read, never a pickle."""
+
+import csv
+import fcntl
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minima_volume.errors import ResultsError
+
+FORMAT = 1  # raise when a stored number would mean something else
+ROOT = Path(os.environ.get("RESULTS_DIR", "results"))
+VOLUME_COLUMNS = (
+    "study", "data", "model", "repeat", "level", "landscape", "threshold", "metric", "status", "n_params", "n_directions",
+    "n_crossed", "n_recrossed", "log_volume", "log_volume_se", "typical_log_volume", "typical_log_volume_se",
+    "log_volume_grid", "grid_directions", "loss_at_zero", "train_loss", "test_loss", "test_accuracy", "train_accuracy",
+)  # fmt: skip
+CUTOFF_COLUMNS = ("study", "data", "model", "repeat", "level", "threshold", "cutoff", "n_samples", "final_mean_loss")
+
+
+def fingerprint(*settings: object) -> str:
+    """A short hash of everything that a stored number depends on."""
+    return sha256(json.dumps([FORMAT, *settings], sort_keys=True, default=repr).encode()).hexdigest()[:16]
+
+
+def study_folder(scale: str, study: str) -> Path:
+    """Where a study's tables lie."""
+    return ROOT / scale / study
+
+
+def repeat_folder(scale: str, study: str, repeat: int) -> Path:
+    """Where one repeat's minima and radii lie."""
+    return study_folder(scale, study) / f"repeat_{repeat}"
+
+
+def minimum_path(folder: Path, level: int) -> Path:
+    """The trained parameters of one level."""
+    return folder / "minima" / f"level_{level}.safetensors"
+
+
+def block_path(folder: Path, start: int, stop: int) -> Path:
+    """The crossings along the directions start…stop−1."""
+    return folder / "rays" / f"directions_{start:05d}_{stop:05d}.npz"
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A scratch path that becomes `path` only if the block succeeds; readers see the old file or the new one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise ResultsError(
+            f"Expected to write {path}, got '{error.strerror}': free or unlock the folder and run again."
+        ) from error
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        # mkstemp makes files private; results are for everyone who may read the folder.
+        umask = os.umask(0)
+        os.umask(umask)
+        scratch.chmod(0o666 & ~umask)
+        scratch.replace(path)
+    except OSError as error:
+        raise ResultsError(
+            f"Expected to write {path}, got '{error.strerror}': free or unlock the folder and run again."
+        ) from error
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Let one process at a time work in a folder; others say so and wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Another process works in {folder}: waiting for it to finish.", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """A JSON file with sorted keys."""
+    with whole(path) as scratch:
+        scratch.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; ResultsError names the file if it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ResultsError(
+            f"Expected a JSON object in {path}, got: {error}. Delete it and run the same make target."
+        ) from error
+    if not isinstance(content, dict):
+        raise ResultsError(f"Expected a JSON object in {path}, got {type(content).__name__}. Delete it and run again.")
+    return content
+
+
+def write_arrays(path: Path, info: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Named arrays and a JSON header in one compressed archive, which carries a checksum for each member."""
+    with whole(path) as scratch, scratch.open("wb") as stream:
+        np.savez_compressed(stream, info=np.array(json.dumps(info, sort_keys=True)), **arrays)
+
+
+def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and arrays of an archive; ResultsError if it is missing, damaged or holds objects (nothing is unpickled)."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return dict(json.loads(str(arrays.pop("info")))), arrays
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ResultsError(
+            f"Expected arrays in {path}, got: {error}. Delete it and run the same make target."
+        ) from error
+
+
+def write_minimum(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Parameters and training set of one minimum as safetensors; the header carries a checksum of the values."""
+    from safetensors.torch import save_file
+
+    with whole(path) as scratch:
+        save_file(
+            dict(tensors),
+            scratch,
+            metadata={"info": json.dumps({**info, "sha256": _checksum(tensors)}, sort_keys=True)},
+        )
+
+
+def read_minimum(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and tensors of a minimum, checksum verified."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as archive:
+            info = json.loads((archive.metadata() or {})["info"])
+            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a mapping
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ResultsError(
+            f"Expected a minimum in {path}, got: {error}. Delete it and run the same make target."
+        ) from error
+    if info.get("sha256") != _checksum(tensors):
+        raise ResultsError(
+            f"Expected the checksum written with {path}, got another: it is damaged. Delete it and run again."
+        )
+    return info, tensors
+
+
+def _checksum(tensors: Mapping[str, Any]) -> str:
+    total = sha256()
+    for name in sorted(tensors):
+        total.update(name.encode())
+        total.update(tensors[name].detach().contiguous().cpu().numpy().tobytes())
+    return total.hexdigest()
+
+
+def stored(reader: Any, path: Path, wanted: str) -> Any:
+    """What `reader` finds at `path` if it is whole and its header carries the fingerprint `wanted`, else None."""
+    if not path.exists():
+        return None
+    try:
+        content = reader(path)
+    except ResultsError as error:
+        print(f"{error} Recomputing it now.")
+        return None
+    info = content[0] if isinstance(content, tuple) else content
+    return content if info.get("fingerprint") == wanted else None
+
+
+def _cell(value: object) -> str:
+    """A table cell: empty for what is not a number, so that no reader takes it for one; floats to ten digits."""
+    if isinstance(value, float | np.floating):
+        return f"{value:.10g}" if np.isfinite(value) else ""
+    return "" if value is None else str(value)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """A CSV table with a header; missing numbers are empty cells."""
+    with whole(path) as scratch, scratch.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(row[name]) for name in columns} for row in rows)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV table as text; ResultsError if a column is missing or the file is."""
+    try:
+        with path.open(newline="") as stream:
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ResultsError(f"Expected a table in {path}, got: {error}. Run the make target of its study.") from error
+    missing = [name for name in columns if name not in (reader.fieldnames or [])]
+    if missing:
+        raise ResultsError(
+            f"Expected the columns {', '.join(missing)} in {path}, got {reader.fieldnames}: delete it and run again."
+        )
+    return rows

@@ -1,0 +1,176 @@
+"""The tables of a study: cutoffs, volumes, and the record of how they were made: the tasks of stages 3 and 4."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from minima_volume import results
+from minima_volume.cutoff import cumulative_means, cutoff
+from minima_volume.experiment import Repeat, Study, device
+from minima_volume.minima import folder_of, minima_of, training_fingerprint
+from minima_volume.rays import crossings_of
+from minima_volume.training import evaluate
+from minima_volume.volume import estimate
+
+
+def _cutoff_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
+    """One row per minimum and threshold: the data size at which its cumulative mean loss first exceeds it."""
+    study = repeat.study
+    for level, (info, minimum) in minima_of(repeat, scale).items():
+        losses, _ = evaluate(
+            repeat.model, minimum.parameters, repeat.samples.inputs, repeat.samples.targets, repeat.criterion
+        )
+        values = losses.double().numpy()
+        for threshold in study.thresholds:
+            yield {
+                "study": study.name, "data": info["data"], "model": study.model, "repeat": repeat.number, "level": level,
+                "threshold": threshold, "cutoff": cutoff(values, threshold, start=study.base), "n_samples": len(values),
+                "final_mean_loss": float(cumulative_means(values)[-1]),
+            }  # fmt: skip
+
+
+def _volume_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
+    """One row per minimum × landscape × threshold × metric."""
+    study = repeat.study
+    minima = minima_of(repeat, scale)
+    crossings, norms = crossings_of(repeat, minima, scale)
+    for level, (info, minimum) in minima.items():
+        arrays = crossings[level]
+        for j, target in enumerate(study.targets(level)):
+            found = estimate(
+                arrays["coefficients"][:, j], norms, minimum.layout.n_params,
+                recrossed=arrays["recrossed"][:, j], grid_directions=study.grid_directions,
+            )  # fmt: skip
+            shown = target.threshold if target.metric == "loss" else round(1 - target.threshold, 10)
+            yield {
+                **info, **vars(found), "landscape": target.size - study.base, "threshold": shown, "metric": target.metric,
+                "n_params": minimum.layout.n_params, "loss_at_zero": float(arrays["at_zero"][j]),
+            }  # fmt: skip
+
+
+def write_cutoffs(repeat: Repeat, scale: str) -> None:
+    """cutoffs.csv of one repeat."""
+    path = folder_of(repeat, scale) / "cutoffs.csv"
+    results.write_table(path, results.CUTOFF_COLUMNS, _cutoff_rows(repeat, scale))
+
+
+def write_volumes(repeats: Sequence[Repeat], scale: str) -> None:
+    """volumes.csv of each repeat, printed as it is done."""
+    for repeat in repeats:
+        path = folder_of(repeat, scale) / "volumes.csv"
+        results.write_table(path, results.VOLUME_COLUMNS, _volume_rows(repeat, scale))
+        show(repeat.study, path, f"repeat {repeat.number}")
+
+
+def repeats_done(study: Study, scale: str) -> list[Repeat]:
+    """Repeats whose tables come from the study's present settings; says which others it leaves out."""
+    numbers = sorted(
+        int(path.parent.name.split("_")[1])
+        for path in results.study_folder(scale, study.name).glob("repeat_*/volumes.csv")
+    )
+    fit = {number: _fits(Repeat(study, number), scale) for number in numbers}
+    for number in [number for number in numbers if not fit[number]]:
+        print(f"{study.name}: repeat {number} was made with other settings and is left out.")
+    return [Repeat(study, number) for number in numbers if fit[number]]
+
+
+def _fits(repeat: Repeat, scale: str) -> bool:
+    found = results.read_json(folder_of(repeat, scale) / "minima.json")
+    same = all(
+        found.get(str(level), {}).get("fingerprint") == training_fingerprint(repeat, level)
+        for level in repeat.study.levels
+    )
+    return (
+        same and results.read_json(folder_of(repeat, scale) / "rays.json")["n_directions"] == repeat.study.n_directions
+    )
+
+
+def gather(study: Study, scale: str) -> None:
+    """Join the repeats that are done into the study's tables, write run.json, and print the result."""
+    folder, done = results.study_folder(scale, study.name), repeats_done(study, scale)
+    for name, columns in (("cutoffs.csv", results.CUTOFF_COLUMNS), ("volumes.csv", results.VOLUME_COLUMNS)):
+        rows = [row for repeat in done for row in results.read_table(folder_of(repeat, scale) / name, columns)]
+        results.write_table(folder / name, columns, rows)
+    results.write_json(folder / "run.json", provenance(study, scale, done))
+    show(study, folder / "volumes.csv", f"{len(done)} repeats")
+
+
+def provenance(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str, object]:
+    """Everything needed to make the study's numbers again, and what they were made with."""
+    minima = {repeat.number: results.read_json(folder_of(repeat, scale) / "minima.json") for repeat in repeats}
+    rays = {repeat.number: results.read_json(folder_of(repeat, scale) / "rays.json") for repeat in repeats}
+    return {
+        "command": f"make {study.name} SCALE={scale} REPEATS={len(repeats)} DIRECTIONS={study.n_directions}",
+        "scale": scale,
+        "settings": asdict(study),
+        "seeds": {
+            r.number: {"model": r.model_seed, "data": r.data_seed, "directions": study.direction_seed} for r in repeats
+        },
+        "data_checksums": {repeat.number: repeat.dataset.checksums for repeat in repeats},
+        "git": _git(),
+        "versions": {name: version(name) for name in ("torch", "numpy", "scipy")}
+        | {"python": platform.python_version()},
+        "device": _device_name(),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "core_seconds": {
+            "training": round(sum(info["seconds"] for levels in minima.values() for info in levels.values()), 1),
+            "rays": round(sum(content["seconds"] for content in rays.values()), 1),
+        },
+    }
+
+
+def _git() -> dict[str, object]:
+    """Commit and whether the tree had changes; empty outside a git checkout."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": commit, "dirty": bool(status.strip())}
+
+
+def _device_name() -> str:
+    """The machine that did the work."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    models = (
+        [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        if cpuinfo.exists()
+        else []
+    )
+    return f"{device().type}: {models[0] if models else platform.processor()}, {os.cpu_count()} cores"
+
+
+def show(study: Study, path: Path, which: str) -> None:
+    """Print log volume ± error and test accuracy of every level at the first threshold, repeats averaged."""
+    rows = [row for row in results.read_table(path, results.VOLUME_COLUMNS) if row["landscape"] == "0"]
+    chosen = [row for row in rows if row["metric"] == "loss" and float(row["threshold"]) == study.thresholds[0]]
+    data = chosen[0]["data"] if chosen else study.data
+    table = Table(
+        title=f"{study.title} — {data}, loss threshold {study.thresholds[0]:g}, {which}", title_justify="left"
+    )
+    for name in ("level", "log volume (nats)", "typical log volume (nats)", "test accuracy", "status"):
+        table.add_column(name, justify="right")
+    for level in study.levels:
+        here = [row for row in chosen if row["level"] == str(level)]
+        good = [row for row in here if row["log_volume"]]
+        cells = ["—", "—"]
+        if good:
+            cells = [f"{fmean(float(r[name]) for r in good):,.0f} ± {fmean(float(r[name + '_se']) for r in good):,.0f}"
+                     for name in ("log_volume", "typical_log_volume")]  # fmt: skip
+        accuracy = f"{fmean(float(row['test_accuracy']) for row in here):.3f}" if here else "—"
+        status = ", ".join(sorted({row["status"] for row in here}))
+        table.add_row(str(level), *cells, accuracy, status)
+    Console(file=sys.stdout, width=110).print(table)
