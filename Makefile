@@ -10,7 +10,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 SCALE ?= paper
 DATA_DIR ?= data
 PYTHON ?= python3
-REPEATS ?= $(if $(filter quick,$(SCALE)),3,10)
+REPEATS ?= $(if $(filter quick,$(SCALE)),1,10)
 export SCALE DATA_DIR
 
 FOLDERS := $(patsubst %/studies.mk,%,$(wildcard */studies.mk))
@@ -87,7 +87,7 @@ $(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call st
 
 .PHONY: FORCE help quickstart all figs toy test test-slow check clean $(FOLDERS)
 quickstart: ## poison experiment on bundled 8x8 digits, no download, about a minute
-	@$(MAKE) digits_poison SCALE=quick
+	@$(MAKE) digits_poison SCALE=quick REPEATS=3
 	@echo "Next: 'make mnist_poison SCALE=quick' (MNIST, minutes), 'make mnist_poison' (the paper's parameters), 'make help'"
 
 all: $(STUDIES) figs ## every study and every figure

@@ -1,5 +1,7 @@
 """MNIST and the bundled 8×8 digits: what is trained, how it is varied, and in which landscapes it is measured."""
 
+from dataclasses import replace
+
 from minima_volume.experiment import Study
 from minima_volume.optim import Recipe
 
@@ -47,4 +49,86 @@ DIGITS_DATA = Study(
     quick={"n_directions": 200},
 )
 
-STUDIES = {study.name: study for study in (MNIST_POISON, DIGITS_POISON, DIGITS_DATA)}
+LEVELS = (0, 540, 1940, 5940, 19940, 59940)  # 60 … 60,000 training samples
+QUICK_LEVELS = {"levels": (0, 540, 1940), "n_directions": 25}
+
+MNIST_DATA = Study(
+    name="mnist_data",
+    title="More data on MNIST",
+    data="mnist",
+    model="mnist_mlp",
+    intervention="data",
+    base=60,
+    levels=LEVELS,
+    recipe=Recipe(epochs=500),
+    thresholds=(*THRESHOLDS, 0.01),
+    accuracies=(0.95,),
+    n_directions=500,
+    landscapes="nested",
+    quick=QUICK_LEVELS,
+)
+MNIST_DATA_RAW = replace(
+    MNIST_DATA,
+    name="mnist_data_raw",
+    title="More data on MNIST, without filter normalisation",
+    thresholds=(0.1,),
+    accuracies=(),
+    landscapes="base",
+    normalise=False,
+)
+MNIST_DATA_LARGE = replace(
+    MNIST_DATA,
+    name="mnist_data_large",
+    title="More data on MNIST, larger network",
+    model="mnist_mlp_large",
+    recipe=Recipe(epochs=700),
+    thresholds=THRESHOLDS,
+    accuracies=(),
+    n_directions=50,
+)
+MNIST_CNN_DATA = replace(
+    MNIST_DATA,
+    name="mnist_cnn_data",
+    title="More data on MNIST, convolutional network",
+    model="mnist_cnn",
+    recipe=Recipe(epochs=200, batch_size=1024),
+    thresholds=THRESHOLDS,
+    accuracies=(),
+    landscapes="base",  # the paper also has landscapes up to 20,000 samples: set "nested" where a GPU is at hand
+    quick={"levels": (0, 540), "n_directions": 5, "recipe": Recipe(epochs=30, batch_size=1024)},
+)
+MNIST_NOISE = replace(
+    MNIST_POISON,
+    name="mnist_noise",
+    title="Noise images with random labels on MNIST",
+    intervention="noise",
+)
+MNIST_BATCH_SIZE = Study(
+    name="mnist_batch_size",
+    title="Batch size on MNIST",
+    data="mnist",
+    model="mnist_mlp",
+    intervention="data",
+    base=6000,
+    levels=(100, 200, 500, 1000, 3000, 6000),
+    level_means="batch_size",
+    recipe=Recipe(epochs=500),
+    thresholds=(0.01,),
+    n_directions=500,
+    quick={"base": 1000, "levels": (50, 200, 1000), "recipe": Recipe(epochs=100), "n_directions": 25},
+)
+
+STUDIES = {
+    study.name: study
+    for study in (
+        DIGITS_POISON,
+        DIGITS_DATA,
+        MNIST_POISON,
+        MNIST_NOISE,
+        MNIST_DATA,
+        MNIST_DATA_RAW,
+        MNIST_DATA_LARGE,
+        MNIST_CNN_DATA,
+        MNIST_BATCH_SIZE,
+    )
+}

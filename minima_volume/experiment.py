@@ -97,14 +97,10 @@ class Study:
         return tuple(other for other in self.levels if other <= level)
 
     def targets(self, level: int) -> list[Target]:
-        """Every boundary solved for the minimum of a level: landscape × (threshold or accuracy)."""
+        """Every boundary solved for the minimum of a level: each threshold in each landscape, accuracies in the base."""
         sizes = [self.base + landscape for landscape in self.landscapes_of(level)]
-        bounds = [(t, "loss") for t in self.thresholds] + [(1 - a, "accuracy") for a in self.accuracies]
-        return [
-            Target(size, bound, "loss" if metric == "loss" else "accuracy")
-            for size in sizes
-            for bound, metric in bounds
-        ]
+        losses = [Target(size, threshold) for size in sizes for threshold in self.thresholds]
+        return losses + [Target(self.base, 1 - accuracy, "accuracy") for accuracy in self.accuracies]
 
 
 def positive(name: str, text: str) -> int:

@@ -48,7 +48,7 @@ def stored_minimum(repeat: Repeat, scale: str, level: int) -> tuple[dict[str, An
 
 
 def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Repeat, int]]]:
-    """Groups of (repeat, level) that train together: checkpoints of one run, small networks, or one alone."""
+    """Groups of (repeat, level) that train together: one run's checkpoints, a small network's repeats, or one alone."""
     missing = [(r, level) for r in repeats for level in r.study.levels if stored_minimum(r, scale, level) is None]
     if not missing:
         return []
@@ -58,8 +58,9 @@ def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Re
     n_params = sum(p.numel() for p in repeats[0].model.parameters())
     small = n_params <= ENSEMBLE_PARAMS and study.recipe.batch_size is None and study.level_means == "extra"
     # Largest first, so that no worker starts the longest job when the others are done.
-    alone = [[pair] for pair in sorted(missing, key=lambda pair: -pair[1])]
-    return [missing] if small else alone
+    levels = sorted({level for _, level in missing}, reverse=True)
+    by_level = [[pair for pair in missing if pair[1] == level] for level in levels]
+    return by_level if small else [[pair] for group in by_level for pair in group]
 
 
 def train_group(group: Sequence[tuple[Repeat, int]], initial: dict[int, Parameters], scale: str) -> list[str]:
@@ -98,7 +99,7 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
     n_train = repeat.study.n_train(level)
     samples, data = repeat.samples.part(0, n_train), repeat.dataset
     train_losses, train_errors = evaluate(repeat.model, parameters, samples.inputs, samples.targets, repeat.criterion)
-    test_inputs, test_targets = held_out(repeat, n_train)
+    test_inputs, test_targets = data.test_inputs.to(device()), data.test_targets.to(device())
     test_losses, test_errors = evaluate(repeat.model, parameters, test_inputs, test_targets, repeat.criterion)
     info: dict[str, Any] = {
         "study": repeat.study.name, "data": data.name, "model": repeat.study.model, "repeat": repeat.number, "level": level,
@@ -107,6 +108,7 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
         "train_loss": train_losses.double().mean().item(), "train_accuracy": 1 - train_errors.double().mean().item(),
         "test_loss": test_losses.double().mean().item(), "test_accuracy": 1 - test_errors.double().mean().item(),
     }  # fmt: skip
+    info |= _unseen_accuracy(repeat, n_train, test_errors)
     if not math.isfinite(info["train_loss"]):
         return (
             f"Expected a finite training loss in study {repeat.study.name}, level {level}, model seed {repeat.model_seed}, "
@@ -118,9 +120,13 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
     return None
 
 
-def held_out(repeat: Repeat, n_train: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The test set on the device."""
-    return repeat.dataset.test_inputs.to(device()), repeat.dataset.test_targets.to(device())
+def _unseen_accuracy(repeat: Repeat, n_train: int, test_errors: torch.Tensor) -> dict[str, float]:
+    """Accuracy on test samples that were not trained on, where the test set is the whole table; else nothing."""
+    if repeat.dataset.test_inputs is not repeat.dataset.inputs:
+        return {}
+    unseen = torch.ones(len(test_errors), dtype=torch.bool)
+    unseen[repeat.pool.indices[:n_train]] = False
+    return {"unseen_accuracy": 1 - test_errors[unseen].double().mean().item()}
 
 
 def minima_of(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], Minimum]]:

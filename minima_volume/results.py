@@ -23,6 +23,7 @@ VOLUME_COLUMNS = (
     "study", "data", "model", "repeat", "level", "landscape", "threshold", "metric", "status", "n_params", "n_directions",
     "n_crossed", "n_recrossed", "log_volume", "log_volume_se", "typical_log_volume", "typical_log_volume_se",
     "log_volume_grid", "grid_directions", "loss_at_zero", "train_loss", "test_loss", "test_accuracy", "train_accuracy",
+    "unseen_accuracy",
 )  # fmt: skip
 CUTOFF_COLUMNS = ("study", "data", "model", "repeat", "level", "threshold", "cutoff", "n_samples", "final_mean_loss")
 
@@ -189,11 +190,11 @@ def _cell(value: object) -> str:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """A CSV table with a header; missing numbers are empty cells."""
+    """A CSV table with a header; what is missing or not a number is an empty cell."""
     with whole(path) as scratch, scratch.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _cell(row[name]) for name in columns} for row in rows)
+        writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -1,0 +1,61 @@
+"""Class imbalance: a base or extras with 90 % class 0, beside ordinary samples."""
+
+from dataclasses import replace
+
+from minima_volume.experiment import Study
+from minima_volume.optim import Recipe
+
+THRESHOLDS = (0.1, 0.05, 0.02)
+
+MNIST_IMBALANCED = Study(
+    name="mnist_imbalanced",
+    title="Imbalanced base, balanced extras on MNIST",
+    data="mnist",
+    model="mnist_mlp",
+    intervention="imbalanced_base",
+    base=1500,
+    levels=(0, 500, 1500, 4500, 8500),
+    recipe=Recipe(epochs=500),
+    thresholds=THRESHOLDS,
+    n_directions=500,
+    quick={"base": 300, "levels": (0, 100, 300), "n_directions": 25},
+)
+MNIST_IMBALANCED_EXTRA = replace(
+    MNIST_IMBALANCED,
+    name="mnist_imbalanced_extra",
+    title="Balanced base, imbalanced extras on MNIST",
+    intervention="imbalanced_extra",
+    levels=(0, 500, 1500, 4500),  # 8500 extras would need 7,650 zeros; MNIST has 5,923
+)
+CIFAR_IMBALANCED = Study(
+    name="cifar_imbalanced",
+    title="Imbalanced base, balanced extras on CIFAR-10",
+    data="cifar10",
+    model="cifar_mlp",
+    intervention="imbalanced_base",
+    base=1500,
+    levels=(0, 500, 1500, 4500, 8500),
+    # The published batch size is unknown; full batch is what the MNIST runs of this kind use.
+    recipe=Recipe(epochs=200),
+    thresholds=THRESHOLDS,
+    n_directions=500,
+    grid_directions=50,  # the published volumes took the first 50 of each sweep
+    quick={
+        "base": 150,
+        "levels": (0, 50, 150),
+        "n_directions": 5,
+        "grid_directions": None,
+        "recipe": Recipe(epochs=60),
+    },
+)
+CIFAR_IMBALANCED_EXTRA = replace(
+    CIFAR_IMBALANCED,
+    name="cifar_imbalanced_extra",
+    title="Balanced base, imbalanced extras on CIFAR-10",
+    intervention="imbalanced_extra",
+    levels=(0, 500, 1500, 4500),  # 8500 extras would need 7,650 of class 0; CIFAR-10 has 5,000
+)
+
+STUDIES = {
+    study.name: study for study in (MNIST_IMBALANCED, MNIST_IMBALANCED_EXTRA, CIFAR_IMBALANCED, CIFAR_IMBALANCED_EXTRA)
+}

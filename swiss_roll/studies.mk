@@ -1,0 +1,9 @@
+# Studies of this folder: about.NAME is a study's line in `make help`.
+swiss_roll_STUDIES := swiss_data_x5 swiss_data_x6 swiss_poison_x5 swiss_poison_x6
+# Small networks: all repeats go through a stage in one process.
+swiss_roll_TOGETHER := $(swiss_roll_STUDIES)
+
+about.swiss_data_x5 := 20 to 800 points of two spirals, five hidden layers, every nested landscape
+about.swiss_data_x6 := 20 to 800 points of two spirals, six hidden layers, every nested landscape
+about.swiss_poison_x5 := mislabelled extras on two spirals, five hidden layers
+about.swiss_poison_x6 := mislabelled extras on two spirals, six hidden layers
