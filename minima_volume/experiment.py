@@ -12,10 +12,10 @@ from torch import nn
 from minima_volume import datasets
 from minima_volume.errors import UserError
 from minima_volume.interventions import INTERVENTIONS, Pool
-from minima_volume.landscape import Samples
 from minima_volume.losses import CRITERIA, Criterion
 from minima_volume.models import MODELS, build_model
 from minima_volume.optim import Recipe
+from minima_volume.points import Samples
 from minima_volume.radius import Target
 
 SCALES = ("quick", "paper")

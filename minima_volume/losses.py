@@ -14,8 +14,9 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """−ln softmax(outputs)[target] in nats; targets are class numbers (N,)."""
-    index = targets.expand(outputs.shape[:-1]).unsqueeze(-1)
-    return -functional.log_softmax(outputs, dim=-1).gather(-1, index).squeeze(-1)
+    labels = targets.expand(outputs.shape[:-1])
+    losses = functional.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none")
+    return losses.view(labels.shape)
 
 
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ import torch
 from minima_volume import results
 from minima_volume.errors import NumericsError
 from minima_volume.experiment import Repeat, device
-from minima_volume.landscape import Minimum
 from minima_volume.models import initial_parameters
 from minima_volume.parameters import Parameters, layout_of
+from minima_volume.points import Minimum
 from minima_volume.training import Job, evaluate, train
 
 ENSEMBLE_PARAMS = 20_000  # networks up to this size train faster side by side than one after the other

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from minima_volume.landscape import Rays
 from minima_volume.losses import Metric
+from minima_volume.points import Rays
 from minima_volume.volume import PAPER_GRID
 
 Floats = NDArray[np.float64]
-# Scan nodes: every sixth point of the paper's grid, its second point to catch early crossings, and its end c = 1.
-SCAN_NODES: Floats = PAPER_GRID[[1, *range(3, 99, 6), 99]]
+# Scan nodes: every eighth point of the paper's grid and its end c = 1; trained networks cross between k = 9 and k = 60.
+SCAN_NODES: Floats = PAPER_GRID[[*range(4, 99, 8), 99]]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from minima_volume import directions, results
 from minima_volume.errors import ResultsError
 from minima_volume.experiment import Repeat, Study
-from minima_volume.landscape import Minimum
 from minima_volume.minima import folder_of, training_fingerprint
+from minima_volume.points import Minimum
 from minima_volume.sweep import sweep
 
 BLOCK = 25  # directions in one task: what a killed run loses at most
@@ -21,7 +21,9 @@ def ray_fingerprint(repeat: Repeat, level: int) -> str:
     """Everything that the crossings of a minimum depend on beside the directions' numbers."""
     study = repeat.study
     bounds = [(target.size, target.threshold, target.metric) for target in study.targets(level)]
-    return results.fingerprint(training_fingerprint(repeat, level), bounds, study.normalise, study.direction_seed)
+    return results.fingerprint(
+        training_fingerprint(repeat, level), bounds, study.normalise, study.direction_seed, list(SCAN_NODES)
+    )
 
 
 def blocks(study: Study) -> list[tuple[int, int]]:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from minima_volume import directions
-from minima_volume.landscape import Bundle, Minimum, Samples, ray_bytes
+from minima_volume.landscape import Bundle, ray_bytes
+from minima_volume.points import Minimum, Samples
 from minima_volume.radius import SCAN_NODES, Brackets, Floats, Target, brackets_of, evaluator, means_at, scan, solve
 
 # A float32 point this close (relative) leaves the float64 steps nothing but a Newton correction.
@@ -46,7 +47,6 @@ def sweep(
     seed: int,
     indices: Sequence[int],
     memory: int = 2**29,
-    nodes: Floats = SCAN_NODES,
 ) -> list[Crossings]:
     """Crossings of each minimum with its own targets along the directions `indices` of `seed`.
 

@@ -10,7 +10,7 @@ from minima_volume.experiment import Repeat, device
 
 # Points per ray and threshold that the solver took on MNIST (two float32 steps, one float64 step worth two), and the
 # scan that all thresholds share; counted on trained minima and only used to announce how long a run will take.
-STEPS_PER_TARGET, SCAN_STEPS = 4.5, 5
+STEPS_PER_TARGET, SCAN_STEPS = 4.5, 4
 # A network evaluation reaches this share of a bare matrix product's rate.
 EFFICIENCY = 0.6
 
@@ -46,7 +46,8 @@ def operations(repeat: Repeat, levels: Sequence[int]) -> tuple[float, float]:
     study = repeat.study
     first, rest = forward_operations(repeat.model, repeat.samples.inputs)
     passes = 3 * (2 if study.recipe.sam_rho is not None else 1)
-    training = sum(passes * (first + rest) * study.n_train(level) * study.recipe_at(level).epochs for level in levels)
+    trained = levels if study.level_means != "epochs" else levels[-1:]  # checkpoints are stages of one run
+    training = sum(passes * (first + rest) * study.n_train(level) * study.recipe_at(level).epochs for level in trained)
     largest = max(target.size for level in study.levels for target in study.targets(level))
     # The first layer's product with a direction: once in float32 and once in float64, at half the rate.
     shared = 3 * first * largest

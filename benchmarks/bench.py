@@ -1,0 +1,143 @@
+"""Measure four ways to find radii on fixed workloads, in one run on one machine with one thread each."""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import report
+import scaling
+import torch
+from problems import workloads
+from schemes import SCHEMES, Problem, error_of_engine, error_of_grid
+
+from minima_volume.points import Rays
+from minima_volume.volume import PAPER_GRID
+from minima_volume.workload import forward_operations, matmul_rate
+
+HERE = Path(__file__).parent
+# A point of the grid costs the same anywhere on it, so the large workloads time these many points and count them as 100.
+GRID_POINTS = {"nested": 2, "6000": 10, "CNN": 20}
+ENGINE_RAYS = {"Swiss": 512, "nested": 12, "6000": 24, "MLP, 60": 128}
+Row = dict[str, str | float]
+
+
+def _for(problem: Problem, table: dict[str, int], default: int) -> int:
+    return next((value for key, value in table.items() if key in problem.name), default)
+
+
+def median_seconds(call: Callable[[], object], runs: int) -> float:
+    """Median wall time of `runs` calls."""
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+@contextmanager
+def counted_operations(problem: Problem) -> Iterator[list[float]]:
+    """Float32-equivalent operations (float64 counts twice) of the engine behind the first layer, while the block runs."""
+    _, rest = forward_operations(problem.model, problem.samples.inputs)
+    count, original = [0.0], Rays.sums
+
+    def counting(self: Rays, rays: torch.Tensor, c: torch.Tensor, sizes: list[int], *metric: str) -> torch.Tensor:
+        weight = 2 if self.samples.inputs.dtype == torch.float64 else 1
+        count[0] += weight * rest * len(rays) * sizes[-1]
+        return original(self, rays, c, sizes, *metric)  # type: ignore[arg-type]
+
+    Rays.sums = counting  # type: ignore[method-assign,assignment]
+    try:
+        yield count
+    finally:
+        Rays.sums = original  # type: ignore[method-assign]
+
+
+def operations_per_ray(problem: Problem, scheme: str, rays: int) -> float:
+    """Float32-equivalent operations of one solved ray."""
+    first, rest = forward_operations(problem.model, problem.samples.inputs)
+    solved = sum(map(len, problem.landscapes))
+    if scheme != "engine":
+        return 100 * (first + rest) * sum(map(sum, problem.landscapes)) / solved
+    with counted_operations(problem) as count:
+        SCHEMES[scheme](problem, rays, PAPER_GRID)
+    products = 3 * first * max(map(max, problem.landscapes)) * rays  # once in float32, once in float64
+    return (count[0] + products) / (rays * solved)
+
+
+def measure(problem: Problem, scheme: str, runs: int) -> Row:
+    """One row of the table, measured in this process."""
+    torch.set_num_threads(1)
+    rays = _for(problem, ENGINE_RAYS, 8) if scheme == "engine" else 1
+    points = 100 if scheme == "engine" else _for(problem, GRID_POINTS, 100)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    evaluations = SCHEMES[scheme](problem, rays, PAPER_GRID[:points])  # warms up too
+    seconds = median_seconds(lambda: SCHEMES[scheme](problem, rays, PAPER_GRID[:points]), runs) * 100 / points
+    solved = rays * sum(map(len, problem.landscapes))
+    return {
+        "workload": problem.name,
+        "scheme": scheme,
+        "rays_per_s": solved / seconds,
+        "evaluations_per_ray": evaluations * 100 / points / solved,
+        "error_nats": error_of_engine(problem, 3) if scheme == "engine" else error_of_grid(problem, 3),
+        "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+        "share_of_matmul": operations_per_ray(problem, scheme, min(rays, 8)) * solved / seconds / matmul_rate(),
+    }
+
+
+def in_child(call: Callable[[], object]) -> object:
+    """The call's result from a forked process, so that memory and warm caches of one scheme do not serve the next."""
+
+    def work(out: Connection) -> None:
+        out.send(call())
+
+    context = get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs,))
+    process.start()
+    theirs.close()
+    result = ours.recv()
+    process.join()
+    return result
+
+
+def main(only: str, runs: int) -> None:
+    """Measure, write benchmarks/results.json and the table in benchmarks/README.md."""
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    for name, problem in workloads().items():
+        if only in name:
+            rows += _with_ratios([in_child(lambda p=problem, s=s: measure(p, s, runs)) for s in SCHEMES])  # type: ignore[misc]
+            print(*(report.line(row) for row in rows[-len(SCHEMES) :]), sep="\n", flush=True)
+    content = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread per scheme",
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "matmul_gflops": matmul_rate() / 1e9,
+        "rows": rows,
+        "scaling": scaling.scaling(),
+        "ensemble": scaling.ensemble(),
+    }
+    (HERE / "results.json").write_text(json.dumps(content, indent=1) + "\n")
+    (HERE / "README.md").write_text(report.page(content))
+
+
+def _with_ratios(rows: list[Row]) -> list[Row]:
+    base = next(float(row["rays_per_s"]) for row in rows if row["scheme"] == "published loop")
+    return [row | {"ratio_to_published": float(row["rays_per_s"]) / base} for row in rows]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="workloads whose name contains this")
+    parser.add_argument("--runs", type=int, default=3, help="timed runs per row, the median counts")
+    given = parser.parse_args()
+    main(given.only, given.runs)

@@ -1,0 +1,147 @@
+"""Four ways to find radii: the published loop, state dictionaries, vmap over the grid, and this package's engine."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from minima_volume import directions
+from minima_volume.landscape import Bundle
+from minima_volume.losses import total
+from minima_volume.points import Minimum, Samples
+from minima_volume.radius import SCAN_NODES, Floats, Target, brackets_of, evaluator, means_at, scan, solve
+from minima_volume.sweep import sweep
+from minima_volume.volume import PAPER_GRID
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Minima of one model, each with the nested landscapes (sample counts) it is measured in, at one threshold."""
+
+    name: str
+    model: nn.Module
+    minima: Sequence[Minimum]
+    landscapes: Sequence[Sequence[int]]
+    samples: Samples
+    threshold: float
+
+    @property
+    def targets(self) -> list[list[Target]]:
+        """The engine's form of the landscapes."""
+        return [[Target(size, self.threshold) for size in sizes] for sizes in self.landscapes]
+
+
+def _step(problem: Problem, minimum: Minimum, index: int) -> dict[str, Tensor]:
+    """The filter-normalised direction as named tensors."""
+    flat = directions.directions(0, [index], minimum.layout.n_params)[0]
+    return minimum.layout.split(minimum.scales * flat)
+
+
+@torch.no_grad()
+def published_loop(problem: Problem, n_rays: int, grid: Floats) -> int:
+    """Direction by direction: add the step increment to every tensor, evaluate each landscape, restore at the end."""
+    evaluations = 0
+    for minimum, sizes in zip(problem.minima, problem.landscapes, strict=True):
+        model = deepcopy(problem.model)
+        model.load_state_dict(minimum.parameters, strict=False)
+        named = dict(model.named_parameters())
+        for index in range(n_rays):
+            step = _step(problem, minimum, index)
+            previous = 0.0
+            for c in grid:
+                for name, tensor in named.items():
+                    tensor.add_(step[name], alpha=float(c) - previous)
+                previous = float(c)
+                for size in sizes:
+                    problem.samples.criterion(
+                        model(problem.samples.inputs[:size]), problem.samples.targets[:size]
+                    ).mean().item()
+                    evaluations += 1
+            for name, tensor in named.items():
+                tensor.copy_(minimum.parameters[name])
+    return evaluations
+
+
+@torch.no_grad()
+def state_dicts(problem: Problem, n_rays: int, grid: Floats) -> int:
+    """As above, with a fresh state dictionary loaded for every point."""
+    evaluations = 0
+    for minimum, sizes in zip(problem.minima, problem.landscapes, strict=True):
+        model = deepcopy(problem.model)
+        for index in range(n_rays):
+            step = _step(problem, minimum, index)
+            for c in grid:
+                model.load_state_dict(
+                    {name: value + float(c) * step[name] for name, value in minimum.parameters.items()}
+                )
+                for size in sizes:
+                    problem.samples.criterion(
+                        model(problem.samples.inputs[:size]), problem.samples.targets[:size]
+                    ).mean().item()
+                    evaluations += 1
+    return evaluations
+
+
+@torch.no_grad()
+def batched_calls(problem: Problem, n_rays: int, grid: Floats) -> int:
+    """vmap(functional_call) over ten coefficients at a time; copies of all weights are written for each."""
+    evaluations = 0
+    model = deepcopy(problem.model)
+    for minimum, sizes in zip(problem.minima, problem.landscapes, strict=True):
+        for index in range(n_rays):
+            step = _step(problem, minimum, index)
+
+            def outputs(c: Tensor, x: Tensor, minimum: Minimum = minimum, step: dict[str, Tensor] = step) -> Tensor:
+                moved = {name: value + c * step[name] for name, value in minimum.parameters.items()}
+                return functional_call(model, moved, (x,))
+
+            for part in torch.from_numpy(grid).float().split(10):
+                for size in sizes:
+                    found = vmap(outputs, in_dims=(0, None))(part, problem.samples.inputs[:size])
+                    total(problem.samples.criterion(found, problem.samples.targets[:size]))
+                    evaluations += len(part)
+    return evaluations
+
+
+def engine(problem: Problem, n_rays: int, grid: Floats) -> int:
+    """This package: every crossing solved to its tolerance; the grid is not used."""
+    found = sweep(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays))
+    return int(sum(crossings.evaluations.sum() for crossings in found))
+
+
+SCHEMES: dict[str, Callable[[Problem, int, Floats], int]] = {
+    "published loop": published_loop,
+    "load_state_dict": state_dicts,
+    "vmap(functional_call)": batched_calls,
+    "engine": engine,
+}
+
+
+def error_of_engine(problem: Problem, n_rays: int) -> float:
+    """Largest error of n·ln r in nats against a plain float64 solve of the same rays."""
+    found = sweep(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays))
+    n_params = problem.minima[0].layout.n_params
+    block = directions.directions(0, range(n_rays), n_params)
+    worst = 0.0
+    for minimum, targets, crossings in zip(problem.minima, problem.targets, found, strict=True):
+        rays = Bundle(problem.model, minimum.layout, problem.samples, block, torch.float64).rays(minimum)
+        at_zero = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), targets)[0]
+        table, _ = scan(rays, targets, at_zero, SCAN_NODES)
+        problem_, _ = brackets_of(table, targets, SCAN_NODES)
+        x, _, _ = solve(evaluator(rays, targets), problem_, np.array([t.threshold for t in targets]), tolerance=1e-13)
+        error = n_params * np.abs(np.log(crossings.coefficients[problem_.ray, problem_.target]) - x)
+        worst = max(worst, float(error.max(initial=0.0)))
+    return worst
+
+
+def error_of_grid(problem: Problem, n_rays: int) -> float:
+    """Mean error of n·ln r in nats that the grid's rounding up leaves in the three grid schemes."""
+    found = sweep(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays))
+    c = np.concatenate([crossings.coefficients.ravel() for crossings in found])
+    c = c[c > 0]
+    rounded = PAPER_GRID[np.minimum(np.searchsorted(PAPER_GRID, c, side="right"), 99)]
+    return float(problem.minima[0].layout.n_params * np.mean(np.log(rounded / c)))

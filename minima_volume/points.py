@@ -1,0 +1,102 @@
+"""Data sets whose first L samples are the landscape of size L, minima in filter-normalised coordinates, and their rays.
+
+Data sets are nested: one pass over the largest gives the mean loss of every smaller one. Sums run in float64 and are
+divided once.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from minima_volume.losses import Criterion, Metric, misclassified, total
+from minima_volume.parameters import Layout, Parameters, filter_scales
+
+# Activations of one tile stay in a core's cache on a CPU; a GPU wants enough work per launch instead.
+TILE_ELEMENTS = {"cpu": 2**18, "cuda": 2**26, "mps": 2**24}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A data set and the loss that its landscapes average."""
+
+    inputs: Tensor
+    targets: Tensor
+    criterion: Criterion
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def part(self, start: int, stop: int) -> "Samples":
+        """The samples start:stop as views."""
+        return replace(self, inputs=self.inputs[start:stop], targets=self.targets[start:stop])
+
+    def to(self, dtype: torch.dtype) -> "Samples":
+        """The same samples with floating-point inputs in another precision."""
+        return replace(self, inputs=self.inputs.to(dtype) if self.inputs.is_floating_point() else self.inputs)
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Trained parameters, and the scale of every perturbed coordinate."""
+
+    parameters: Parameters
+    layout: Layout
+    scales: Tensor
+
+    @classmethod
+    def of(cls, parameters: Parameters, layout: Layout, *, normalise: bool = True) -> "Minimum":
+        """A minimum in filter-normalised coordinates, or in raw ones if not `normalise`."""
+        return cls(parameters, layout, filter_scales(parameters, layout, normalise=normalise))
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Minimum":
+        """Copy on another device or in another precision."""
+        parameters = {
+            name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+            for name, tensor in self.parameters.items()
+        }
+        return Minimum(parameters, self.layout, self.scales.to(device, dtype))
+
+
+class Rays(ABC):
+    """The rays of one minimum along a block of directions, over one data set."""
+
+    def __init__(self, samples: Samples, n_rays: int) -> None:
+        self.samples, self.n_rays = samples, n_rays
+
+    @abstractmethod
+    def width(self) -> int:
+        """Numbers held per sample and ray while a tile is evaluated."""
+
+    @abstractmethod
+    def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
+        """The networks at the k points (rays[i], coefficients[i]): samples start, stop -> outputs (k, stop − start, C)."""
+
+    @torch.no_grad()
+    def sums(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric = "loss") -> Tensor:
+        """Summed losses (k, len(sizes)) over the first `size` samples, float64 on the CPU; sizes ascend.
+
+        The metric "accuracy" sums misclassified samples instead, so that inside still means below a threshold.
+        """
+        criterion = self.samples.criterion if metric == "loss" else misclassified
+        targets = self.samples.targets
+        device = self.samples.inputs.device
+        budget = TILE_ELEMENTS[device.type] // self.width()
+        span = max(1, min(sizes[-1], budget))
+        per_tile = max(1, budget // span)
+        edges = sorted({*range(0, sizes[-1], span), *sizes, 0})
+        result = torch.zeros(len(rays), len(sizes), dtype=torch.float64)
+        for rows in torch.arange(len(rays)).split(per_tile):
+            outputs = self.at(rays[rows].to(device), coefficients[rows])
+            tiles = [total(criterion(outputs(a, b), targets[a:b])) for a, b in pairwise(edges)]
+            parts = torch.stack(tiles).cpu()
+            cumulative = dict(zip(edges[1:], parts.cumsum(0), strict=True))
+            result[rows] = torch.stack([cumulative[size] for size in sizes], dim=1)
+        return result
+
+    def means(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric = "loss") -> Tensor:
+        """Mean losses (k, len(sizes)) over the first `size` samples, float64 on the CPU."""
+        return self.sums(rays, coefficients, sizes, metric) / torch.tensor(sizes, dtype=torch.float64)

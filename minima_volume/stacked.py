@@ -1,0 +1,155 @@
+"""Rays through a stack of linear, convolution, pooling, flatten and pointwise layers, as fast as its algebra allows.
+
+A linear map along a ray is X·Wᵀ + c·(X·Dᵀ), and filter normalisation only scales the rows of D = s∘G. So for the first
+layer X·Wᵀ is computed once per minimum, X·Gᵀ once per direction for all minima, and a coefficient costs one
+multiply-add. Behind the first layer the activations differ from ray to ray; there forming W + cD costs one pass over the
+weights, which is cheaper than a second product h·Dᵀ as soon as a data set has a handful of samples.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from minima_volume.parameters import Layout
+from minima_volume.points import Minimum, Rays, Samples
+
+POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.ELU, nn.Identity)
+POOLING = (nn.MaxPool2d, nn.AvgPool2d)
+Index = slice | Tensor
+
+
+def _rows(rays: Tensor) -> Index:
+    """A slice where the rays follow each other, so that taking their rows copies nothing."""
+    first, count = int(rays[0]), len(rays)
+    if count == 1 or (int(rays[-1]) - first + 1 == count and bool((rays.diff() == 1).all())):
+        return slice(first, first + count)
+    return rays
+
+
+def _along(base: Tensor, slope: Tensor, c: Tensor) -> Tensor:
+    """base + c·slope with one coefficient per ray on the leading axis."""
+    return torch.addcmul(base, slope, c.view(-1, *[1] * (slope.ndim - 1)))
+
+
+def _plain_linear(layer: nn.Module, dims: int) -> bool:
+    """A linear layer on vectors, or an ungrouped convolution on zero-padded images."""
+    if type(layer) is nn.Conv2d:
+        return dims == 4 and layer.groups == 1 and layer.padding_mode == "zeros"
+    return type(layer) is nn.Linear and dims == 2
+
+
+def stackable(model: nn.Module, input_dims: int) -> bool:
+    """Whether the fast path knows every layer, met by activations of `input_dims` axes, and no parameter is shared."""
+    if not isinstance(model, nn.Sequential):
+        return False
+    dims, linear, names = input_dims, 0, [id(p) for layer in model for p in layer.parameters()]
+    for layer in model:
+        if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
+            dims = 2
+        elif _plain_linear(layer, dims):
+            linear += 1
+        elif not (type(layer) in POINTWISE or (type(layer) in POOLING and dims == 4)):
+            return False
+    return linear > 0 and len(names) == len(set(names))
+
+
+class Stack:
+    """A stackable model with what its rays share on one data set: inputs of the first layer and their product with G."""
+
+    def __init__(self, model: nn.Sequential, layout: Layout, samples: Samples, block: Tensor) -> None:
+        self.layers = list(model.named_children())
+        self.layout, self.samples, self.block = layout, samples, block
+        self.split = layout.split(block)
+        first = next(i for i, (_, layer) in enumerate(self.layers) if isinstance(layer, nn.Linear | nn.Conv2d))
+        inputs = samples.inputs
+        for _, layer in self.layers[:first]:
+            inputs = layer(inputs)
+        self.inputs, self.rest = inputs, self.layers[first:]
+        self.product: Tensor | None = None
+        name, layer = self.rest[0]
+        if isinstance(layer, nn.Linear) and f"{name}.weight" in self.split and inputs.ndim == 2:
+            weights = self.split[f"{name}.weight"]  # (rays, out, in)
+            self.product = torch.bmm(inputs.expand(len(block), *inputs.shape), weights.transpose(1, 2))
+
+
+class StackedRays(Rays):
+    """Rays through a stack of layers; the products of the first linear layer are shared by every coefficient."""
+
+    def __init__(self, stack: Stack, minimum: Minimum) -> None:
+        super().__init__(stack.samples, len(stack.block))
+        self.stack, self.minimum = stack, minimum
+        scales = minimum.layout.split(minimum.scales)
+        name = stack.rest[0][0]
+        shared = {f"{name}.weight"} if stack.product is not None else set()
+        self.steps = {key: scales[key] * part for key, part in stack.split.items() if key not in shared}
+        if stack.product is not None:
+            weight, bias = minimum.parameters[f"{name}.weight"], minimum.parameters.get(f"{name}.bias")
+            self.base = functional.linear(stack.inputs, weight, bias)
+            self.row_scales = scales[f"{name}.weight"][:, 0]
+
+    def width(self) -> int:
+        """The widest activation of a dense stack; convolutions hold whole maps."""
+        widths = [layer.out_features for _, layer in self.stack.rest if isinstance(layer, nn.Linear)]
+        maps = [layer.out_channels for _, layer in self.stack.rest if isinstance(layer, nn.Conv2d)]
+        pixels = self.samples.inputs[0, 0].numel() if maps else 0
+        return max(widths + [channels * pixels for channels in maps])
+
+    def _moved(self, key: str, rows: Index, c: Tensor) -> Tensor:
+        """The perturbed tensor of each point (k, *shape); unmoved where the layout leaves it out."""
+        base = self.minimum.parameters[key]
+        return _along(base, self.steps[key][rows], c) if key in self.steps else base.expand(len(c), *base.shape)
+
+    def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
+        c, rows = coefficients.to(self.samples.inputs.device, self.minimum.scales.dtype), _rows(rays)
+        shared = self.stack.product is not None
+        first = self._shared_layer(rows, c) if shared else self._plain_inputs(len(c))
+        layers = [self._layer(name, layer, rows, c) for name, layer in self.stack.rest[shared:]]
+
+        def outputs(start: int, stop: int) -> Tensor:
+            hidden = first(start, stop)
+            for layer in layers:
+                hidden = layer(hidden)
+            return hidden
+
+        return outputs
+
+    def _plain_inputs(self, count: int) -> Callable[[int, int], Tensor]:
+        """The same inputs for every point (k, samples, …)."""
+        inputs = self.stack.inputs
+        return lambda start, stop: inputs[start:stop].expand(count, -1, *inputs.shape[1:])
+
+    def _shared_layer(self, rows: Index, c: Tensor) -> Callable[[int, int], Tensor]:
+        """The first layer's outputs X·Wᵀ + b + c·(s∘(X·Gᵀ) + g_b)."""
+        slope, step = self.stack.product[rows], c.view(-1, 1, 1) * self.row_scales  # type: ignore[index]
+        bias = self.steps.get(f"{self.stack.rest[0][0]}.bias")
+        offset = None if bias is None else (c.view(-1, 1) * bias[rows]).unsqueeze(1)
+
+        def outputs(start: int, stop: int) -> Tensor:
+            hidden = torch.addcmul(self.base[start:stop], slope[:, start:stop], step)
+            return hidden if offset is None else hidden.add_(offset)
+
+        return outputs
+
+    def _layer(self, name: str, layer: nn.Module, rows: Index, c: Tensor) -> Callable[[Tensor], Tensor]:
+        """One layer of every point's network; its weights are formed once, however many samples follow."""
+        if isinstance(layer, nn.ReLU):
+            return torch.relu_
+        if isinstance(layer, nn.Flatten):
+            return lambda hidden: hidden.flatten(2)
+        if isinstance(layer, POOLING):
+            return lambda hidden: layer(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])
+        if not isinstance(layer, nn.Linear | nn.Conv2d):
+            return layer
+        weight = self._moved(f"{name}.weight", rows, c)
+        bias = None if layer.bias is None else self._moved(f"{name}.bias", rows, c)
+        if isinstance(layer, nn.Linear):
+            turned, offset = weight.transpose(1, 2), None if bias is None else bias.unsqueeze(1)
+            return lambda x: torch.bmm(x, turned) if offset is None else torch.bmm(x, turned).add_(offset)
+        return lambda maps: torch.stack([_convolved(layer, x, weight[i], bias, i) for i, x in enumerate(maps)])
+
+
+def _convolved(layer: nn.Conv2d, maps: Tensor, weight: Tensor, bias: Tensor | None, point: int) -> Tensor:
+    own = None if bias is None else bias[point]
+    return functional.conv2d(maps, weight, own, layer.stride, layer.padding, layer.dilation)
