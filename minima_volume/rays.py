@@ -21,9 +21,7 @@ def ray_fingerprint(repeat: Repeat, level: int) -> str:
     """Everything that the crossings of a minimum depend on beside the directions' numbers."""
     study = repeat.study
     bounds = [(target.size, target.threshold, target.metric) for target in study.targets(level)]
-    return results.fingerprint(
-        training_fingerprint(repeat, level), bounds, study.normalise, study.direction_seed, list(SCAN_NODES)
-    )
+    return results.fingerprint(training_fingerprint(repeat, level), bounds, study.normalise, study.direction_seed)
 
 
 def blocks(study: Study) -> list[tuple[int, int]]:
