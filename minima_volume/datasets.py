@@ -74,15 +74,16 @@ def _download_mnist(data_dir: Path, missing: list[str]) -> None:
 
     folder = data_dir / "MNIST" / "raw"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=data_dir) as scratch:
             MNIST(scratch, download=True)
+            folder.mkdir(parents=True, exist_ok=True)
             for name in missing:
                 shutil.move(Path(scratch) / "MNIST" / "raw" / name, folder / name)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"Expected the MNIST archives {', '.join(missing)} in {folder}, found none, and downloading from "
-            f"{', '.join(MNIST.mirrors)} failed ({error}): put the four .gz files there or point DATA_DIR at them. {OFFLINE}"
+            f"Expected the MNIST archives {', '.join(missing)} in {folder}, found none, and none of "
+            f"{' and '.join(MNIST.mirrors)} answered: put the four .gz files there or point DATA_DIR at them. {OFFLINE}"
         ) from error
 
 

@@ -69,8 +69,8 @@ def workers() -> int:
 
 
 def memory() -> int:
-    """Bytes that one worker's rays may keep: MEMORY in MiB for the whole process (default 2048), shared by the workers."""
-    return positive("MEMORY", os.environ.get("MEMORY") or "2048") * 2**20 // (2 * workers())
+    """Bytes that one worker's rays may keep: MEMORY in MiB for the whole process (default 1024), shared by the workers."""
+    return positive("MEMORY", os.environ.get("MEMORY") or "1024") * 2**20 // (2 * workers())
 
 
 def _parse(studies: Mapping[str, Study]) -> argparse.Namespace:
