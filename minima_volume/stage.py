@@ -69,8 +69,8 @@ def workers() -> int:
 
 
 def memory() -> int:
-    """Bytes that one worker's rays may keep: MEMORY in MiB for the whole process (default 1024), shared by the workers."""
-    return positive("MEMORY", os.environ.get("MEMORY") or "1024") * 2**20 // (2 * workers())
+    """Bytes that the rays of one worker may keep: MEMORY in MiB (default 384), so that no number depends on THREADS."""
+    return positive("MEMORY", os.environ.get("MEMORY") or "384") * 2**20
 
 
 def _parse(studies: Mapping[str, Study]) -> argparse.Namespace:
