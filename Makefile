@@ -26,7 +26,7 @@ ifneq ($(DATA_DIR),data)
 $(if $(wildcard $(DATA_DIR)/.),,$(error Expected DATA_DIR to name a folder, got DATA_DIR=$(DATA_DIR), which is not there: make it or leave DATA_DIR away))
 endif
 unexport REPEATS
-export DIRECTIONS THREADS MEMORY DEVICE
+export DIRECTIONS THREADS MEMORY DEVICE QUALITY
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -85,7 +85,7 @@ $1: figs/$(SCALE)/$1.pdf
 endef
 $(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call study,$(name),$(folder)))))
 
-.PHONY: FORCE help quickstart all figs toy test test-slow check clean $(FOLDERS)
+.PHONY: FORCE help quickstart all figs toy videos compare bench test test-slow check clean $(FOLDERS)
 quickstart: ## poison experiment on bundled 8x8 digits, no download, about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=3
 	@echo "Next: 'make mnist_poison SCALE=quick' (MNIST, minutes), 'make mnist_poison' (the paper's parameters), 'make help'"
@@ -97,6 +97,15 @@ figs: | $(READY) ## every figure whose results exist; says which it skipped
 
 toy: | $(READY) ## toy diagrams from closed forms
 	@for script in $(filter-out toy_models/closed_forms.py toy_models/diagram.py,$(wildcard toy_models/*.py)); do $(PY) $$script; done
+
+videos: | $(READY) ## landscape videos and exports whose minima exist; QUALITY=draft or final
+	@$(PY) videos/make_all.py --scale $(SCALE)
+
+compare: | $(READY) ## results/paper/comparison.csv, the published numbers beside ours
+	@$(PY) figs/compare.py
+
+bench: | $(READY) ## speed against the published loop: benchmarks/README.md and results.json, about ten minutes
+	@$(PY) benchmarks/bench.py
 
 test: | $(READY) ## tests with oracles, at most three minutes
 	@$(PY) -m pytest -m "not slow"
@@ -111,7 +120,7 @@ check: | $(READY) ## format, lint, types, then the tests
 	@$(MAKE) test
 
 clean: ## remove quick results and figures; paper-scale results stay
-	rm -rf results/quick figs/quick toy_models/out
+	rm -rf results/quick figs/quick videos/quick toy_models/out
 
 help: ## this list
 	@echo "make TARGET [SCALE=quick|paper] [REPEATS=n] [DIRECTIONS=n] [DEVICE=cpu|cuda|mps] [DATA_DIR=path] [THREADS=n] [MEMORY=MiB]"
