@@ -118,6 +118,8 @@ def device() -> torch.device:
         raise UserError(f"Expected DEVICE to be one of {', '.join(available)}, got '{name}'.")
     if not available[name]:
         raise UserError(f"Expected a device that this machine has, got DEVICE={name}: use DEVICE=cpu.")
+    # TF32 keeps ten bits of a float32's mantissa, far fewer than a radius needs.
+    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]  # torch's own stubs do not know it yet
     return torch.device(name)
 
 

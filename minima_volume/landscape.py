@@ -47,14 +47,19 @@ class ModuleRays(Rays):
         return lambda start, stop: torch.stack([one(step, inputs[start:stop]) for step in steps])
 
 
+def device_for(dtype: torch.dtype, device: torch.device) -> torch.device:
+    """Where a precision is computed: Apple's GPUs have no float64, so the last steps run beside them on the CPU."""
+    return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
+
+
 class Bundle:
     """A block of directions over one data set in one precision; gives the rays of any minimum along them."""
 
     def __init__(self, model: nn.Module, layout: Layout, samples: Samples, block: Tensor, dtype: torch.dtype) -> None:
         # A functional call swaps the module's tensors for a moment, which neither the caller nor another thread must see.
         self.model, self.layout, self.dtype = deepcopy(model), layout, dtype
-        self.samples = samples.to(dtype)
-        self.block = block.to(samples.inputs.device, dtype)
+        device = device_for(dtype, samples.inputs.device)
+        self.model, self.samples, self.block = self.model.to(device), samples.to(device, dtype), block.to(device, dtype)
         self.stack: Stack | None = None
         if isinstance(self.model, nn.Sequential) and stackable(model, samples.inputs.ndim):
             self.stack = Stack(self.model, layout, self.samples, self.block)

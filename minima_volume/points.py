@@ -34,9 +34,10 @@ class Samples:
         """The samples start:stop as views."""
         return replace(self, inputs=self.inputs[start:stop], targets=self.targets[start:stop])
 
-    def to(self, dtype: torch.dtype) -> "Samples":
-        """The same samples with floating-point inputs in another precision."""
-        return replace(self, inputs=self.inputs.to(dtype) if self.inputs.is_floating_point() else self.inputs)
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Samples":
+        """The same samples on a device, floating-point inputs in another precision."""
+        inputs = self.inputs.to(device, dtype) if self.inputs.is_floating_point() else self.inputs.to(device)
+        return replace(self, inputs=inputs, targets=self.targets.to(device))
 
 
 @dataclass(frozen=True)

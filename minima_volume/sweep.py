@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from minima_volume import directions
-from minima_volume.landscape import Bundle, ray_bytes
+from minima_volume.landscape import Bundle, device_for, ray_bytes
 from minima_volume.parameters import Layout
 from minima_volume.points import Minimum, Rays, Samples
 from minima_volume.radius import SCAN_NODES, Floats, Target, brackets_of, evaluator, means_at, scan, solve
@@ -119,9 +119,9 @@ class Sweep:
 
     def _float64_means(self, block: Tensor, pending: Sequence[Open]) -> list[Floats]:
         """Float64 mean loss of each open point; one pass over the data in chunks, shared by all minima."""
-        device = self.samples.inputs.device
         used = np.unique(np.concatenate([open_.ray for open_ in pending]))
         place = np.searchsorted(used, np.arange(len(block)))
+        device = device_for(torch.float64, self.samples.inputs.device)
         exact = block[torch.from_numpy(used)].to(device, torch.float64)
         doubles = [minimum.to(device, torch.float64) for minimum in self.minima]
         sizes = [
