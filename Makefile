@@ -3,7 +3,6 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.SECONDARY:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 
@@ -19,7 +18,7 @@ STUDIES := $(foreach folder,$(FOLDERS),$($(folder)_STUDIES))
 
 # --- what users may set, checked before anything runs ----------------------------------------------------------------
 whole = $(shell [[ "$($1)" =~ ^[1-9][0-9]*$$ ]] && echo yes)
-$(if $(filter quick paper,$(SCALE)),,$(error Expected SCALE=quick or SCALE=paper, got SCALE=$(SCALE)))
+$(if $(and $(filter quick paper,$(SCALE)),$(filter 1,$(words $(SCALE)))),,$(error Expected SCALE=quick or SCALE=paper, got SCALE=$(SCALE)))
 $(foreach name,REPEATS DIRECTIONS THREADS MEMORY,$(if $($(name)),$(if $(call whole,$(name)),,\
   $(error Expected $(name) to be a whole number above 0, got $(name)=$($(name))))))
 ifneq ($(DATA_DIR),data)
@@ -58,7 +57,7 @@ $(if $(filter $1,$($2_TOGETHER)),
 $(foreach i,$(repeats),$(R)/$1/repeat_$i/$4) &: $2/$3 $2/config.py $(foreach i,$(repeats),$(addprefix $(R)/$1/repeat_$i/,$5)) $(R)/$1/.directions | $(READY) $(file.$(data.$1))
 	@$(PY) $2/$3 $1 --scale $(SCALE) --repeats $(repeats)
 ,
-$(R)/$1/repeat_%/$4: $2/$3 $2/config.py $(addprefix $(R)/$1/repeat_%/,$5) $(R)/$1/.directions | $(READY) $(file.$(data.$1))
+$(repeats:%=$(R)/$1/repeat_%/$4): $(R)/$1/repeat_%/$4: $2/$3 $2/config.py $(addprefix $(R)/$1/repeat_%/,$5) $(R)/$1/.directions | $(READY) $(file.$(data.$1))
 	@$(PY) $2/$3 $1 --scale $(SCALE) --repeats $$*
 )
 endef
@@ -76,7 +75,7 @@ $(R)/$1/volumes.csv: $(foreach i,$(repeats),$(R)/$1/repeat_$i/volumes.csv)
 $(R)/$1/.directions: FORCE
 	@mkdir -p $$(@D); echo '$(DIRECTIONS)' | cmp -s - $$@ || echo '$(DIRECTIONS)' > $$@
 
-figs/$(SCALE)/$1.pdf: figs/fixed_landscape.py figs/style.py figs/tables.py $(R)/$1/volumes.csv
+figs/$(SCALE)/$1.pdf: figs/fixed_landscape.py figs/style.py figs/tables.py figs/marks.py $(R)/$1/volumes.csv
 	@$(PY) figs/fixed_landscape.py $1 --scale $(SCALE)
 
 .PHONY: $1
@@ -85,7 +84,12 @@ $1: figs/$(SCALE)/$1.pdf
 endef
 $(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call study,$(name),$(folder)))))
 
-.PHONY: FORCE help quickstart all figs toy videos compare bench test test-slow check clean $(FOLDERS)
+$(foreach folder,$(FOLDERS),$(eval $(folder): $($(folder)_STUDIES)))
+OTHERS := $(filter-out $(FOLDERS) figs videos,$(patsubst %/,%,$(wildcard */)))
+$(OTHERS):
+	@echo "'$@' is a folder, not a target: 'make help' lists the targets." >&2; exit 2
+
+.PHONY: FORCE $(OTHERS) help quickstart all figs toy videos compare bench test test-slow check clean $(FOLDERS)
 quickstart: ## poison experiment on bundled 8x8 digits, no download, about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=3
 	@echo "Next: 'make mnist_poison SCALE=quick' (MNIST, minutes), 'make mnist_poison' (the paper's parameters), 'make help'"

@@ -1,34 +1,79 @@
 """Every figure whose results exist, and the commands that would make the others."""
 
 import argparse
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 
+import boundaries
+import cutoffs
 import fixed_landscape
+import generalisation
+import grokking
+import methods
+import power_law
+import published
+import radii
+import rank_stability
 import tables
+import varying_landscape
 
+from minima_volume import results
 from minima_volume.errors import ResultsError
 
-# Each takes a study and a scale and returns the files it wrote, none where the study has no such figure.
-FIGURES: tuple[Callable[[str, str], list[Path]], ...] = (fixed_landscape.draw,)
+# Each has draw(study, scale), which returns the files it wrote, none where the study has no such figure.
+FIGURES: tuple[ModuleType, ...] = (
+    fixed_landscape, varying_landscape, power_law, generalisation, methods, grokking, radii, cutoffs, rank_stability,
+    published, boundaries,
+)  # fmt: skip
 
 
 def main(names: Iterable[str], scale: str) -> None:
-    """Draw all figures of a scale; name what was skipped and what makes it."""
-    have = set(tables.studies(scale))
-    for study in sorted(have):
-        for draw in FIGURES:
-            try:
-                written = draw(study, scale)
-            except ResultsError as error:
-                print(f"skipped {study}: {error}")
-                continue
-            print(*(f"drew {path.relative_to(Path(__file__).parent.parent)}" for path in written), sep="\n")
-    for study in names:
-        if study not in have:
-            print(
-                f"skipped {study}: no {scale} results; `make {study}{' SCALE=quick' * (scale == 'quick')}` makes them"
-            )
+    """Draw all figures of a scale that are older than their results; name what was skipped and what makes it."""
+    have = tables.studies(scale)
+    # Spawned, because a forked copy of a process that holds other threads may hang.
+    with ProcessPoolExecutor(_workers(len(have)), get_context("spawn")) as pool:
+        for lines in pool.map(drawn, have, [scale] * len(have)):
+            print(*lines, sep="\n", end="\n" * bool(lines), flush=True)
+    for study in sorted(set(names) - set(have)):
+        quick = " SCALE=quick" * (scale == "quick")
+        print(f"skipped {study}: no {scale} results; `make {study}{quick}` makes them")
+
+
+def drawn(study: str, scale: str) -> list[str]:
+    """Draw what is not up to date of one study, and say what was drawn and skipped."""
+    lines: list[str] = []
+    skipped: dict[str, list[str]] = {}  # figures by the sentence that they were refused with
+    for figure in FIGURES:
+        name = "" if figure is fixed_landscape else figure.__name__
+        if _is_fresh(tables.output(scale, study, name), study, scale):
+            continue
+        try:
+            lines += [f"drew {tables.shown(path)}" for path in figure.draw(study, scale)]
+        except ResultsError as error:
+            skipped.setdefault(str(error), []).append(figure.__name__)
+    return [*lines, *(f"skipped {', '.join(figures)} of {study}: {reason}" for reason, figures in skipped.items())]
+
+
+def _workers(tasks: int) -> int:
+    wanted = os.environ.get("THREADS", "")
+    return max(1, min(tasks, int(wanted) if wanted.isdecimal() else os.cpu_count() or 1))
+
+
+def _is_fresh(picture: Path, study: str, scale: str) -> bool:
+    """Whether both files of a picture are newer than its results and than the code that draws."""
+    here = Path(__file__).parent
+    needed = [*here.glob("*.py"), here / "published.csv"]
+    for name in {study, methods.PAIRS.get(study, study)}:
+        folder = results.study_folder(scale, name)
+        needed += [*folder.glob("*.csv"), *folder.glob("run.json"), *folder.glob("repeat_*/rays.json")]
+    files = [picture.with_suffix(suffix) for suffix in (".pdf", ".png")]
+    if not all(file.exists() for file in files):
+        return False
+    return min(file.stat().st_mtime for file in files) >= max(path.stat().st_mtime for path in needed)
 
 
 if __name__ == "__main__":

@@ -1,36 +1,116 @@
-"""The committed tables as data frames, and which studies have any: all that a figure may know."""
+"""The tables of a study as data frames in which nothing that is no number looks like one: all that a figure may know."""
 
 import argparse
+import os
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from minima_volume import results
 from minima_volume.errors import ResultsError
 
-SHOWN = {"extra": "extra training samples", "batch_size": "batch size", "epochs": "epochs"}
-KINDS = {"poison": "mislabelled training samples added", "noise": "noise samples added"}
+Draw = Callable[[str, str], list[Path]]  # (study, scale) -> files written, none where the study has no such figure
+
+ROOT = Path(os.environ.get("FIGS_DIR", Path(__file__).parent))
+SHOWN = {"extra": "extra training samples", "batch_size": "batch size", "epochs": "training epochs"}
+SHORT = {"extra": "samples\nadded", "batch_size": "batch\nsize", "epochs": "epochs\ntrained"}
+KINDS = {
+    "poison": "mislabelled training samples added",
+    "noise": "noise samples added",
+    "imbalanced_base": "extra training samples (balanced classes)",
+    "imbalanced_extra": "extra training samples (90 % of class 0)",
+}
+STATUSES = ("ok", "unconverged", "censored")
+ESTIMATES = ("log_volume", "typical_log_volume", "log_volume_grid")
+NAMES = {
+    "log_volume": "log volume ln E[$r^n$]",
+    "typical_log_volume": "typical log volume $n$ E[ln $r$]",
+}
+_TEXT = {"study", "data", "model", "metric", "status"}
+_WHOLE = {"repeat", "level", "landscape", "n_params", "n_directions", "n_crossed", "n_samples"}
+_KEY = ["repeat", "level", "landscape", "threshold", "metric"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a figure needs of the settings that run.json records."""
+
+    title: str
+    data: str
+    model: str
+    intervention: str
+    base: int
+    levels: list[int]
+    level_means: str
+    landscapes: str
+    n_directions: int
+    model_seed: int
+    data_seed: int
+    thresholds: list[float]
+    normalise: bool
+    recipe: dict[str, Any]
+
+    @property
+    def level_axis(self) -> str:
+        """The axis label of the study's levels."""
+        return KINDS.get(self.intervention, SHOWN[self.level_means])
+
+    @property
+    def short_axis(self) -> str:
+        """The same in two short lines, for a legend."""
+        return SHORT[self.level_means]
+
+    @property
+    def varies_data(self) -> bool:
+        """Whether levels count training samples, rather than epochs or the batch."""
+        return self.level_means == "extra"
+
+
+def settings(scale: str, study: str) -> Settings:
+    """The study's settings; raises ResultsError if run.json lacks any."""
+    path = results.study_folder(scale, study) / "run.json"
+    found = results.read_json(path).get("settings")
+    row = found if isinstance(found, dict) else {}
+    names = [field.name for field in fields(Settings)]
+    missing = [name for name in names if name not in row]
+    if missing:
+        raise ResultsError(f"Expected the settings {', '.join(missing)} in {path}, got none: {_again(scale, study)}.")
+    return Settings(**{name: row[name] for name in names})
 
 
 def volumes(scale: str, study: str) -> pd.DataFrame:
-    """Rows of volumes.csv; raises ResultsError for a table without rows."""
-    path = results.study_folder(scale, study) / "volumes.csv"
-    results.read_table(path, results.VOLUME_COLUMNS)
-    frame = pd.read_csv(path)
-    if frame.empty:
-        raise ResultsError(f"Expected rows in {path}, got none: run `make {study} SCALE={scale}`.")
+    """Rows of volumes.csv; a volume that is not finite, or of a minimum above its threshold, is NaN whatever the file says.
+
+    Raises ResultsError for a table that is missing, empty or damaged, or that names a row twice.
+    """
+    frame = _read(scale, study, "volumes.csv", results.VOLUME_COLUMNS)
+    unknown = sorted(set(frame["status"]) - set(STATUSES))
+    if unknown:
+        raise ResultsError(f"Expected a status among {', '.join(STATUSES)} in {study}, got {unknown}.")
+    for name in ESTIMATES:
+        frame[name] = frame[name].where(np.isfinite(frame[name]) & (frame["status"] != "unconverged"))
+        if f"{name}_se" in frame:
+            frame[f"{name}_se"] = frame[f"{name}_se"].where(np.isfinite(frame[f"{name}_se"]))
+    _refuse_twins(frame, _KEY, study)
     return frame
 
 
-def settings(scale: str, study: str) -> dict[str, object]:
-    """The study's settings as run.json recorded them."""
-    return dict(results.read_json(results.study_folder(scale, study) / "run.json")["settings"])
-
-
-def level_axis(row: dict[str, object]) -> str:
-    """The axis label of a study's levels."""
-    return KINDS.get(str(row["intervention"]), SHOWN[str(row["level_means"])])
+def cutoffs(scale: str, study: str) -> pd.DataFrame:
+    """Rows of cutoffs.csv; `cutoff` is NaN for a minimum that stays below its threshold over all `n_samples`."""
+    frame = _read(scale, study, "cutoffs.csv", results.CUTOFF_COLUMNS)
+    wrong = frame["cutoff"].notna() & ~frame["cutoff"].between(1, frame["n_samples"])
+    if wrong.any():
+        raise ResultsError(
+            f"Expected cutoffs between 1 and {frame['n_samples'].max()} samples in {study}, "
+            f"got {frame.loc[wrong, 'cutoff'].iloc[0]:g}: {_again(scale, study)}."
+        )
+    _refuse_twins(frame, ["repeat", "level", "threshold"], study)
+    return frame
 
 
 def studies(scale: str) -> list[str]:
@@ -38,24 +118,77 @@ def studies(scale: str) -> list[str]:
     return sorted(path.parent.name for path in (results.ROOT / scale).glob("*/volumes.csv"))
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """The command line that all figure scripts share: a study and a scale."""
+def in_base(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the loss criterion in the base landscape, which is every minimum's first."""
+    base = int(frame["landscape"].min())
+    return frame.loc[(frame["landscape"] == base) & (frame["metric"] == "loss")]
+
+
+def found(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the loss criterion in each minimum's own landscape: all that it was trained on."""
+    own = (frame["landscape"] == frame["level"]) & (frame["metric"] == "loss")
+    return frame.loc[own]
+
+
+def thresholds(frame: pd.DataFrame) -> list[float]:
+    """Thresholds of a table, the largest first."""
+    return sorted(map(float, frame["threshold"].unique()), reverse=True)
+
+
+def output(scale: str, study: str, figure: str = "") -> Path:
+    """Where a figure goes, without suffix; a study's main figure has no name of its own."""
+    return ROOT / scale / (f"{study}_{figure}" if figure else study)
+
+
+def shown(path: Path) -> Path:
+    """A path as a reader would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def run(draw: Draw, description: str | None) -> None:
+    """Draw from the command line; a table that cannot be drawn gives one sentence and exit code 1."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("study")
     parser.add_argument("--scale", default="paper", choices=("quick", "paper"))
-    return parser.parse_args()
-
-
-def output(scale: str, name: str) -> Path:
-    """Where a figure goes, without suffix."""
-    return Path(__file__).parent / scale / name
-
-
-def run(draw: object, description: str) -> None:
-    """Draw from the command line; a table that cannot be drawn gives one sentence and exit code 1."""
-    given = arguments(description)
+    given = parser.parse_args()
     try:
-        for path in draw(given.study, given.scale):  # type: ignore[operator]
-            print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+        written = draw(given.study, given.scale)
     except ResultsError as error:
         sys.exit(f"error: {error}")
+    for path in written:
+        print(shown(path))
+    if not written:
+        sys.exit(f"error: {given.study} at scale {given.scale} has nothing that this figure could show: {description}")
+
+
+def numbers(cells: Sequence[str | None]) -> list[float]:
+    """Cells as floats, empty ones as NaN; raises ValueError for text."""
+    return [float(cell) if cell else float("nan") for cell in cells]
+
+
+def _read(scale: str, study: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    path = results.study_folder(scale, study) / name
+    rows = results.read_table(path, columns)
+    if not rows:
+        raise ResultsError(f"Expected rows in {path}, got none: {_again(scale, study)}.")
+    frame = pd.DataFrame({column: [row[column] for row in rows] for column in columns})
+    for column in [column for column in columns if column not in _TEXT]:
+        try:
+            values = pd.Series(numbers(frame[column].tolist()))
+        except ValueError as error:
+            raise ResultsError(f"Expected numbers in column {column} of {path}, got: {error}.") from error
+        if column in _WHOLE | {"threshold"} and not (values.notna() & np.isfinite(values)).all():
+            raise ResultsError(f"Expected a number in every row of column {column} of {path}, got empty cells.")
+        frame[column] = values.astype(int) if column in _WHOLE else values
+    return frame
+
+
+def _refuse_twins(frame: pd.DataFrame, key: list[str], study: str) -> None:
+    twins = frame.duplicated(key)
+    if twins.any():
+        row = ", ".join(f"{name} {frame.loc[twins, name].iloc[0]}" for name in key)
+        raise ResultsError(f"Expected every row of {study} once, got {row} twice: delete the table and run again.")
+
+
+def _again(scale: str, study: str) -> str:
+    return f"run `make {study} SCALE={scale}`"

@@ -16,9 +16,9 @@ def generator(*key: int | str) -> torch.Generator:
 
 def directions(seed: int, indices: Sequence[int], n_params: int) -> Tensor:
     """Standard Gaussian directions (len(indices), n_params), float32 on the CPU; row i depends on (seed, indices[i])."""
-    block = torch.empty(len(indices), n_params)
+    block = torch.empty(len(indices), n_params, dtype=torch.float32)
     for row, index in zip(block, indices, strict=True):
-        torch.randn(n_params, generator=generator("direction", seed, index), out=row)
+        torch.randn(n_params, generator=generator("direction", seed, index), dtype=torch.float32, out=row)
     return block
 
 

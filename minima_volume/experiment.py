@@ -58,6 +58,7 @@ class Study:
         """The study itself; raises UserError where a row cannot be meant."""
         problems = {
             f"a model among {', '.join(MODELS)}": (self.model in MODELS, self.model),
+            f"a data set among {', '.join(datasets.LOADERS)}": (self.data in datasets.LOADERS, self.data),
             f"an intervention among {', '.join(INTERVENTIONS)}": (
                 self.intervention in INTERVENTIONS,
                 self.intervention,

@@ -49,9 +49,10 @@ def poison(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
 def noise(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
     """Extras are Gaussian inputs with the training set's overall mean and deviation, and random labels."""
     pool = more_data(dataset, base, 0, seed)
-    rng = np.random.default_rng([seed, 2])
-    made = torch.from_numpy(rng.standard_normal((extra, *dataset.inputs.shape[1:]), dtype=np.float32))
-    labels = torch.from_numpy(rng.integers(0, dataset.n_classes, extra))
+    # Two generators, so that images and labels of a lower level are the first ones of a higher.
+    pixels, classes = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3])
+    made = torch.from_numpy(pixels.standard_normal((extra, *dataset.inputs.shape[1:]), dtype=np.float32))
+    labels = torch.from_numpy(classes.integers(0, dataset.n_classes, extra))
     inputs = made * dataset.inputs.std() + dataset.inputs.mean()
     return Pool(
         torch.cat([pool.inputs, inputs]),
@@ -81,14 +82,15 @@ def imbalanced_base(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
     """The base has 90 % class 0; the extras are an ordinary sample of the rest."""
     free = _choose(dataset, len(dataset.inputs), seed, "the imbalanced base")
     first = _imbalanced_order(dataset, free, base, "the imbalanced base")
-    rest = free[~np.isin(free, first)]
+    # Class 0 was taken from the front of `free`, so what is left must be mixed again to be an ordinary sample.
+    rest = np.random.default_rng([seed, 4]).permutation(free[~np.isin(free, first)])
     return _assembled(dataset, first, rest, extra)
 
 
 def imbalanced_extra(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
     """The base is an ordinary sample; the extras have 90 % class 0."""
-    free = _choose(dataset, len(dataset.inputs), seed, "the balanced base")
-    first, rest = free[:base], free[base:]
+    first = _choose(dataset, base, seed, "the balanced base")
+    rest = _choose(dataset, len(dataset.inputs), seed, "the extras")[base:]
     return _assembled(dataset, first, _imbalanced_order(dataset, rest, extra, "the imbalanced extras"), extra)
 
 

@@ -59,7 +59,12 @@ class Bundle:
         # A functional call swaps the module's tensors for a moment, which neither the caller nor another thread must see.
         self.model, self.layout, self.dtype = deepcopy(model), layout, dtype
         device = device_for(dtype, samples.inputs.device)
-        self.model, self.samples, self.block = self.model.to(device), samples.to(device, dtype), block.to(device, dtype)
+        # Buffers such as BatchNorm's statistics follow the precision of the parameters.
+        self.model, self.samples, self.block = (
+            self.model.to(device, dtype),
+            samples.to(device, dtype),
+            block.to(device, dtype),
+        )
         self.stack: Stack | None = None
         if isinstance(self.model, nn.Sequential) and stackable(model, samples.inputs.ndim):
             self.stack = Stack(self.model, layout, self.samples, self.block)

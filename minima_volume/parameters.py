@@ -23,7 +23,7 @@ Parameters = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Layout:
-    """Names and shapes of the measured parameters, in the order of the flat vector."""
+    """Names and shapes of the measured parameters, in the order of the flat vector: by name, however they were stored."""
 
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -36,7 +36,7 @@ class Layout:
         """Views of a flat vector (…, n) as named tensors (…, *shape)."""
         parts = flat.split([math.prod(shape) for _, shape in self.shapes], dim=-1)
         return {
-            name: part.unflatten(-1, shape or (1,)).reshape(*part.shape[:-1], *shape)
+            name: part.reshape((*part.shape[:-1], *shape))
             for (name, shape), part in zip(self.shapes, parts, strict=True)
         }
 
@@ -47,7 +47,7 @@ class Layout:
 
 def layout_of(parameters: Mapping[str, Tensor], *, only: Callable[[str], bool] = lambda name: True) -> Layout:
     """The layout of all tensors whose name passes the filter `only`."""
-    kept = tuple((name, tuple(tensor.shape)) for name, tensor in parameters.items() if only(name))
+    kept = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(parameters.items()) if only(name))
     if not kept:
         raise UserError("Expected at least one parameter to perturb, got none: check the model and the name filter.")
     wrong = [name for name, _ in kept if not parameters[name].is_floating_point()]

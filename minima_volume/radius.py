@@ -22,6 +22,10 @@ Floats = NDArray[np.float64]
 SCAN_NODES: Floats = PAPER_GRID[[*range(4, 99, 8), 99]]
 
 
+# Trained networks leave their basins with slopes d ln L/d ln c of 2 to 15.
+STEEPEST = 100.0
+
+
 @dataclass(frozen=True)
 class Target:
     """A boundary to find: the mean over the first `size` samples equals `threshold`.
@@ -174,19 +178,23 @@ def solve(
 ) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """x = ln c of every bracket's crossing, the slope d ln L/d ln c there, and the evaluations it took.
 
-    A problem ends when its next point would lie within `tolerance` of the last one or its bracket is that narrow, both
-    in x, so relative in c. Every fourth step is a bisection, which bounds the number of steps for any function.
+    A problem ends when its next point would lie within `tolerance` of a last one near the threshold, or its bracket is
+    that narrow, both in x, so relative in c. Every fourth step is a bisection, which bounds the number of steps for any
+    function.
     """
     roots, slopes = np.empty(len(problem.ray)), np.empty(len(problem.ray))
     steps = np.zeros(len(problem.ray), dtype=np.int64)
-    index, previous = np.arange(len(problem.ray)), np.full(len(problem.ray), np.inf)
+    index = np.arange(len(problem.ray))
+    previous, height = np.full(len(index), np.inf), np.full(len(index), np.inf)
     for step in range(400):
         with np.errstate(all="ignore"):
             x, middle = _proposal(problem), 0.5 * (problem.a + problem.b)
             if bisect:
                 x = np.where(np.isinf(problem.a), x, middle)
             # Below e⁻⁸⁰ the minimum lies on the threshold to every digit of its loss.
-            finished = (np.abs(x - previous) < tolerance) | (problem.b - problem.a < tolerance) | (x < -80)
+            # Two near points count only if the height says so too: at a jump, interpolation creeps towards one end.
+            near = (np.abs(x - previous) < tolerance) & (np.abs(height) < STEEPEST * tolerance)
+            finished = near | (problem.b - problem.a < tolerance) | (x < -80)
             roots[index], slopes[index] = x, _quadratic(problem, x)
         index, problem, x, middle = index[~finished], problem.select(~finished), x[~finished], middle[~finished]
         if not index.size:
@@ -194,6 +202,6 @@ def solve(
         if step % 4 == 3:
             x = np.where(np.isinf(problem.a), x, middle)
         f = _log_ratio(evaluate(problem.ray, problem.target, np.exp(x)), thresholds[problem.target])
-        problem, previous = problem.narrowed(x, f), x
+        problem, previous, height = problem.narrowed(x, f), x, f
         steps[index] += 1
     return roots, slopes, steps

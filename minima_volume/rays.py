@@ -104,7 +104,9 @@ def crossings_of(
 def finish_rays(repeat: Repeat, scale: str) -> None:
     """Write what the repeat's sweep took."""
     headers = [read_block(repeat, scale, *span)[0] for span in blocks(repeat.study)]
-    seconds = round(sum(header["seconds"] for header in headers), 3)
-    results.write_json(
-        folder_of(repeat, scale) / "rays.json", {"n_directions": repeat.study.n_directions, "seconds": seconds}
-    )
+    content = {
+        "fingerprints": {str(level): ray_fingerprint(repeat, level) for level in repeat.study.levels},
+        "n_directions": repeat.study.n_directions,
+        "seconds": round(sum(header["seconds"] for header in headers), 3),
+    }
+    results.write_json(folder_of(repeat, scale) / "rays.json", content)

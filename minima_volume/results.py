@@ -5,7 +5,9 @@ import fcntl
 import json
 import os
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -19,6 +21,12 @@ from minima_volume.errors import ResultsError
 
 FORMAT = 1  # raise when a stored number would mean something else
 ROOT = Path(os.environ.get("RESULTS_DIR", "results"))
+AGAIN = "Delete it and run the same make target."
+# What numpy and zipfile raise on archives that are cut, flipped or foreign.
+DAMAGE = (
+    OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, NotImplementedError, RuntimeError,
+    SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 VOLUME_COLUMNS = (
     "study", "data", "model", "repeat", "level", "landscape", "threshold", "metric", "status", "n_params", "n_directions",
     "n_crossed", "n_recrossed", "log_volume", "log_volume_se", "typical_log_volume", "typical_log_volume_se",
@@ -113,33 +121,34 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_arrays(path: Path, info: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Named arrays and a JSON header in one compressed archive, which carries a checksum for each member."""
+    """Named arrays and a JSON header in one compressed archive; the header carries a checksum of header and values."""
+    header = {**info, "sha256": _checksum(info, arrays)}
     with whole(path) as scratch, scratch.open("wb") as stream:
-        np.savez_compressed(stream, info=np.array(json.dumps(info, sort_keys=True)), **arrays)
+        np.savez_compressed(stream, info=np.array(json.dumps(header, sort_keys=True)), **arrays)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Header and arrays of an archive; ResultsError if it is missing, damaged or holds objects (nothing is unpickled)."""
+    """Header and arrays of an archive, checksum verified; ResultsError if it is missing, damaged or holds objects.
+
+    Nothing is ever unpickled.
+    """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        return dict(json.loads(str(arrays.pop("info")))), arrays
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ResultsError(
-            f"Expected arrays in {path}, got: {error}. Delete it and run the same make target."
-        ) from error
+        info = dict(json.loads(str(arrays.pop("info"))))
+    except DAMAGE as error:
+        raise ResultsError(f"Expected arrays in {path}, got: {error}. {AGAIN}") from error
+    _verify(path, info, arrays)
+    return info, arrays
 
 
 def write_minimum(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
-    """Parameters and training set of one minimum as safetensors; the header carries a checksum of the values."""
+    """Parameters and training set of one minimum as safetensors; the header carries a checksum of header and values."""
     from safetensors.torch import save_file
 
+    header = {**info, "sha256": _checksum(info, tensors)}
     with whole(path) as scratch:
-        save_file(
-            dict(tensors),
-            scratch,
-            metadata={"info": json.dumps({**info, "sha256": _checksum(tensors)}, sort_keys=True)},
-        )
+        save_file(dict(tensors), scratch, metadata={"info": json.dumps(header, sort_keys=True)})
 
 
 def read_minimum(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -148,24 +157,27 @@ def read_minimum(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt") as archive:
-            info = json.loads((archive.metadata() or {})["info"])
+            info = dict(json.loads((archive.metadata() or {})["info"]))
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a mapping
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ResultsError(
-            f"Expected a minimum in {path}, got: {error}. Delete it and run the same make target."
-        ) from error
-    if info.get("sha256") != _checksum(tensors):
-        raise ResultsError(
-            f"Expected the checksum written with {path}, got another: it is damaged. Delete it and run again."
-        )
+    except (*DAMAGE, SafetensorError) as error:
+        raise ResultsError(f"Expected a minimum in {path}, got: {error}. {AGAIN}") from error
+    _verify(path, info, tensors)
     return info, tensors
 
 
-def _checksum(tensors: Mapping[str, Any]) -> str:
-    total = sha256()
-    for name in sorted(tensors):
-        total.update(name.encode())
-        total.update(tensors[name].detach().contiguous().cpu().numpy().tobytes())
+def _verify(path: Path, info: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Take the checksum out of a header and compare it with header and values."""
+    if info.pop("sha256", None) != _checksum(info, values):
+        raise ResultsError(f"Expected the checksum written with {path}, got another: it is damaged. {AGAIN}")
+
+
+def _checksum(info: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """Of a header and of named arrays or tensors."""
+    total = sha256(json.dumps(dict(info), sort_keys=True).encode())
+    for name in sorted(values):
+        array = np.ascontiguousarray(values[name])
+        total.update(f"{name} {array.dtype} {array.shape}".encode())
+        total.update(array.tobytes())
     return total.hexdigest()
 
 
@@ -205,12 +217,12 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
         with path.open(newline="") as stream:
             reader = csv.DictReader(stream)
-            rows = list(reader)
+            rows, found = list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ResultsError(f"Expected a table in {path}, got: {error}. Run the make target of its study.") from error
-    missing = [name for name in columns if name not in (reader.fieldnames or [])]
+    missing = [name for name in columns if name not in found]
     if missing:
         raise ResultsError(
-            f"Expected the columns {', '.join(missing)} in {path}, got {reader.fieldnames}: delete it and run again."
+            f"Expected the columns {', '.join(missing)} in {path}, got {found}: delete it and run again."
         )
     return rows

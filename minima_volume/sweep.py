@@ -12,7 +12,7 @@ from minima_volume import directions
 from minima_volume.landscape import Bundle, device_for, ray_bytes
 from minima_volume.parameters import Layout
 from minima_volume.points import Minimum, Rays, Samples
-from minima_volume.radius import SCAN_NODES, Floats, Target, brackets_of, evaluator, means_at, scan, solve
+from minima_volume.radius import SCAN_NODES, STEEPEST, Floats, Target, brackets_of, evaluator, means_at, scan, solve
 
 # A float32 point this close (relative) leaves the float64 steps nothing but a Newton correction.
 CLOSE_IN = 1e-3
@@ -179,7 +179,9 @@ def _step(open_: Open, means: Floats, found: Crossings, targets: Sequence[Target
     slope = np.where(np.isfinite(secant) & (secant > 0), secant, open_.slope)
     # Rays rise where they leave a basin; a slope that says otherwise is noise, and 1 is a careful step.
     slope = np.where(np.isfinite(slope) & (slope > 0), slope, 1.0)
-    step = np.clip(-f / slope, -0.1, 0.1)
+    # Close in, a height far from the threshold means a jump: the bracket's end is the crossing, and no step improves it.
+    with np.errstate(invalid="ignore"):
+        step = np.where(np.abs(f) < STEEPEST * CLOSE_IN, np.clip(-f / slope, -0.1, 0.1), 0.0)
     x = open_.x + step
     found.coefficients[open_.ray, open_.target] = np.exp(x)
     np.add.at(found.evaluations, open_.ray, 1)

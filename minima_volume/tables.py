@@ -19,7 +19,7 @@ from minima_volume import results
 from minima_volume.cutoff import cumulative_means, cutoff
 from minima_volume.experiment import Repeat, Study, device
 from minima_volume.minima import folder_of, minima_of, training_fingerprint
-from minima_volume.rays import crossings_of
+from minima_volume.rays import crossings_of, ray_fingerprint
 from minima_volume.training import evaluate
 from minima_volume.volume import estimate
 
@@ -86,14 +86,15 @@ def repeats_done(study: Study, scale: str) -> list[Repeat]:
 
 
 def _fits(repeat: Repeat, scale: str) -> bool:
-    found = results.read_json(folder_of(repeat, scale) / "minima.json")
+    """Whether minima and crossings of a repeat carry the fingerprints of its present settings."""
+    levels = repeat.study.levels
+    trained = results.read_json(folder_of(repeat, scale) / "minima.json")
+    measured = results.read_json(folder_of(repeat, scale) / "rays.json")
     same = all(
-        found.get(str(level), {}).get("fingerprint") == training_fingerprint(repeat, level)
-        for level in repeat.study.levels
+        trained.get(str(level), {}).get("fingerprint") == training_fingerprint(repeat, level) for level in levels
     )
-    return (
-        same and results.read_json(folder_of(repeat, scale) / "rays.json")["n_directions"] == repeat.study.n_directions
-    )
+    crossed = {str(level): ray_fingerprint(repeat, level) for level in levels}
+    return same and measured["n_directions"] == repeat.study.n_directions and measured["fingerprints"] == crossed
 
 
 def gather(study: Study, scale: str) -> None:
@@ -123,7 +124,7 @@ def provenance(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str,
         | {"python": platform.python_version()},
         "device": _device_name(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "core_seconds": {
+        "task_seconds": {
             "training": round(sum(info["seconds"] for levels in minima.values() for info in levels.values()), 1),
             "rays": round(sum(content["seconds"] for content in rays.values()), 1),
         },

@@ -1,0 +1,123 @@
+"""Decision boundaries of the minima that classify the two spirals, from few training points to many."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import marks
+import numpy as np
+import pandas as pd
+import tables
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from scipy.special import expit
+
+import style
+from minima_volume import results
+from minima_volume.errors import ResultsError
+
+Floats = NDArray[np.float64]
+DATA, TURNS = "swiss_roll", 1.7
+REACH, PIXELS = 13.0, 200  # half the side of the square that is drawn; points along it
+
+
+def weights(path: Path) -> list[tuple[Floats, Floats]]:
+    """Weight and bias of each linear layer, input first; raises ResultsError for a file that is damaged."""
+    try:
+        with safe_open(path, framework="numpy") as archive:
+            names = {name.removeprefix("parameters."): name for name in archive.keys()}  # noqa: SIM118 - not a mapping
+            layers = sorted({int(name.split(".")[0]) for name in names if name.endswith(".weight")})
+            found = [
+                tuple(archive.get_tensor(names[f"{layer}.{kind}"]).astype(np.float64) for kind in ("weight", "bias"))
+                for layer in layers
+            ]
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise ResultsError(
+            f"Expected the weights of a network in {path}, got: {error}. Delete it and run again."
+        ) from error
+    fits = all(inner[0].shape[0] == outer[0].shape[1] for inner, outer in pairwise(found))
+    if not found or not fits or not all(np.isfinite(array).all() for layer in found for array in layer):
+        raise ResultsError(f"Expected finite weights of stacked layers in {path}, got others. Delete it and run again.")
+    return [(weight, bias) for weight, bias in found]
+
+
+def logits(layers: list[tuple[Floats, Floats]], inputs: Floats) -> Floats:
+    """Output (points,) of the fully connected network with ReLU between its layers."""
+    activity = inputs
+    for weight, bias in layers[:-1]:
+        activity = np.maximum(activity @ weight.T + bias, 0)
+    weight, bias = layers[-1]
+    return (activity @ weight.T + bias)[:, 0]
+
+
+def arms() -> tuple[Floats, Floats]:
+    """The spirals without their noise, class 0 and class 1, each (points, 2)."""
+    angle = np.linspace(0, TURNS * 2 * np.pi, 400)
+    arm = np.stack([np.cos(angle), np.sin(angle)], axis=-1) * angle[:, None]
+    return arm, -arm
+
+
+def draw(study: str, scale: str) -> list[Path]:
+    """The first repeat: a panel for each level, the probability of class 1 as colour, the boundary as a line."""
+    settings = tables.settings(scale, study)
+    if settings.data != DATA:
+        return []
+    frame = tables.volumes(scale, study)
+    repeat = int(frame["repeat"].min())
+    base = tables.in_base(frame[frame["repeat"] == repeat])
+    rows = base[base["threshold"] == tables.thresholds(base)[0]].sort_values("level")
+    folder = results.repeat_folder(scale, study, repeat)
+    paths = [results.minimum_path(folder, int(level)) for level in rows["level"]]
+    if not all(path.exists() for path in paths):
+        raise ResultsError(
+            f"Expected the minima of repeat {repeat}, got only tables: run `make {study} SCALE={scale}`."
+        )
+    style.use()
+    columns = min(len(paths), 3)
+    lines = -(-len(paths) // columns)
+    size = (style.DOUBLE_COLUMN, 0.6 + 2.3 * lines)
+    figure, grid = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axes, path, number in zip(grid.flat, paths, range(len(rows)), strict=False):
+        _panel(axes, weights(path), _title(settings, rows.iloc[number]))
+    for axes in grid.flat[len(paths) :]:
+        axes.remove()
+    for axes in grid.flat[len(paths) - columns : len(paths)]:
+        axes.tick_params(labelbottom=True)
+    figure.colorbar(grid[0, 0].images[0], ax=list(grid.flat[: len(paths)]), label="probability of class 1", shrink=0.6)
+    caption = [
+        f"repeat {repeat}; axes: the two inputs",
+        "black: decision boundary",
+        "white: the spirals without noise, class 1 dashed",
+        f"nats: ln E[$r^n$] in the base landscape, threshold {base['threshold'].max():g}",
+    ]
+    return marks.finish(figure, grid.flat[: len(paths)], frame, settings, scale, "boundaries", caption)
+
+
+def _panel(axes: Axes, layers: list[tuple[Floats, Floats]], title: str) -> None:
+    """Probability of class 1 over the square, its contour at one half, and the spirals."""
+    side = np.linspace(-REACH, REACH, PIXELS)
+    x, y = np.meshgrid(side, side)
+    values = logits(layers, np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
+    square = (-REACH, REACH, -REACH, REACH)
+    axes.imshow(expit(values), origin="lower", extent=square, cmap="coolwarm", vmin=0, vmax=1, interpolation="bilinear")
+    if values.min() < 0 < values.max():
+        axes.contour(x, y, values, [0.0], colors=style.BLACK, linewidths=0.9)
+    for arm, line in zip(arms(), ("-", "--"), strict=True):
+        axes.plot(*arm.T, line, color="white", lw=0.9)
+    axes.set_xticks([-10, 0, 10])
+    axes.set_yticks([-10, 0, 10])
+    axes.set_title(title, loc="left", size=7)
+
+
+def _title(settings: tables.Settings, row: "pd.Series[Any]") -> str:
+    """What a minimum was trained on, how well it does, and its volume."""
+    extra = f" + {row['level']:,} mislabelled" if settings.intervention == "poison" else ""
+    points = settings.base if extra else settings.base + row["level"]
+    volume = "above threshold" if np.isnan(row["log_volume"]) else f"{row['log_volume']:,.0f} nats"
+    return f"{points:,} points{extra}\n{volume}, accuracy {row['test_accuracy']:.3f}"
+
+
+if __name__ == "__main__":
+    tables.run(draw, __doc__)

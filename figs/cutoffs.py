@@ -1,0 +1,93 @@
+"""The data size at which each minimum ends: where its mean loss, sample after sample, first exceeds a threshold."""
+
+from pathlib import Path
+
+import marks
+import pandas as pd
+import tables
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+import style
+from minima_volume.errors import ResultsError
+
+
+def beyond_own(cutoffs: pd.DataFrame, base: int) -> pd.DataFrame:
+    """Rows with `size`, the training-set size, and `beyond` = cutoff − size, the new samples that end the minimum.
+
+    `beyond` is NaN where the minimum never ends, and not positive where its own training data already end it.
+    """
+    size = base + cutoffs["level"]
+    return cutoffs.assign(size=size, beyond=cutoffs["cutoff"] - size)
+
+
+def draw(study: str, scale: str) -> list[Path]:
+    """Cutoff against training-set size, and how many samples beyond its own training set a minimum survives."""
+    settings = tables.settings(scale, study)
+    if not settings.varies_data:
+        return []
+    rows = beyond_own(tables.cutoffs(scale, study), settings.base)
+    if rows["cutoff"].isna().all():
+        raise ResultsError(f"Expected a minimum of {study} that ends within its data, got none at any threshold.")
+    style.use()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 2.9))
+    _sizes(left, rows)
+    _beyond(right, rows)
+    right.set_xlabel(settings.level_axis)
+    caption = [
+        f"cutoff: mean loss exceeds the threshold, {marks.counted(rows)}, each a point",
+        "open ▲: stays below over all data",
+    ]
+    if (rows["beyond"] <= 0).any():
+        caption.append("×: ends within its own training set")
+    return marks.finish(figure, (left, right), rows, settings, scale, "cutoffs", caption)
+
+
+def _sizes(axes: Axes, rows: pd.DataFrame) -> None:
+    """Cutoffs against training-set size; on the diagonal a minimum ends with its own data."""
+    ends = [rows["size"].min(), rows["n_samples"].max()]
+    if ends[1] > 5 * ends[0]:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    axes.plot(ends, ends, color=style.GREY, lw=0.8, ls=":")
+    thresholds = tables.thresholds(rows)
+    for threshold, color in zip(thresholds, style.series_colors(len(thresholds)), strict=True):
+        here = rows[rows["threshold"] == threshold]
+        never = here[here["cutoff"].isna()]
+        axes.plot(here["size"], here["cutoff"], "o", color=color, alpha=0.5, ms=3, label=f"{threshold:g}")
+        axes.plot(never["size"], never["n_samples"], "^", color=color, mfc="none")
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            marks.log_ticks(axis)
+    axes.set_xlabel("training-set size (samples)")
+    axes.set_ylabel("cutoff (samples)")
+    axes.set_title("dotted: ends with its own data", loc="left")
+    axes.legend(title="loss threshold", title_fontsize=7)
+
+
+def _beyond(axes: Axes, rows: pd.DataFrame) -> None:
+    """New samples until the end, thresholds side by side; never-ending minima at the top, failed ones at the bottom."""
+    steps, thresholds, absent = marks.places(rows["level"]), tables.thresholds(rows), []
+    axes.set_yscale("log")
+    colors = style.series_colors(len(thresholds))
+    for number, (threshold, color) in enumerate(zip(thresholds, colors, strict=True)):
+        here = rows[rows["threshold"] == threshold]
+        at = here["level"].map(steps) + 0.16 * (number - (len(thresholds) - 1) / 2)
+        good = here["beyond"] > 0
+        axes.plot(at[good], here.loc[good, "beyond"], "o", color=color, alpha=0.5, ms=3)
+        medians = here[good].groupby("level")["beyond"].median()
+        axes.plot(sorted(set(at[good])), medians, "_", color=color, ms=8, mew=1.5)
+        for place in at[here["beyond"].isna()].unique():
+            axes.plot(place, 1, "^", color=color, mfc="none", transform=axes.get_xaxis_transform(), clip_on=False)
+        absent.append((color, at[here["beyond"] <= 0].tolist()))
+    marks.crosses((axes, absent))
+    marks.log_ticks(axes.yaxis)
+    low, high = axes.get_ylim()
+    axes.set_yticks([tick for tick in axes.get_yticks() if max(low, 1) <= tick <= high and tick % 1 == 0])
+    marks.level_ticks(axes, steps)
+    axes.set_ylabel("new samples until cutoff")
+    axes.set_title("bars: medians of those that end", loc="left")
+
+
+if __name__ == "__main__":
+    tables.run(draw, __doc__)

@@ -1,0 +1,78 @@
+"""Test loss and test accuracy of every minimum against its volume in the base landscape, by both estimators."""
+
+from pathlib import Path
+
+import marks
+import numpy as np
+import pandas as pd
+import tables
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+import style
+from minima_volume.errors import ResultsError
+
+ESTIMATES = ("log_volume", "typical_log_volume")
+OUTCOMES = {"test_loss": "test loss", "test_accuracy": "test accuracy"}
+
+
+def points(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per minimum: the base landscape at the largest threshold."""
+    base = tables.in_base(frame)
+    return base[base["threshold"] == tables.thresholds(base)[0]]
+
+
+def rank_correlation(rows: pd.DataFrame, column: str, outcome: str) -> float:
+    """Spearman's ρ over the minima that have a volume; NaN where fewer than three have."""
+    both = rows[[column, outcome]].dropna().rank()
+    return float(np.corrcoef(both.T)[0, 1]) if both.nunique().min() >= 3 else float("nan")
+
+
+def draw(study: str, scale: str) -> list[Path]:
+    """Four panels: an estimator in each column, an outcome in each row."""
+    frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
+    rows = points(frame)
+    if rows["log_volume"].notna().sum() < 2:
+        raise ResultsError(f"Expected minima below the threshold {rows['threshold'].iloc[0]:g}, got none to compare.")
+    style.use()
+    figure, grid = plt.subplots(2, 2, figsize=(style.DOUBLE_COLUMN, 4.6))
+    for column, name in enumerate(ESTIMATES):
+        for row, outcome in enumerate(OUTCOMES):
+            _panel(grid[row, column], rows, name, outcome)
+        grid[1, column].set_xlabel(f"{tables.NAMES[name]} at threshold {rows['threshold'].iloc[0]:g} (nats)")
+    handles = grid[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right upper", title=settings.short_axis, title_fontsize=7)
+    caption = [
+        "bars: standard error of the volume",
+        "ρ: Spearman's rank correlation over all minima",
+        *marks.caveats(rows),
+    ]
+    return marks.finish(figure, grid.flat, frame, settings, scale, "generalisation", caption)
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, column: str, outcome: str) -> None:
+    """Every minimum with the standard error of its volume, coloured by level."""
+    levels, absent = sorted(rows["level"].unique()), []
+    if outcome == "test_loss":
+        axes.set_yscale("log")
+    for level, color in zip(levels, style.level_colors(len(levels)), strict=True):
+        here = rows[rows["level"] == level]
+        for bound, face in ((False, color), (True, "white")):
+            part = here[(here["status"] == "censored") == bound]
+            label = f"{level:,}" if not bound else None
+            axes.errorbar(
+                part[column], part[outcome], xerr=part[f"{column}_se"], ls="none", marker="o", color=color, mfc=face,
+                elinewidth=0.7, label=label,
+            )  # fmt: skip
+        absent.append((color, here.loc[here[column].isna(), outcome].tolist()))
+    marks.crosses_left(axes, absent)
+    if outcome == "test_loss":
+        marks.log_ticks(axes.yaxis)
+    axes.set_ylabel(OUTCOMES[outcome])
+    style.nats(axes.xaxis)
+    rho = rank_correlation(rows, column, outcome)
+    axes.set_title(f"ρ = {rho:.2f}".replace("-", "\N{MINUS SIGN}"), loc="left")
+
+
+if __name__ == "__main__":
+    tables.run(draw, __doc__)

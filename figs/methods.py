@@ -1,0 +1,113 @@
+"""One training method against another on the same data: volumes, their differences, and test accuracy."""
+
+from pathlib import Path
+from typing import Any
+
+import marks
+import numpy as np
+import pandas as pd
+import tables
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+import style
+from minima_volume.errors import ResultsError
+
+PAIRS = {"mnist_sam": "mnist_data", "swiss_sam": "swiss_data_x5", "cifar_sam": "cifar_data"}  # method: its reference
+_SAME = ("data", "model", "intervention", "base", "model_seed", "data_seed")
+_KEY = ["repeat", "level", "landscape", "threshold", "metric"]
+
+
+def name(recipe: dict[str, Any]) -> str:
+    """A recipe in a few words."""
+    method = f"SAM ρ = {recipe['sam_rho']:g}" if recipe["sam_rho"] is not None else "AdamW"
+    batch = "full batch" if recipe["batch_size"] is None else f"batch {recipe['batch_size']:,}"
+    return f"{method}\n{recipe['epochs']} epochs, {batch}"
+
+
+def differences(ours: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+    """Rows that both studies have, with the differences of their estimates; NaN unless both volumes are exact."""
+    both = ours.merge(reference, on=_KEY, suffixes=("", "_reference"))
+    exact = (both["status"] == "ok") & (both["status_reference"] == "ok")
+    for column in ("log_volume", "typical_log_volume"):
+        both[f"{column}_difference"] = (both[column] - both[f"{column}_reference"]).where(exact)
+    return both
+
+
+def draw(study: str, scale: str) -> list[Path]:
+    """Both methods' volumes in the base landscape, the differences repeat by repeat, and both test accuracies."""
+    if study not in PAIRS:
+        return []
+    if PAIRS[study] not in tables.studies(scale):
+        raise ResultsError(
+            f"Expected results of {PAIRS[study]} to compare with: run `make {PAIRS[study]} SCALE={scale}`."
+        )
+    both = [tables.settings(scale, name) for name in (study, PAIRS[study])]
+    for key in _SAME:
+        if getattr(both[0], key) != getattr(both[1], key):
+            raise ResultsError(f"Expected {study} and {PAIRS[study]} to have the same {key}: they cannot be compared.")
+    frames = [tables.in_base(tables.volumes(scale, name)) for name in (study, PAIRS[study])]
+    shared = sorted(set(frames[0]["threshold"]) & set(frames[1]["threshold"]))
+    paired = differences(*frames)
+    if paired.empty:
+        raise ResultsError(f"Expected {study} and {PAIRS[study]} to share a level and a threshold, got none.")
+    frames = [frame[frame["threshold"] == shared[-1]] for frame in frames]
+    return _figure(study, scale, both, frames, paired[paired["threshold"] == shared[-1]])
+
+
+def _figure(
+    study: str, scale: str, both: list[tables.Settings], frames: list[pd.DataFrame], paired: pd.DataFrame
+) -> list[Path]:
+    style.use()
+    figure, panels = plt.subplots(1, 3, figsize=(style.DOUBLE_COLUMN, 2.9))
+    steps = marks.places(pd.concat(frames)["level"])
+    labels = [name(settings.recipe) for settings in both]
+    absent = []
+    for frame, color, marker, label in zip(frames, (style.VERMILION, style.BLUE), "os", labels, strict=True):
+        where = marks.series(panels[0], frame, steps, "log_volume", color=color, label=label, marker=marker)
+        absent.append((color, where))
+        marks.series(
+            panels[2], frame.assign(status="ok"), steps, "test_accuracy", color=color, label=label, marker=marker
+        )
+    marks.crosses((panels[0], absent))
+    _differences(panels[1], paired, steps)
+    threshold = paired["threshold"].iloc[0]
+    for axes, title, label in zip(
+        panels,
+        (f"threshold {threshold:g}", "{} − {}".format(*(label.split()[0] for label in labels)), "generalisation"),
+        (f"{tables.NAMES['log_volume']} (nats)", "difference of log volumes (nats)", "test accuracy"),
+        strict=True,
+    ):
+        marks.level_ticks(axes, steps, crowded=True)
+        axes.set_title(title, loc="left")
+        axes.set_xlabel(both[0].level_axis)
+        axes.set_ylabel(label)
+    for axes in panels[:2]:
+        style.nats(axes.yaxis)
+    panels[2].legend(loc="lower right")
+    directions = " and ".join(sorted({f"{settings.n_directions:,}" for settings in both}))
+    caption = [
+        f"{marks.repeats(frames[0])}, {directions} directions",
+        "b: repeat by repeat, mean ± standard error",
+        *marks.caveats(pd.concat(frames)),
+    ]
+    return marks.finish(figure, panels, frames[0], both[0], scale, "methods", caption)
+
+
+def _differences(axes: Axes, paired: pd.DataFrame, steps: dict[int, float]) -> None:
+    """Method minus reference for each repeat, and the mean with its standard error, by both estimators."""
+    axes.axhline(0, color=style.GREY, lw=0.6)
+    for column, color, marker, shift, label in (
+        ("log_volume", style.BLACK, "D", -0.12, "ln E[$r^n$]"),
+        ("typical_log_volume", style.GREEN, "v", 0.12, "typical"),
+    ):
+        values = paired.dropna(subset=f"{column}_difference")
+        groups = values.groupby("level")[f"{column}_difference"]
+        at = np.array([steps[level] for level in groups.mean().index]) + shift
+        axes.plot(values["level"].map(steps) + shift, values[f"{column}_difference"], ".", color=color, alpha=0.3, ms=3)
+        axes.errorbar(at, groups.mean(), groups.sem(), color=color, marker=marker, ls="none", capsize=2, label=label)
+    axes.legend()
+
+
+if __name__ == "__main__":
+    tables.run(draw, __doc__)

@@ -1,0 +1,121 @@
+"""Log volume per parameter of each found minimum, in its own landscape, against training-set size, with fitted slopes."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import marks
+import numpy as np
+import pandas as pd
+import tables
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+import style
+from minima_volume.errors import ResultsError
+
+ESTIMATES = ("log_volume", "typical_log_volume")
+
+
+@dataclass(frozen=True)
+class Slope:
+    """d(ln V / n)/d ln D with its standard error, the line's height at ln D = 0, and the variance that the line explains."""
+
+    slope: float
+    error: float
+    intercept: float
+    r_squared: float
+    n_points: int
+
+
+def points(frame: pd.DataFrame, base: int, column: str) -> pd.DataFrame:
+    """Rows of the found minima with `log_size` = ln(base + level) and `per_parameter` = ln V / n."""
+    own = tables.found(frame)
+    return own.assign(log_size=np.log(base + own["level"]), per_parameter=own[column] / own["n_params"])
+
+
+def fit(rows: pd.DataFrame) -> Slope | None:
+    """The mean of the repeats' slopes and the standard error of that mean; of one repeat its slope and least-squares error.
+
+    Lower bounds and rows without a number are left out, and so are repeats with fewer than three points; None if none
+    is left.
+    """
+    exact = rows[(rows["status"] == "ok") & rows["per_parameter"].notna()]
+    kept = [repeat for _, repeat in exact.groupby("repeat") if repeat["log_size"].nunique() >= 3]
+    if not kept:
+        return None
+    lines = [np.polyfit(repeat["log_size"], repeat["per_parameter"], 1, cov=True) for repeat in kept]
+    slopes = np.array([coefficients[0] for coefficients, _ in lines])
+    slope, intercept = np.mean([coefficients for coefficients, _ in lines], axis=0)
+    error = slopes.std(ddof=1) / np.sqrt(len(slopes)) if len(slopes) > 1 else np.sqrt(lines[0][1][0, 0])
+    used = pd.concat(kept)
+    left = used["per_parameter"] - (intercept + slope * used["log_size"])
+    r_squared = 1 - left.var(ddof=0) / used["per_parameter"].var(ddof=0)
+    return Slope(float(slope), float(error), float(intercept), float(r_squared), len(used))
+
+
+def draw(study: str, scale: str) -> list[Path]:
+    """ln E[rⁿ] on the left, the typical volume on the right, a colour for each threshold."""
+    settings = tables.settings(scale, study)
+    if settings.landscapes != "nested" or not settings.varies_data:
+        return []
+    frame = tables.volumes(scale, study)
+    own = tables.found(frame)
+    if own["level"].nunique() < 3:
+        raise ResultsError(f"Expected at least three training sizes for a slope, got {own['level'].nunique()}.")
+    style.use()
+    figure, panels = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 3.4))
+    for axes, column in zip(panels, ESTIMATES, strict=True):
+        _panel(axes, points(frame, settings.base, column), column)
+    many = own["repeat"].nunique() > 1
+    caption = [
+        "found minima, each in its own landscape",
+        f"slope: {'mean over repeats ± standard error of the mean' if many else '± standard error'}, least squares in ln D",
+        *marks.caveats(own),
+    ]
+    return marks.finish(figure, panels, frame, settings, scale, "power_law", caption)
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, column: str) -> None:
+    """Points and fitted line of each threshold; the legend gives the slopes."""
+    axes.set_xscale("log")
+    thresholds, absent = tables.thresholds(rows), []
+    for threshold, color in zip(thresholds, style.series_colors(len(thresholds)), strict=True):
+        here = rows[rows["threshold"] == threshold]
+        line = fit(here)
+        if line is not None:
+            ends = np.array([here["log_size"].min(), here["log_size"].max()])
+            axes.plot(np.exp(ends), line.intercept + line.slope * ends, color=color)
+        for bound, face in ((False, color), (True, "white")):
+            part = here[(here["status"] == "censored") == bound]
+            label = None if bound else _written(threshold, line)
+            sizes = np.exp(part["log_size"])
+            axes.plot(sizes, part["per_parameter"], "o", color=color, mfc=face, alpha=0.7, ms=3, label=label)
+        absent.append((color, np.exp(here.loc[here["per_parameter"].isna(), "log_size"]).tolist()))
+    marks.crosses((axes, absent))
+    marks.log_ticks(axes.xaxis)
+    axes.set_xlabel("training-set size D (samples)")
+    axes.set_ylabel("ln V / n (nats)")
+    axes.set_title(tables.NAMES[column], loc="left")
+    title = "threshold: slope d(ln V / n) / d ln D"
+    axes.legend(
+        title=title,
+        title_fontsize=7,
+        alignment="left",
+        loc="upper left",
+        bbox_to_anchor=(-0.02, -0.25),
+        borderaxespad=0,
+    )
+
+
+def _written(threshold: float, line: Slope | None) -> str:
+    """The legend's line, its error to two digits."""
+    if line is None:
+        return f"{threshold:g}: too few points for a slope"
+    digits = min(6, max(2, 1 - math.floor(math.log10(line.error)))) if line.error > 0 else 6
+    slope = f"{line.slope:+.{digits}f} ± {line.error:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{threshold:g}: {slope}, $R^2$ = {line.r_squared:.2f}, {line.n_points} points"
+
+
+if __name__ == "__main__":
+    tables.run(draw, __doc__)

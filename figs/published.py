@@ -1,0 +1,97 @@
+"""Published numbers beside ours: volumes by the published estimator, their differences, and test results."""
+
+from pathlib import Path
+
+import compare
+import marks
+import numpy as np
+import pandas as pd
+import tables
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+import style
+from minima_volume.errors import ResultsError
+
+OURS, THEIRS = style.BLUE, style.VERMILION
+
+
+def draw(study: str, scale: str) -> list[Path]:
+    """Only at paper scale: quick runs train other networks on less."""
+    theirs = compare.published(study)
+    if scale != "paper" or theirs.empty:
+        return []
+    frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
+    rows = compare.comparison(frame, theirs)
+    if rows.empty:
+        raise ResultsError(f"Expected a level, landscape and threshold of {study} that were published too, got none.")
+    style.use()
+    figure, grid = plt.subplots(2, 2, figsize=(style.DOUBLE_COLUMN, 4.8))
+    panels = grid.ravel()
+    steps = marks.places(rows["level"])
+    first = rows[rows["landscape"] == rows["landscape"].min()]
+    threshold = first["threshold"].max()
+    shown = (frame["metric"] == "loss") & (frame["threshold"] == threshold) & frame["level"].isin(steps)
+    _volumes(panels[0], tables.in_base(frame[shown]), theirs[theirs["threshold"] == threshold], steps)
+    panels[0].set_title(f"base landscape, threshold {threshold:g}", loc="left")
+    _differences(panels[1], rows, steps)
+    once = frame[frame["level"].isin(steps)].drop_duplicates(["repeat", "level"]).assign(status="ok")
+    for axes, outcome in zip(panels[2:], ("test_loss", "test_accuracy"), strict=True):
+        _outcome(axes, once, theirs[theirs["level"].isin(steps)], steps, outcome)
+    for axes in panels:
+        marks.level_ticks(axes, steps, crowded=len(steps) > 5)
+        axes.set_xlabel(settings.level_axis)
+    caption = [
+        f"ours: {marks.repeats(frame)}",
+        "published: github.com/rfangit/minima-volume-project, each repeat a square",
+        "one step of its grid: 2n/k nats",
+        *(
+            ["×: above the threshold"]
+            if rows[["ours_without_volume", "published_without_volume"]].any(axis=None)
+            else []
+        ),
+    ]
+    return marks.finish(figure, panels, frame, settings, scale, "published", caption)
+
+
+def _volumes(axes: Axes, ours: pd.DataFrame, theirs: pd.DataFrame, steps: dict[int, float]) -> None:
+    """Both by the published grid rule in the base landscape; the published repeats as squares."""
+    absent = [(OURS, marks.series(axes, ours, steps, "log_volume_grid", color=OURS, label="ours"))]
+    base = theirs[(theirs["landscape"] == theirs["landscape"].min()) & theirs["level"].isin(steps)]
+    known = base[np.isfinite(base["log_volume_grid"])]
+    at = known["level"].map(steps) + 0.12
+    axes.plot(at, known["log_volume_grid"], "s", color=THEIRS, mfc="none", label="published")
+    gone = base[base["log_volume_grid"] == -np.inf]
+    marks.crosses((axes, [*absent, (THEIRS, (gone["level"].map(steps) + 0.12).tolist())]))
+    axes.set_ylabel("log volume on the\npublished grid (nats)")
+    style.nats(axes.yaxis)
+    axes.legend()
+
+
+def _differences(axes: Axes, rows: pd.DataFrame, steps: dict[int, float]) -> None:
+    """Ours minus published, means over repeats, a colour for each landscape and threshold."""
+    groups = rows.dropna(subset="grid_steps").groupby(["landscape", "threshold"])
+    axes.axhline(0, color=style.GREY, lw=0.6)
+    axes.axhspan(-1, 1, color=style.PALE, lw=0)
+    for (key, here), color in zip(groups, style.level_colors(len(groups)), strict=True):
+        label = f"+{key[0]:,.0f}, {key[1]:g}"
+        axes.plot(here["level"].map(steps), here["grid_steps"], "o-", color=color, label=label)
+    axes.set_ylabel("ours − published\n(grid steps)")
+    axes.set_title("grey: within one step", loc="left")
+    axes.legend(title="landscape,\nthreshold", title_fontsize=7, loc="upper left", bbox_to_anchor=(1, 1.05))
+
+
+def _outcome(axes: Axes, once: pd.DataFrame, theirs: pd.DataFrame, steps: dict[int, float], outcome: str) -> None:
+    """A test result of the same minima."""
+    marks.series(axes, once, steps, outcome, color=OURS, label="ours")
+    axes.plot(theirs["level"].map(steps) + 0.12, theirs[outcome], "s", color=THEIRS, mfc="none", label="published")
+    if outcome == "test_loss":
+        axes.set_yscale("log")
+        marks.log_ticks(axes.yaxis)
+    stored = theirs[outcome].notna().any()
+    axes.set_title("generalisation" if stored else "generalisation (none published)", loc="left")
+    axes.set_ylabel(outcome.replace("_", " "))
+
+
+if __name__ == "__main__":
+    tables.run(draw, __doc__)

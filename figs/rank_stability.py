@@ -1,0 +1,99 @@
+"""How many directions it takes to rank minima as all directions do, by largest radius and by typical volume."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import marks
+import numpy as np
+import rays
+import tables
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+import style
+from minima_volume.errors import ResultsError
+
+Floats = NDArray[np.float64]
+SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+SUBSETS = 500
+STATISTICS: dict[str, Callable[..., Floats]] = {"largest radius": np.max, "typical volume": np.mean}
+
+
+def same_order(values: Floats, reference: Floats) -> NDArray[np.bool_]:
+    """Whether each row of `values` (…, minima) compares every two minima, ties included, as `reference` (minima,) does."""
+    signs = np.sign(values[..., :, None] - values[..., None, :])
+    agree = np.equal(signs, np.sign(reference[:, None] - reference[None, :]))
+    return np.asarray(np.all(agree, axis=(-1, -2)))
+
+
+def probability(logs: Floats, size: int, statistic: Callable[..., Floats], *, seed: int = 0) -> float:
+    """Share of random subsets of `size` directions that order the minima as all directions of `logs` (minima, N) do.
+
+    Subsets are drawn without replacement, so the probability is 1 at size N by construction.
+    """
+    chosen = subsets(logs.shape[1], size, seed)
+    return float(same_order(statistic(logs[:, chosen], axis=-1).T, statistic(logs, axis=1)).mean())
+
+
+@cache
+def subsets(n_directions: int, size: int, seed: int) -> NDArray[np.int64]:
+    """Random sets of `size` directions, each without repetition, (SUBSETS, size); the same for every study and repeat."""
+    rng = np.random.default_rng([seed, size])
+    return np.stack([rng.choice(n_directions, size, replace=False) for _ in range(SUBSETS)])
+
+
+def ranked(found: dict[tuple[int, float], rays.Radii], threshold: float) -> Floats:
+    """ln r (minima, directions) of the minima below a threshold; rays that never cross count at the cap."""
+    rows = [radii.logs for (_, bound), radii in found.items() if bound == threshold and radii.inside]
+    return np.stack(rows) if rows else np.empty((0, 0))
+
+
+def draw(study: str, scale: str) -> list[Path]:
+    """A panel for each threshold; thin lines for repeats, thick for their mean."""
+    frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
+    numbers = rays.repeats(scale, study, frame) or [int(frame["repeat"].min())]
+    found = [rays.radii(scale, study, number, frame) for number in numbers]
+    thresholds = tables.thresholds(tables.in_base(frame))
+    if max(len(ranked(radii, t)) for radii in found for t in thresholds) < 2:
+        raise ResultsError(f"Expected two minima of {study} to rank, got fewer below any threshold.")
+    style.use()
+    figure, panels = plt.subplots(1, len(thresholds), figsize=(style.DOUBLE_COLUMN, 2.5), sharey=True, squeeze=False)
+    for axes, threshold in zip(panels.flat, thresholds, strict=True):
+        _panel(axes, [ranked(radii, threshold) for radii in found])
+        axes.set_title(f"threshold {threshold:g}", loc="left")
+        axes.set_xlabel("directions k")
+    panels[0, 0].set_ylabel("probability of the order\nby all directions")
+    first = next(axes for axes in panels.flat if axes.lines)
+    panels[0, -1].legend(*first.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1, 1.05))
+    caption = [
+        f"{len(found)} repeat{'s' * (len(found) > 1)}, {SUBSETS} random subsets for each k",
+        "dotted: order by chance",
+        "minima above the threshold are not ranked",
+    ]
+    return marks.finish(figure, panels.flat, frame, settings, scale, "rank_stability", caption)
+
+
+def _panel(axes: Axes, repeats: list[Floats]) -> None:
+    """Both statistics against k, up to half of the directions: beyond, subsets mostly agree with themselves."""
+    usable = [logs for logs in repeats if len(logs) > 1]
+    axes.set_xscale("log")
+    axes.set_ylim(-0.03, 1.03)
+    if not usable:
+        axes.set_xlim(1, 10)
+        axes.text(0.5, 0.5, "fewer than two minima", transform=axes.transAxes, ha="center", size=7, color=style.GREY)
+        marks.log_ticks(axes.xaxis)
+        return
+    sizes = [size for size in SIZES if 2 * size <= min(logs.shape[1] for logs in usable)]
+    for (label, statistic), color, marker in zip(STATISTICS.items(), (style.VERMILION, style.BLUE), "so", strict=True):
+        curves = np.array([[probability(logs, size, statistic) for size in sizes] for logs in usable])
+        axes.plot(sizes, curves.T, color=color, alpha=0.25, lw=0.7)
+        axes.plot(sizes, curves.mean(axis=0), color=color, marker=marker, label=label)
+    chance = np.mean([1 / np.prod(np.arange(1.0, len(logs) + 1)) for logs in usable])
+    marks.log_ticks(axes.xaxis)
+    axes.axhline(float(chance), color=style.GREY, lw=0.8, ls=":")
+
+
+if __name__ == "__main__":
+    tables.run(draw, __doc__)

@@ -1,0 +1,381 @@
+"""The four stages on a tiny study against a plain loop over everything, and what they do on the second run."""
+
+import csv
+import math
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import plain
+import pytest
+import torch
+from conftest import STAGES
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from minima_volume import minima, rays, results, stage
+from minima_volume.datasets import load_digits
+from minima_volume.directions import directions
+from minima_volume.errors import UserError
+from minima_volume.experiment import Repeat, Study
+from minima_volume.interventions import Pool, poison
+from minima_volume.losses import cross_entropy
+from minima_volume.models import build_model, initial_parameters
+from minima_volume.optim import Recipe
+from minima_volume.parameters import layout_of, parameters_of
+from minima_volume.training import Job, train
+
+Stages = dict[str, Callable[..., None]]
+# Thresholds: crossed by all rays, crossed, by some, and already exceeded at the minimum.
+TINY = Study(
+    name="tiny", title="Tiny", data="digits", model="digits_mlp", intervention="poison", base=48, levels=(0, 16),
+    recipe=Recipe(epochs=80, lr=3e-3), thresholds=(1.0, 0.1, 300.0, 1e-7), n_directions=30, grid_directions=20,
+    landscapes="nested",
+)  # fmt: skip
+N_PARAMS = 6570
+
+
+def run(stages: Stages, root: Path, study: Study = TINY, repeats: Sequence[int] = (0, 1), **settings: str) -> Path:
+    """All four stages as make calls them; the study's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "ROOT", root)
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        for name in (*STAGES, "gather"):
+            script, last = (name, []) if name in STAGES else (STAGES[-1], ["--gather"])
+            arguments = [study.name, "--scale", "paper", "--repeats", *map(str, repeats), *last]
+            patch.setattr(sys, "argv", [f"{script}.py", *arguments])
+            stage.main({study.name: study}, stages[script])
+    return root / "paper" / study.name
+
+
+@pytest.fixture(scope="module")
+def finished(stages: Stages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two repeats, to read only."""
+    return run(stages, tmp_path_factory.mktemp("results"), THREADS="1")
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, times of change included; its results folder."""
+    shutil.copytree(finished, tmp_path / "paper" / "tiny")
+    return tmp_path
+
+
+def rows(folder: Path, name: str = "volumes.csv") -> list[dict[str, str]]:
+    with (folder / name).open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def changes(folder: Path) -> dict[str, int]:
+    """When each minimum and each block of rays was last written."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".safetensors", ".npz")
+    }
+
+
+def pool_of(repeat: int) -> Pool:
+    return poison(load_digits(Path(), 0), 48, 16, 10 + repeat)
+
+
+def stored(folder: Path, repeat: int, level: int) -> dict[str, Tensor]:
+    return load_file(folder / f"repeat_{repeat}" / "minima" / f"level_{level}.safetensors")
+
+
+def minimum(folder: Path, repeat: int, level: int) -> torch.nn.Module:
+    """The stored network, in float64."""
+    model = build_model("digits_mlp")
+    prefix = "parameters."
+    tensors = stored(folder, repeat, level).items()
+    model.load_state_dict({name.removeprefix(prefix): t for name, t in tensors if name.startswith(prefix)})
+    return model.double()
+
+
+def test_a_stored_minimum_is_perturbed_as_the_trained_one(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Direction i must mean the same step whether a minimum comes from training or from its file."""
+    monkeypatch.setattr(results, "ROOT", finished.parent.parent)
+    _, read_back = minima.minima_of(Repeat(TINY, 0), "paper")[0]
+    assert read_back.layout == layout_of(parameters_of(build_model("digits_mlp")))
+
+
+# --- against a plain loop ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("repeat", [0, 1])
+@pytest.mark.parametrize("level", [0, 16])
+def test_minima_are_those_of_plain_training(repeat: int, level: int, finished: Path) -> None:
+    pool, found = pool_of(repeat), stored(finished, repeat, level)
+    assert torch.equal(found["indices"], pool.indices[: 48 + level])
+    assert torch.equal(found["targets"], pool.targets[: 48 + level])
+    job = Job(initial_parameters("digits_mlp", repeat), pool.inputs[: 48 + level], pool.targets[: 48 + level], repeat)
+    *_, (_, (expected,)) = train(build_model("digits_mlp"), [job], TINY.recipe, cross_entropy)
+    for name, tensor in expected.items():
+        # Networks train side by side in float32: sums in another order, 10⁻⁷, grow in 80 steps of Adam of length 3·10⁻³.
+        torch.testing.assert_close(found[f"parameters.{name}"], tensor, rtol=0, atol=1e-3)
+
+
+def reference(folder: Path, repeat: int, level: int, landscape: int) -> Iterator[dict[str, object]]:
+    """One row per threshold, everything by loops in float64."""
+    model, pool, data = minimum(folder, repeat, level), pool_of(repeat), load_digits(Path(), 0)
+    inputs, targets = pool.inputs[: 48 + landscape], pool.targets[: 48 + landscape]
+    found: dict[float, list[tuple[float, float, float]]] = {threshold: [] for threshold in TINY.thresholds}
+    order = [name for name, _ in layout_of(parameters_of(model)).shapes]
+    for index in range(30):
+        g = directions(0, [index], N_PARAMS)[0].double()
+        height = cache(plain.along(model, plain.step(model, g, order), inputs, targets))
+        norm = math.sqrt(math.fsum(x * x for x in g.tolist()))
+        for threshold in TINY.thresholds:
+            found[threshold].append((*plain.crossing(height, threshold), norm))
+    with torch.no_grad():
+        test = model(data.test_inputs.double())
+        train_ = model(pool.inputs[: 48 + level].double())
+    common = {
+        "loss_at_zero": height(0.0),
+        "test_loss": float(functional.cross_entropy(test, data.test_targets)),
+        "test_accuracy": float((test.argmax(dim=1) == data.test_targets).double().mean()),
+        "train_loss": float(functional.cross_entropy(train_, pool.targets[: 48 + level])),
+        "train_accuracy": float((train_.argmax(dim=1) == pool.targets[: 48 + level]).double().mean()),
+    }
+    for threshold, each in found.items():
+        logs = [N_PARAMS * math.log((1.0 if math.isnan(c) else c) * norm) for c, _, norm in each if c != 0]
+        grid = [N_PARAMS * math.log(c * norm) for _, c, norm in each[:20] if c > 0]
+        crossed = sum(c > 0 for c, _, _ in each)
+        outside = not logs
+        typical = math.nan if outside else math.fsum(logs) / 30
+        yield common | {
+            "threshold": threshold,
+            "status": "unconverged" if outside else "ok" if crossed == 30 else "censored",
+            "n_crossed": crossed,
+            "log_volume": math.nan if outside else plain.log_mean_exp(logs),
+            "typical_log_volume": typical,
+            "typical_log_volume_se": math.nan if outside else float(np.std(logs, ddof=1)) / math.sqrt(30),
+            "log_volume_grid": plain.log_mean_exp(grid) if grid else math.nan,
+        }
+
+
+# Nats: 30 solved radii good to 0.002 nats each, grid and typical volumes likewise. Losses: float32 evaluation, 10⁻⁵.
+CLOSE = {
+    "log_volume": 0.02, "typical_log_volume": 0.02, "typical_log_volume_se": 0.02, "log_volume_grid": 0.02,
+    "loss_at_zero": 1e-5, "test_loss": 1e-4, "train_loss": 1e-5, "test_accuracy": 1e-9, "train_accuracy": 1e-9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("level", "landscape"), [(0, 0), (16, 0), (16, 16)])
+@pytest.mark.parametrize("repeat", [0, 1])
+def test_volumes_against_a_plain_loop(repeat: int, level: int, landscape: int, finished: Path) -> None:
+    here = {"repeat": str(repeat), "level": str(level), "landscape": str(landscape)}
+    found = {float(row["threshold"]): row for row in rows(finished) if here.items() <= row.items()}
+    assert sorted(found) == sorted(TINY.thresholds)
+    for expected in reference(finished, repeat, level, landscape):
+        row = found[float(str(expected["threshold"]))]
+        assert row["status"] == expected["status"] and int(row["n_crossed"]) == expected["n_crossed"]
+        for name, tolerance in CLOSE.items():
+            value = float(row[name]) if row[name] else math.nan
+            assert value == pytest.approx(expected[name], abs=tolerance, nan_ok=True), (name, row["threshold"])
+
+
+def test_the_table_is_complete(finished: Path) -> None:
+    found = rows(finished)
+    assert len(found) == 2 * 3 * 4 and tuple(found[0]) == results.VOLUME_COLUMNS
+    fixed = {"study": "tiny", "model": "digits_mlp", "metric": "loss", "n_params": "6570", "n_directions": "30"}
+    assert all(fixed.items() <= row.items() and row["grid_directions"] == "20" for row in found)
+    assert {row["status"] for row in found} == {"ok", "censored", "unconverged"}  # the thresholds reach every case
+    assert all("digits" in row["data"] and "MNIST" not in row["data"] for row in found)
+    joined = [row for repeat in (0, 1) for row in rows(finished / f"repeat_{repeat}")]
+    assert found == joined
+
+
+def test_cutoffs_against_a_plain_loop(finished: Path) -> None:
+    found = rows(finished, "cutoffs.csv")
+    assert len(found) == 2 * 2 * 4
+    for row in found:
+        repeat, threshold = int(row["repeat"]), float(row["threshold"])
+        model, pool = minimum(finished, repeat, int(row["level"])), pool_of(repeat)
+        with torch.no_grad():
+            outputs = model(pool.inputs.double())
+        losses = functional.cross_entropy(outputs, pool.targets, reduction="none").tolist()
+        means = [math.fsum(losses[:k]) / k for k in range(1, 65)]
+        expected = next((str(k) for k in range(48, 65) if means[k - 1] > threshold), "")
+        assert row["cutoff"] == expected and row["n_samples"] == "64"
+        # Float32 losses of poisoned samples, some ten nats each.
+        assert float(row["final_mean_loss"]) == pytest.approx(means[-1], rel=1e-5)
+
+
+def test_provenance_says_how(finished: Path) -> None:
+    record = results.read_json(finished / "run.json")
+    assert record["settings"]["levels"] == [0, 16] and record["settings"]["n_directions"] == 30
+    assert record["seeds"]["1"] == {"model": 1, "data": 11, "directions": 0}
+    assert record["data_checksums"]["0"] == load_digits(Path(), 0).checksums
+    assert {"torch", "numpy", "scipy", "python"} <= set(record["versions"])
+    assert {"command", "git", "device", "written"} <= set(record)
+
+
+# --- the same numbers, however the work is cut ------------------------------------------------------------------------
+
+
+def test_any_number_of_workers(stages: Stages, finished: Path, tmp_path: Path) -> None:
+    other = run(stages, tmp_path, THREADS="2", MEMORY="32")
+    for name in ("volumes.csv", "cutoffs.csv"):
+        assert (other / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_repeats_one_after_the_other(stages: Stages, finished: Path, tmp_path: Path) -> None:
+    run(stages, tmp_path, repeats=(1,))
+    alike(run(stages, tmp_path, repeats=(0,)), finished)
+
+
+def alike(folder: Path, finished: Path) -> None:
+    """The same table from minima that were trained in other company: float32 sums in another order.
+
+    Weights move by some 10⁻⁷, radii by as much, and volumes by n = 6570 times that.
+    """
+    assert len(rows(folder)) == len(rows(finished))
+    for row, wanted in zip(rows(folder), rows(finished), strict=True):
+        assert row["status"] == wanted["status"] and row["n_crossed"] == wanted["n_crossed"]
+        if row["log_volume"]:
+            for name in ("log_volume", "typical_log_volume"):
+                assert float(row[name]) == pytest.approx(float(wanted[name]), abs=0.02)
+
+
+def test_second_run_computes_nothing(stages: Stages, copied: Path, finished: Path) -> None:
+    before = changes(copied / "paper" / "tiny")
+    folder = run(stages, copied)
+    assert changes(folder) == before and len(before) == 2 * (2 + 2)
+    assert (folder / "volumes.csv").read_bytes() == (finished / "volumes.csv").read_bytes()
+
+
+@pytest.mark.parametrize("how", ["cut short", "bit flipped", "gone"])
+def test_a_damaged_block_is_measured_again(how: str, stages: Stages, copied: Path, finished: Path) -> None:
+    folder = copied / "paper" / "tiny"
+    block = folder / "repeat_1" / "rays" / "directions_00000_00025.npz"
+    content = bytearray(block.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    block.write_bytes(content[:-100] if how == "cut short" else content)
+    if how == "gone":
+        block.unlink()
+    before = changes(folder)
+    after = changes(run(stages, copied))
+    assert {name for name in after if after[name] != before.get(name)} == {str(block.relative_to(folder))}
+    assert (folder / "volumes.csv").read_bytes() == (finished / "volumes.csv").read_bytes()
+
+
+def test_a_damaged_minimum_is_trained_again(stages: Stages, copied: Path, finished: Path) -> None:
+    folder = copied / "paper" / "tiny"
+    path = folder / "repeat_0" / "minima" / "level_16.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    before = changes(folder)
+    after = changes(run(stages, copied))
+    assert {name for name in after if after[name] != before[name]} == {"repeat_0/minima/level_16.safetensors"}
+    alike(folder, finished)
+
+
+# --- a changed setting redoes what depends on it, and nothing else ----------------------------------------------------
+
+
+class Recorder:
+    """Stands before `sweep` and counts the minima that each call measures."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.counts: list[int] = []
+        self.sweep = rays.sweep
+        patch.setattr(rays, "sweep", self)
+
+    def __call__(self, model: object, minima: Sequence[object], *rest: object, **options: object) -> object:
+        self.counts.append(len(minima))
+        return self.sweep(model, minima, *rest, **options)  # type: ignore[arg-type]
+
+
+def written(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    """Files that are new or were written again."""
+    return {name for name in after if after[name] != before.get(name)}
+
+
+def test_a_new_level(stages: Stages, copied: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, heard = changes(finished), Recorder(monkeypatch)
+    folder = run(stages, copied, replace(TINY, levels=(0, 24)), repeats=(0,))
+    assert {name for name in written(before, changes(folder)) if "minima" in name} == {
+        "repeat_0/minima/level_24.safetensors"
+    }
+    assert heard.counts == [1, 1]  # two blocks, the new minimum alone
+    old = [row for row in rows(finished) if row["repeat"] == "0" and row["level"] == "0"]
+    assert [row for row in rows(folder) if row["level"] == "0"] == old
+    assert {row["level"] for row in rows(folder)} == {"0", "24"}
+
+
+def test_more_directions(stages: Stages, copied: Path, finished: Path) -> None:
+    before = changes(finished)
+    folder = run(stages, copied, replace(TINY, n_directions=35), repeats=(0,))
+    assert written(before, changes(folder)) == {"repeat_0/rays/directions_00025_00035.npz"}
+    assert {row["n_directions"] for row in rows(folder)} == {"35"}
+
+
+def test_directions_from_the_environment(stages: Stages, copied: Path) -> None:
+    folder = run(stages, copied, repeats=(0,), DIRECTIONS="10")
+    assert {row["n_directions"] for row in rows(folder)} == {"10"}
+
+
+def test_another_recipe(stages: Stages, copied: Path, finished: Path) -> None:
+    before = changes(finished)
+    folder = run(stages, copied, replace(TINY, recipe=replace(TINY.recipe, epochs=81)), repeats=(0,))
+    assert written(before, changes(folder)) == {name for name in before if name.startswith("repeat_0")}
+    assert {row["repeat"] for row in rows(folder)} == {"0"}  # repeat 1 still has the old recipe and is left out
+
+
+@pytest.mark.parametrize(
+    "change", [{"thresholds": (0.7, 0.1, 300.0, 1e-7)}, {"direction_seed": 5}, {"normalise": False}], ids=str
+)
+def test_another_measurement_of_the_same_minima(
+    change: dict[str, object], stages: Stages, copied: Path, finished: Path
+) -> None:
+    before = changes(finished)
+    folder = run(stages, copied, replace(TINY, **change), repeats=(0,))
+    assert written(before, changes(folder)) == {name for name in before if name.startswith("repeat_0/rays")}
+    # Repeat 1 was measured otherwise; a table that mixed the two would not show it.
+    assert {row["repeat"] for row in rows(folder)} == {"0"}
+
+
+# --- sentences ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"levels": (16, 0)}, "ascending order"),
+        ({"levels": ()}, "at least one level"),
+        ({"base": 0}, "at least one sample"),
+        ({"thresholds": (0.1, 0.0)}, "thresholds above 0"),
+        ({"model": "digits_mpl"}, "digits_mlp"),
+        ({"intervention": "poisson"}, "poison"),
+        ({"data": "mnits"}, "mnist"),
+        ({"n_directions": 0}, "at least one direction"),
+        ({"base": 1290, "levels": (0, 16)}, "1297"),
+    ],
+    ids=str,
+)
+def test_rows_that_cannot_be_meant(change: dict[str, object], said: str, stages: Stages, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(stages, tmp_path, replace(TINY, **change))
+    message = str(caught.value.code)
+    assert message.startswith("error: Expected") and said in message and "got" in message and "\n" not in message
+
+
+def test_scale_is_one_of_two() -> None:
+    with pytest.raises(UserError, match="Expected SCALE to be one of quick, paper, got 'papr'"):
+        TINY.at("papr")
+    quick = replace(TINY, quick={"n_directions": 5, "levels": (0, 4)})
+    assert (quick.at("quick").n_directions, quick.at("paper").n_directions) == (5, 30)
+
+
+def test_volumes_before_rays_say_what_to_run(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    for script in ("random_perturbs", "volume_estimation"):
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", "tiny", "--repeats", "0"])
+        with pytest.raises(SystemExit, match=r"error: Expected trained minima .*got none: run train_models\.py first"):
+            stage.main({"tiny": TINY}, stages[script])
