@@ -341,6 +341,13 @@ def test_another_measurement_of_the_same_minima(
     assert {row["repeat"] for row in rows(folder)} == {"0"}
 
 
+def test_records_of_another_version_are_left_out(stages: Stages, copied: Path) -> None:
+    folder = copied / "paper" / "tiny"
+    # An older record without the keys that today's code reads is no reason to fail over repeat 0.
+    results.write_json(folder / "repeat_1" / "rays.json", {"n_directions": 30, "seconds": 1.0})
+    assert {row["repeat"] for row in rows(run(stages, copied, repeats=(0,)))} == {"0"}
+
+
 # --- sentences ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,80 @@
+"""The plane through three checkpoints of one training run, the loss on it, and the run's path over it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import planes
+import sources
+import torch
+
+from minima_volume import results, stage
+from minima_volume.errors import ResultsError
+from minima_volume.experiment import Repeat
+from minima_volume.points import Minimum, Samples
+from minima_volume.training import evaluate
+
+SIDE = {"quick": 33, "paper": 61}  # points per side, with nodes at 0 and 1
+FITTED = 0.99  # training accuracy from which on the training samples are called memorised
+
+
+def ordered_samples(repeat: Repeat) -> Samples:
+    """All samples of the data set, those that the repeat trains on first."""
+    data, chosen = repeat.dataset, repeat.pool.indices[: repeat.study.base]
+    rest = torch.ones(len(data.targets), dtype=torch.bool)
+    rest[chosen] = False
+    order = torch.cat([chosen, rest.nonzero().flatten()])
+    device = repeat.samples.inputs.device
+    return Samples(data.inputs[order].to(device), data.targets[order].to(device), repeat.criterion)
+
+
+def accuracies(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) -> list[dict[str, Any]]:
+    """Accuracy of every checkpoint on the samples that it was trained on and on the others."""
+    rows, base = [], repeat.study.base
+    for epoch, minimum in minima.items():
+        _, errors = evaluate(repeat.model, minimum.parameters, samples.inputs, samples.targets, samples.criterion)
+        right = 1 - errors.double()
+        seen, unseen = right[:base].mean().item(), right[base:].mean().item()
+        rows.append({"epoch": epoch, "train_accuracy": seen, "unseen_accuracy": unseen})
+    return rows
+
+
+def corners_of(rows: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
+    """Epochs of the first checkpoint, of the first one after it that has memorised its samples, and of the last one."""
+    inner = rows[1:-1]
+    if not inner:
+        raise ResultsError(f"Expected at least three checkpoints, got {len(rows)}: a plane needs three.")
+    fitted = next((row for row in inner if row["train_accuracy"] >= FITTED), inner[-1])
+    return rows[0]["epoch"], fitted["epoch"], rows[-1]["epoch"]
+
+
+def projected(plane: planes.Plane, minimum: Minimum) -> dict[str, float]:
+    """Where a checkpoint lies over the plane (its nearest point x, y) and its distance from it in parameter space."""
+    start, to_b, to_c = (vector.double() for vector in plane.vectors())
+    axes = torch.stack([to_b, to_c], dim=1)
+    away = minimum.layout.flatten(minimum.parameters).double() - start
+    place = torch.linalg.lstsq(axes, away).solution
+    return {"x": place[0].item(), "y": place[1].item(), "distance": (away - axes @ place).norm().item()}
+
+
+def plane_of(name: str, scale: str, folder: Path) -> Path:
+    """The grid file of a run's plane, made now if need be; ResultsError with the command if checkpoints are missing."""
+    study = sources.study_of(name, scale)
+    repeat, found = sources.trained(study, scale, study.levels)
+    x = np.linspace(planes.FROM, planes.TO, SIDE[scale])
+    prints = [header["fingerprint"] for header, _ in found.values()]
+    wanted = results.fingerprint(prints, study.thresholds[0], x.tolist(), FITTED)
+    path = folder / "grokking_plane.npz"
+    if results.stored(results.read_arrays, path, wanted) is not None:
+        return path
+    samples, minima = ordered_samples(repeat), {epoch: minimum for epoch, (_, minimum) in found.items()}
+    rows = accuracies(repeat, minima, samples)
+    epochs = corners_of(rows)
+    a, b, c = (minima[epoch].parameters for epoch in epochs)
+    plane = planes.Plane(repeat.model, (a, b, c), samples)
+    track = [row | projected(plane, minima[row["epoch"]]) for row in rows]
+    info = planes.described(repeat, scale, [found[epoch][0] for epoch in epochs])
+    info |= {"name": "grokking", "checkpoints": track, "fingerprint": wanted}
+    run = stage.Run(study, scale, [repeat], "plane", gather=False)
+    return planes.surveyed(path, plane, x, np.array([study.base, len(samples)]), info, run)

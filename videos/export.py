@@ -1,0 +1,72 @@
+"""The loss on a plane to take away: a CSV table, meshes for 3-D programs, and an interactive page with a slider."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import grid
+import meshes
+import studio
+from encoding import Quality
+from grid import Grid
+from movie import Hands
+from trios import TRIOS, Trio
+
+from minima_volume import results
+
+COLUMNS = ("training_samples", "from_a_to_b", "from_a_to_c", "mean_loss")
+
+
+@dataclass(frozen=True)
+class Export:
+    """All forms of one grid file."""
+
+    name: str
+    path: Path
+    fingerprint: str
+
+    def files(self, folder: Path) -> tuple[Path, ...]:
+        """The table, the page, the mesh with all sizes, and a mesh for the data size of each minimum."""
+        endings = (".csv", ".html", ".vtp", "_A.obj", "_B.obj", "_C.obj")
+        return tuple(folder / f"{self.path.stem}{ending}" for ending in endings)
+
+    def code(self) -> tuple[str, ...]:
+        """Files that decide what is written."""
+        return __file__, meshes.__file__, str(Path(__file__).with_name("page.py"))
+
+    def make(self, folder: Path, size: Quality, hands: Hands) -> None:
+        """Write all of them; how films are drawn does not matter here."""
+        import page  # here, because drawing processes import this file too and have no use for plotly
+
+        data = grid.read(self.path)
+        table, html, mesh, *own = self.files(folder)
+        write_csv(table, data)
+        page.write_html(html, data)
+        meshes.write_vtp(mesh, data)
+        for path, corner in zip(own, data.info["corners"], strict=True):
+            meshes.write_obj(path, data, data.size_index(corner["n_train"]))
+
+
+def write_csv(path: Path, data: Grid) -> None:
+    """One row per data size and point of the plane; a loss that is no number is an empty cell."""
+    rows = (
+        dict(zip(COLUMNS, (data.sizes[index], x, y, data.mean_loss[index, j, i]), strict=True))
+        for index in data.few_sizes()
+        for j, y in enumerate(data.y)
+        for i, x in enumerate(data.x)
+    )
+    results.write_table(path, COLUMNS, rows)
+
+
+def export(trio: Trio, scale: str, folder: Path, fps: int) -> Export:
+    """The exports of a trio; its plane is computed if need be."""
+    import planes  # as above, for torch
+
+    path = planes.grid_of(trio, scale, folder)
+    return Export(f"{trio.name}_export", path, grid.read(path).info["fingerprint"])
+
+
+EXPORTS: dict[str, studio.Entry] = {f"{trio.name}_export": partial(export, trio) for trio in TRIOS}
+
+if __name__ == "__main__":
+    studio.main(EXPORTS)

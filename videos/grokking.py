@@ -1,0 +1,165 @@
+"""A network's way through its loss landscapes while it groks: on the pairs that it trains on, and on all the others."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grid
+import numpy as np
+import screen
+import studio
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
+from movie import Film, Show, timeline
+from screen import style
+
+STUDY = "modulo_grokking"
+STEPS, SECONDS = 481, 12.0  # moments between the first and the last checkpoint, evenly in log epochs
+BANDS = 30  # of colour on the maps
+COLUMN = 0.815  # where the right column starts
+KINDS = ("train", "unseen")
+NAMES = {"train": "seen pairs", "unseen": "unseen pairs"}
+COLORS = {"train": style.BLUE, "unseen": style.VERMILION}
+
+
+@dataclass(frozen=True)
+class Grokking:
+    """Two maps of the same plane with the path on both, and the accuracies; the state is a moment of training."""
+
+    path: Path
+
+    def prepare(self, figure: Figure) -> Show:
+        """Lay the page out and draw what does not change."""
+        data = grid.shared(self.path)
+        screen.use()
+        info, track = data.info, _Track(data.info["checkpoints"])
+        aside = max(checkpoint["distance"] for checkpoint in info["checkpoints"])
+        path = (
+            f"plane through three checkpoints, path up to {aside:.0f} beside it" if aside > 0.5 else "plane of its path"
+        )
+        screen.heading(
+            figure, f"Grokking on its own landscape: {info['data']}",
+            f"network {info['model']}, repeat {info['repeat']}; {path}; white line: loss threshold {info['threshold']:g}",
+            info["scale"],
+        )  # fmt: skip
+        maps = _two_landscapes(data)
+        levels = np.linspace(min(heights.min() for heights in maps), max(heights.max() for heights in maps), BANDS + 1)
+        charts = [figure.add_axes((left, 0.125, 0.305, 0.5422)) for left in (0.062, 0.379)]
+        shows = [_map(axes, data, heights, levels, track) for axes, heights in zip(charts, maps, strict=True)]
+        for axes, kind in zip(charts, KINDS, strict=True):
+            axes.set_title(f"loss on {NAMES[kind]}")
+        charts[1].set(ylabel="", yticklabels=())
+        screen.loss_bar(figure.add_axes((0.695, 0.125, 0.011, 0.5422)), data, levels, _ticks(levels))
+        curves = figure.add_axes((COLUMN, 0.135, 0.165, 0.30))
+        shows += [screen.counter(figure, track.epochs, COLUMN, 0.775, "epochs of training"), _accuracies(curves, track)]
+        curves.legend(*_legend(curves, info["corners"]), loc="lower left", bbox_to_anchor=(-0.16, 1.02), fontsize=9.5)
+        return screen.together(shows)
+
+
+class _Track:
+    """What the checkpoints recorded, straight between them in the logarithm of the epoch."""
+
+    def __init__(self, checkpoints: list[dict[str, Any]]) -> None:
+        self.checkpoints = checkpoints
+        self.known = np.log([checkpoint["epoch"] for checkpoint in checkpoints])
+        self.moments = np.linspace(self.known[0], self.known[-1], STEPS)
+        self.epochs = np.exp(self.moments)
+
+    def of(self, name: str) -> grid.Floats:
+        """A recorded number at every moment."""
+        return np.interp(self.moments, self.known, [checkpoint[name] for checkpoint in self.checkpoints])
+
+
+def _two_landscapes(data: grid.Grid) -> list[grid.Floats]:
+    """Log10 mean loss over the training pairs, the first of the data, and over the rest."""
+    n_train, n_all = (int(size) for size in data.sizes)
+    train, everything = data.mean_loss
+    unseen = (everything * n_all - train * n_train) / (n_all - n_train)
+    finite = [np.nan_to_num(values, nan=data.ceiling).clip(1e-12, data.ceiling) for values in (train, unseen)]
+    return [np.log10(values) for values in finite]
+
+
+def _ticks(levels: grid.Floats) -> dict[float, str]:
+    """Log10 of the numbers 1, 2 and 5 of every decade that lie on the scale, with their names."""
+    numbers = [digit * 10.0**decade for decade in range(-12, 4) for digit in (1, 2, 5)]
+    return {float(np.log10(n)): f"{n:g}" for n in numbers if levels[0] <= np.log10(n) <= levels[-1]}
+
+
+def _map(axes: Axes, data: grid.Grid, heights: grid.Floats, levels: grid.Floats, track: _Track) -> Show:
+    """A landscape that stands still and the path over it up to now."""
+    limit = float(np.log10(data.info["threshold"]))
+    axes.contourf(data.x, data.y, heights, levels, cmap=style.LEVEL_MAP, zorder=1)
+    if heights.min() < limit < heights.max():
+        line = axes.contour(data.x, data.y, heights, [limit], colors="white", linewidths=2.4, linestyles="-", zorder=2)
+        line.set_path_effects(screen.OUTLINED)
+    axes.set(xlim=data.x[[0, -1]], ylim=data.y[[0, -1]], aspect="equal", xticks=(0, 1), yticks=(0, 1))
+    axes.set_xlabel(f"A → B  (distance {data.info['length_b']:.1f})", labelpad=1)
+    axes.set_ylabel(f"A → C  (distance {data.info['length_c']:.1f})", labelpad=0)
+    screen.corners_on(axes, [corner["letter"] for corner in data.info["corners"]])
+    x, y = track.of("x"), track.of("y")
+    trail = (
+        axes.plot([], [], color=style.BLACK, lw=3.2, zorder=3)[0],
+        axes.plot([], [], color="white", lw=1.8, zorder=3)[0],
+    )
+    head = axes.plot([], [], "o", ms=11, color=style.YELLOW, mec=style.BLACK, mew=1.6, zorder=7, clip_on=True)[0]
+
+    def show(state: int) -> None:
+        for line in trail:
+            line.set_data(x[: state + 1], y[: state + 1])
+        head.set_data([x[state]], [y[state]])
+
+    return show
+
+
+def _legend(axes: Axes, corners: list[dict[str, Any]]) -> tuple[list[Artist], list[str]]:
+    """The curves of a panel, and the epochs of the three checkpoints."""
+    handles, labels = axes.get_legend_handles_labels()
+    for corner, color, marker in zip(corners, screen.COLORS, screen.MARKERS, strict=True):
+        handles.append(Line2D([], [], ls="none", marker=marker, color=color, ms=7, mec="white"))
+        labels.append(f"{corner['letter']}: epoch {screen.count(corner['level'])}")
+    return handles, labels
+
+
+def _accuracies(axes: Axes, track: _Track) -> Show:
+    """Accuracy on both kinds of pairs against the epoch, up to now; dots where checkpoints were kept."""
+    axes.set(xscale="log", xlim=(track.epochs[0] * 0.9, track.epochs[-1] * 1.1), ylim=(-0.02, 1.04))
+    axes.set(xlabel="epochs", yticks=(0, 0.5, 1))
+    ends = [track.epochs[0], track.epochs[-1]]
+    axes.set_xticks([*ends, float(np.sqrt(ends[0] * ends[1]))])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: screen.count(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    lines = {kind: axes.plot([], [], color=COLORS[kind], label=f"accuracy, {NAMES[kind]}")[0] for kind in KINDS}
+    dots: list[Artist] = []
+
+    def show(state: int) -> None:
+        while dots:
+            dots.pop().remove()
+        now = track.moments[state] + 1e-9
+        for kind, line in lines.items():
+            line.set_data(track.epochs[: state + 1], track.of(f"{kind}_accuracy")[: state + 1])
+            past = [c for c, moment in zip(track.checkpoints, track.known, strict=True) if moment <= now]
+            dots.extend(
+                axes.plot(
+                    [c["epoch"] for c in past], [c[f"{kind}_accuracy"] for c in past], "o", ms=4, color=COLORS[kind]
+                )
+            )
+
+    return show
+
+
+def film(scale: str, folder: Path, fps: int) -> Film:
+    """The film of the study's first repeat; its plane is computed if need be."""
+    import checkpoints  # here, because drawing processes import this file too and have no use for torch
+
+    path = checkpoints.plane_of(STUDY, scale, folder)
+    states = timeline(STEPS, SECONDS, fps, [(0, 1.0), (STEPS - 1, 2.0)])
+    return Film("grokking", Grokking(path), states, STEPS - 1, grid.read(path).info["fingerprint"])
+
+
+FILMS: dict[str, studio.Entry] = {"grokking": film}
+
+if __name__ == "__main__":
+    studio.main(FILMS)

@@ -1,0 +1,181 @@
+"""Log volume of every minimum against the landscape's size, drawn as the landscape grows."""
+
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import screen
+import studio
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+from movie import Film, Show, timeline
+from screen import style
+
+from minima_volume import results
+from minima_volume.errors import ResultsError
+
+NESTED = ("digits_data", "mnist_data", "swiss_data_x5")
+STEPS = 480  # landscape sizes between the smallest and the largest, a fixed percentage apart
+SECONDS = 10.0
+STATISTICS = {
+    "log_volume": "log volume ln E[$r^n$] (nats)",
+    "typical_log_volume": "typical log volume n E[ln r] (nats)",
+}
+COLUMNS = ("data", "model", "repeat", "level", "landscape", "threshold", "metric", "status", *STATISTICS)
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Mean and standard deviation over repeats of one level's volumes, by landscape size; the last is its own."""
+
+    n_train: int
+    sizes: np.ndarray[tuple[int], np.dtype[np.float64]]
+    means: np.ndarray[tuple[int], np.dtype[np.float64]]
+    spreads: np.ndarray[tuple[int], np.dtype[np.float64]]
+
+    def until(self, size: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The curve up to a landscape size, straight between the sizes that were measured."""
+        size = min(size, self.sizes[-1])
+        known = self.sizes[self.sizes < size]
+        sizes = np.append(known, size)
+        means, spreads = (np.interp(np.log(sizes), np.log(self.sizes), y) for y in (self.means, self.spreads))
+        return sizes, means, spreads
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a study's volumes that are drawn, and what its pages say about them."""
+
+    rows: list[Row]
+    base: int
+    threshold: float
+    absent: int  # rows without a volume: the minimum lies above the threshold, or no ray crossed it
+
+    @classmethod
+    def read(cls, folder: Path) -> "Table":
+        """Volumes at the study's largest loss threshold; ResultsError for a table without any."""
+        rows = results.read_table(folder / "volumes.csv", COLUMNS)
+        base = int(results.read_json(folder / "run.json")["settings"]["base"])
+        losses = [row for row in rows if row["metric"] == "loss"]
+        threshold = max((float(row["threshold"]) for row in losses), default=0.0)
+        here = [row for row in losses if float(row["threshold"]) == threshold]
+        drawn = [
+            row for row in here if row["log_volume"] and row["typical_log_volume"] and row["status"] != "unconverged"
+        ]
+        if not drawn:
+            raise ResultsError(f"Expected volumes in {folder / 'volumes.csv'}, got none that is a number.")
+        return cls(drawn, base, threshold, len(here) - len(drawn))
+
+    def curves(self, statistic: str) -> list[Curve]:
+        """One curve per level."""
+        found = []
+        for level in sorted({int(row["level"]) for row in self.rows}):
+            here = [row for row in self.rows if int(row["level"]) == level]
+            landscapes = sorted({int(row["landscape"]) for row in here})
+            values = [
+                [float(r[statistic]) for r in here if int(r["landscape"]) == landscape] for landscape in landscapes
+            ]
+            means, spreads = (np.array([f(v) for v in values]) for f in (np.mean, np.std))
+            found.append(Curve(self.base + level, self.base + np.array(landscapes, float), means, spreads))
+        return found
+
+    def sizes(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """The landscape sizes that the film goes through."""
+        largest = max(int(row["landscape"]) for row in self.rows)
+        return np.geomspace(self.base, self.base + largest, STEPS)
+
+    def words(self) -> str:
+        """Threshold, repeats and what is missing."""
+        repeats = len({row["repeat"] for row in self.rows})
+        left = f"; {self.absent} values not drawn: minimum above threshold or no crossing" * bool(self.absent)
+        spread = f"mean ± s.d. of {repeats} repeats" if repeats > 1 else "1 repeat"
+        return f"loss threshold {self.threshold:g}; {spread}{left}"
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Published and typical volume side by side; the state is an index of landscape sizes."""
+
+    folder: Path
+    scale: str
+
+    def prepare(self, figure: Figure) -> Show:
+        """Lay the page out and draw what does not change."""
+        table = Table.read(self.folder)
+        screen.use()
+        first = table.rows[0]
+        screen.heading(figure, f"Volume of minima as the landscape grows: {first['data']}",
+                       f"network {first['model']}; {table.words()}", self.scale)  # fmt: skip
+        sizes = table.sizes()
+        shows = [screen.counter(figure, sizes, 0.075, 0.775, "training samples in the landscape")]
+        for place, (statistic, name) in zip((0.085, 0.585), STATISTICS.items(), strict=True):
+            axes = figure.add_axes((place, 0.135, 0.395, 0.49))
+            shows.append(_panel(axes, table.curves(statistic), name, sizes))
+        axes.legend(*_legend(axes), loc="lower right", bbox_to_anchor=(1.02, 1.05), ncols=2, fontsize=10)
+        return screen.together(shows)
+
+
+def _legend(axes: Axes) -> tuple[list[Artist], list[str]]:
+    handles, labels = axes.get_legend_handles_labels()
+    return handles, labels
+
+
+def _panel(axes: Axes, curves: list[Curve], name: str, sizes: np.ndarray) -> Show:
+    """Curves of one statistic, each ending at a dot where the landscape is the minimum's own training set."""
+    top, bottom = (
+        f(getattr(np, f.__name__)(c.means + s * c.spreads) for c in curves) for f, s in ((max, 1), (min, -1))
+    )
+    margin = 0.06 * (top - bottom)
+    axes.set(xscale="log", xlim=(sizes[0] * 0.88, sizes[-1] * 1.13), ylim=(bottom - margin, top + margin))
+    axes.set_xticks([curve.n_train for curve in curves])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: screen.count(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel="training samples in the landscape", ylabel=name)
+    style.nats(axes.yaxis)
+    axes.grid(axis="y")
+    parts = []
+    for curve, color in zip(curves, style.level_colors(len(curves)), strict=True):
+        line = axes.plot([], [], color=color, label=f"trained on {screen.count(curve.n_train)}")[0]
+        own = axes.plot([], [], "o", ms=9, color=color, mec=style.BLACK, mew=1.4, zorder=5)[0]
+        parts.append((curve, line, own, color))
+    found = axes.plot([], [], color=style.BLACK, ls="--", lw=1.4, zorder=4, label="in its own landscape")[0]
+    bands: list[Artist] = []
+
+    def show(state: int) -> None:
+        while bands:
+            bands.pop().remove()
+        size = sizes[state] * (1 + 1e-9)
+        for curve, line, own, color in parts:
+            x, mean, spread = curve.until(size)
+            line.set_data(x, mean)
+            bands.append(axes.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.18, lw=0))
+            own.set_data(curve.sizes[-1:], curve.means[-1:])
+            own.set_visible(bool(size >= curve.sizes[-1]))
+        done = [curve for curve in curves if size >= curve.sizes[-1] == curve.n_train]
+        found.set_data([curve.n_train for curve in done], [curve.means[-1] for curve in done])
+
+    return show
+
+
+def film(study: str, scale: str, folder: Path, fps: int) -> Film:
+    """The film of a nested study; ResultsError with the command if its table is missing."""
+    tables = results.study_folder(scale, study)
+    if not (tables / "volumes.csv").exists():
+        raise ResultsError(f"Expected {tables / 'volumes.csv'}, got none: `make {study} SCALE={scale}` makes it.")
+    table = Table.read(tables)
+    states = timeline(STEPS, SECONDS, fps, [(0, 0.5), (STEPS - 1, 2.0)])
+    content = [sha256((tables / name).read_bytes()).hexdigest() for name in ("volumes.csv", "run.json")]
+    return Film(
+        f"{study}_volume", Growth(tables, scale), states, STEPS - 1, results.fingerprint(content, len(table.rows))
+    )
+
+
+FILMS: dict[str, studio.Entry] = {f"{study}_volume": partial(film, study) for study in NESTED}
+
+if __name__ == "__main__":
+    studio.main(FILMS)

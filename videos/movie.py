@@ -1,0 +1,146 @@
+"""Scenes become films: frames are drawn on several cores and streamed in order, a few of them in memory at a time."""
+
+import inspect
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol, TypeVar
+
+import encoding
+import imageio.v3 as imageio
+import matplotlib
+import numpy as np
+from encoding import Quality, encoder, loop
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from minima_volume import results
+
+INCHES = 9.6  # every film is drawn this wide, so that letters keep their share of the picture at any quality
+Show = Callable[[int], None]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Scene(Protocol):
+    """What a film shows: small and hashable, because every drawing process gets a copy and keeps its figure."""
+
+    def __hash__(self) -> int: ...
+
+    def prepare(self, figure: Figure) -> Show:
+        """Draw what stays and return the function that shows a state, whatever was shown before."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """A scene and the state that each frame shows; equal neighbours are drawn once. `poster` is one of the states."""
+
+    name: str
+    scene: Scene
+    states: tuple[int, ...]
+    poster: int
+    fingerprint: str
+
+    def files(self, folder: Path) -> tuple[Path, Path, Path]:
+        """The mp4, the GIF and the poster."""
+        mp4, gif, png = (folder / f"{self.name}.{suffix}" for suffix in ("mp4", "gif", "png"))
+        return mp4, gif, png
+
+    def code(self) -> tuple[str, ...]:
+        """Files that decide what it looks like."""
+        return inspect.getfile(type(self.scene)), __file__, encoding.__file__
+
+    def make(self, folder: Path, size: Quality, hands: "Hands") -> None:
+        """Draw and encode it."""
+        shoot(self, folder, size, hands)
+
+
+def timeline(count: int, seconds: float, fps: int, holds: Sequence[tuple[int, float]] = ()) -> tuple[int, ...]:
+    """States 0…count−1 spread over `seconds`, and a stop of some seconds at each state of `holds`."""
+    states = np.linspace(0, count - 1, max(2, round(seconds * fps))).round().astype(int).tolist()
+    for state, stop in holds:
+        where = int(np.searchsorted(states, state))
+        states[where:where] = [state] * round(stop * fps)
+    return tuple(states)
+
+
+@lru_cache(maxsize=1)
+def _canvas(scene: Scene, width: int, height: int) -> tuple[FigureCanvasAgg, Show]:
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):  # nothing may move from frame to frame
+        figure = Figure(figsize=(INCHES, INCHES * height / width), dpi=width / INCHES)
+    return FigureCanvasAgg(figure), scene.prepare(figure)
+
+
+def picture(scene: Scene, state: int, width: int, height: int) -> bytes:
+    """One frame as raw RGB, rows from the top."""
+    canvas, show = _canvas(scene, width, height)
+    show(state)
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib's canvas has no types
+    return np.asarray(canvas.buffer_rgba())[..., :3].tobytes()  # type: ignore[no-untyped-call]
+
+
+def in_order(submit: Callable[[Item], "Future[Result]"], items: Iterable[Item], limit: int) -> Generator[Result]:
+    """Results in the order of the items; at most `limit` of them are under way or waiting for their turn."""
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(submit(item))
+            if len(waiting) >= limit:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+class Hands:
+    """Processes that draw; they start when the first frame is wanted and stay for the next films."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        # Forked children would share torch's threads and locks; spawned ones import only what they draw with. An
+        # interrupt is for the parent, which then stops the film.
+        quiet = (signal.SIGINT, signal.SIG_IGN)
+        self._pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=signal.signal, initargs=quiet)
+
+    def __enter__(self) -> "Hands":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def pictures(self, scene: Scene, states: Iterable[int], size: Quality) -> Generator[bytes]:
+        """The frames of the states in order, at most two for each process in memory; a failing one raises its error."""
+        pages = partial(picture, scene, width=size.width, height=size.height)
+        return in_order(lambda state: self._pool.submit(pages, state), states, 2 * self.count)
+
+
+def shoot(film: Film, folder: Path, size: Quality, hands: Hands) -> None:
+    """Draw and encode a film with its GIF and poster; the files appear whole or not at all."""
+    runs = [(state, len(list(same))) for state, same in groupby(film.states)]
+    with ExitStack() as stack:
+        mp4, gif, png = (stack.enter_context(results.whole(path)) for path in film.files(folder))
+        palette = Path(stack.enter_context(TemporaryDirectory())) / "palette.png"
+        states = (state for state, _ in runs)
+        frames = stack.enter_context(closing(hands.pictures(film.scene, states, size)))
+        with encoder(mp4, palette, size) as write:
+            for (state, count), frame in zip(runs, frames, strict=True):
+                for _ in range(count):
+                    write(frame)
+                if state == film.poster:
+                    imageio.imwrite(png, _array(frame, size), extension=".png", optimize=True)
+        loop(mp4, palette, gif, size)
+
+
+def _array(frame: bytes, size: Quality) -> NDArray[np.uint8]:
+    return np.frombuffer(frame, np.uint8).reshape(size.height, size.width, 3)

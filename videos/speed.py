@@ -1,0 +1,141 @@
+"""How fast films are made, and where the time goes: drawing, encoding, and what lies between."""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import encoding
+import grid
+import movie
+import numpy as np
+from encoding import Quality
+from movie import Film, Hands
+from surface_3d import Surface
+from surface_contours import Contours
+
+SIDE = 61
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds for a film: `drawing` its frames alone in one process, `blank` frames of its size through the encoder,
+    and the `phases` of the process that feeds ffmpeg while the film is made, which add up to the whole."""
+
+    name: str
+    n_frames: int
+    processes: int
+    drawing: float
+    blank: float
+    phases: dict[str, float]
+
+    @property
+    def whole(self) -> float:
+        """Seconds for the film with its GIF."""
+        return sum(self.phases.values())
+
+    @property
+    def ratio(self) -> float:
+        """The whole over blank frames plus the drawing itself."""
+        return self.whole / (self.blank + self.drawing)
+
+    def report(self) -> str:
+        """The numbers and the profile as lines of text."""
+        lines = [
+            f"{self.name}: {self.n_frames} frames with {self.processes} drawing processes in {self.whole:.1f} s, "
+            f"{self.n_frames / self.whole:.1f} frames per second",
+            f"  drawing alone in one process {self.drawing:.1f} s, blank frames {self.blank:.1f} s: "
+            f"film = {self.ratio:.2f} × (blank + drawing)",
+        ]
+        return "\n".join([*lines, *(f"  {share:6.1%}  {name}" for name, share in self._shares())])
+
+    def _shares(self) -> list[tuple[str, float]]:
+        return [(name, seconds / self.whole) for name, seconds in self.phases.items()]
+
+
+def example(path: Path, n_sizes: int, side: int = SIDE) -> grid.Grid:
+    """A plane with three basins that rise one after the other, stored at `path`; no training and no results needed."""
+    x = np.linspace(-0.5, 1.5, side)
+    sizes = np.unique(np.geomspace(30, 30 + 10 * n_sizes, n_sizes).round().astype(np.int64))
+    places, across = ((0, 0), (1, 0), (0, 1)), np.stack(np.meshgrid(x, x))
+    squares = np.stack([sum((across[i] - place[i]) ** 2 for i in (0, 1)) for place in places])
+    rise = np.linspace(0, 4, len(sizes))[:, None, None]
+    basins = [1e-3 * np.exp(9 * square + lag * rise) for square, lag in zip(squares, (2, 1, 0), strict=True)]
+    corners = [{"letter": letter, "level": int(n), "n_train": int(n), "test_accuracy": 0.0}
+               for letter, n in zip("ABC", sizes[[0, len(sizes) // 2, -1]], strict=True)]  # fmt: skip
+    info = {"fingerprint": "", "scale": "quick", "data": "three basins", "model": "none", "repeat": 0, "threshold": 0.1,
+            "loss": "cross_entropy", "corners": corners, "length_b": 1.0, "length_c": 1.0, "angle": 90.0}  # fmt: skip
+    made = grid.Grid(info, x, x, sizes, 1 / sum(1 / (basin + 1e-3) for basin in basins))
+    grid.write(path, made)
+    return made
+
+
+@contextmanager
+def _clock(phases: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    phases[name] = phases.get(name, 0.0) + time.perf_counter() - started
+
+
+def _timed(frames: Iterator[bytes], size: Quality, folder: Path) -> dict[str, float]:
+    """Seconds that go into each phase of encoding some frames."""
+    phases: dict[str, float] = {}
+    mp4, palette, gif = (folder / name for name in ("film.mp4", "palette.png", "film.gif"))
+    with _clock(phases, "starting processes and drawing the first frame"):
+        frame = next(frames, None)
+    with encoding.encoder(mp4, palette, size) as write:
+        while frame is not None:
+            with _clock(phases, "handing frames to ffmpeg"):
+                write(frame)
+            with _clock(phases, "waiting for frames that are being drawn"):
+                frame = next(frames, None)
+        ended = time.perf_counter()
+    phases["ffmpeg finishing the film"] = time.perf_counter() - ended
+    with _clock(phases, "GIF from the film"):
+        encoding.loop(mp4, palette, gif, size)
+    return phases
+
+
+def measure(film: Film, size: Quality, hands: Hands) -> Speed:
+    """Make a film with clocks on, and its parts alone."""
+    states = film.states
+    movie.picture(film.scene, states[0], size.width, size.height)  # the page is laid out once and not part of a frame
+    started = time.perf_counter()
+    for state in states:
+        movie.picture(film.scene, state, size.width, size.height)
+    drawing = time.perf_counter() - started
+    blank = b"\xff" * (3 * size.width * size.height)
+    with tempfile.TemporaryDirectory() as folder:
+        empty = sum(_timed(iter([blank] * len(states)), size, Path(folder)).values())
+        phases = _timed(hands.pictures(film.scene, states, size), size, Path(folder))
+    return Speed(
+        f"{film.name}, {size.name} {size.width}×{size.height}", len(states), hands.count, drawing, empty, phases
+    )
+
+
+def run(n_frames: int, size: Quality, processes: int) -> list[Speed]:
+    """Speed of the contour film and of the surface film on an example."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "example.npz"
+        states = tuple(range(len(example(path, n_frames).sizes)))
+        films = [Film(name, scene, states, 0, "") for name, scene in
+                 (("contours", Contours(path)), ("surface", Surface(path)))]  # fmt: skip
+        speeds = []
+        for film in films:
+            with Hands(processes) as hands:  # new ones, because their start is part of the profile
+                speeds.append(measure(film, size, hands))
+        return speeds
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--quality", default="draft", choices=tuple(encoding.QUALITIES))
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    for speed in run(given.frames, encoding.quality(given.quality), given.processes):
+        print(speed.report())

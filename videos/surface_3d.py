@@ -1,0 +1,142 @@
+"""The loss on the plane through three minima as a surface in space, while the data set that it averages over grows."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import grid
+import matplotlib
+import numpy as np
+import screen
+import studio
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from movie import Film, Show
+from mpl_toolkits.mplot3d import Axes3D
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+from scipy.ndimage import map_coordinates
+from screen import style
+from trios import TRIOS, Trio
+
+HEIGHT = 0.6  # of the box, in units of its sides
+ELEVATION, AZIMUTHS = 42.0, (-66.0, -40.0)  # degrees: along the valley from B to C; a slow turn shows the depth
+PIN = 0.16  # length of the pins that carry the minima's marks, as a share of the box's height
+LIGHT, DARKEST = np.array([-0.9, -0.5, 1.4]), 0.45  # where the light comes from; brightness of a face turned away
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The surface on the left, the data size and the loss of each minimum on the right; the state is an index of sizes."""
+
+    path: Path
+
+    def prepare(self, figure: Figure) -> Show:
+        """Lay the page out and draw what does not change."""
+        data = grid.shared(self.path)
+        screen.use()
+        screen.plane_heading(figure, data)
+        space = figure.add_axes((-0.05, -0.03, 0.70, 0.98), projection="3d", computed_zorder=False)
+        shows = [_surface(space, data), *screen.progress(figure, data)]
+        return screen.together(shows)
+
+
+def _surface(space: Axes3D, data: grid.Grid) -> Show:
+    """The coloured surface, the threshold's contour on it, and a pin on each minimum."""
+    lowest, highest = np.log10([data.floor, data.ceiling])
+    limit = float(np.log10(data.info["threshold"]))
+    colors = matplotlib.colormaps[style.LEVEL_MAP]
+    _frame(space, data)
+    faces = Poly3DCollection(_faces(data, data.drawn(0)), linewidths=0, antialiaseds=False, zorder=1)
+    space.add_collection3d(faces)
+    drawn: list[Artist] = []
+
+    def show(index: int) -> None:
+        while drawn:
+            drawn.pop().remove()
+        azimuth = float(np.interp(index, (0, len(data.sizes) - 1), AZIMUTHS))
+        space.view_init(ELEVATION, azimuth)
+        heights = data.drawn(index)
+        corners = _faces(data, heights)
+        paint = colors((corners[..., 2].mean(axis=1) - lowest) / (highest - lowest))
+        paint[:, :3] *= _brightness(corners, rise=(highest - lowest) / HEIGHT, span=data.x[-1] - data.x[0])[:, None]
+        faces.set_verts(corners)
+        faces.set_facecolor(paint)
+        for line in data.outline(index):
+            points = np.where(_visible(line, limit, heights, data, azimuth)[:, None], line, np.nan)
+            drawn.extend(space.plot(*points.T, limit, color=style.BLACK, lw=4.2, zorder=2))
+            drawn.extend(space.plot(*points.T, limit, color="white", lw=2.4, zorder=2))
+        drawn.extend(_pins(space, data, index, PIN * (highest - lowest)))
+
+    return show
+
+
+def _faces(data: grid.Grid, heights: grid.Floats) -> grid.Floats:
+    """The four corners (faces, 4, 3) of every cell of the grid."""
+    nodes = np.stack([*np.meshgrid(data.x, data.y), heights], axis=-1)
+    return np.stack([nodes[:-1, :-1], nodes[:-1, 1:], nodes[1:, 1:], nodes[1:, :-1]], axis=2).reshape(-1, 4, 3)
+
+
+def _brightness(corners: grid.Floats, *, rise: float, span: float) -> grid.Floats:
+    """How brightly each face is lit, from DARKEST to 1; lengths are measured in the box, where all sides count alike."""
+    scaled = corners / (span, span, rise)
+    normals = np.cross(scaled[:, 2] - scaled[:, 0], scaled[:, 3] - scaled[:, 1])
+    lit = normals @ LIGHT / np.linalg.norm(normals, axis=1) / np.linalg.norm(LIGHT)
+    return DARKEST + (1 - DARKEST) * lit.clip(0, 1)
+
+
+def _frame(space: Axes3D, data: grid.Grid) -> None:
+    """Axes with their names, decades upwards, quiet walls."""
+    lowest, highest = np.log10([data.floor, data.ceiling])
+    space.set(xlim=data.x[[0, -1]], ylim=data.y[[0, -1]], zlim=(lowest, highest), xticks=(0, 1), yticks=(0, 1))
+    space.set_proj_type("ortho")
+    space.set_box_aspect((1, 1, HEIGHT), zoom=0.88)
+    space.set_xlabel(f"A → B (distance {data.info['length_b']:.1f})")
+    space.set_ylabel(f"A → C (distance {data.info['length_c']:.1f})")
+    decades = data.decades()
+    space.set_zticks([*decades], [*decades.values()])
+    space.set_zlabel(data.loss_name)
+    for side in (space.xaxis, space.yaxis, space.zaxis):
+        side.set_pane_color((0.97, 0.97, 0.97))
+        side._axinfo["grid"]["color"] = style.PALE
+
+
+def _pins(space: Axes3D, data: grid.Grid, index: int, length: float) -> list[Artist]:
+    """A pin on each minimum, its head in the minimum's colour and shape, named."""
+    drawn: list[Artist] = []
+    feet = np.log10(data.at_corners()[:, index].clip(data.floor, data.ceiling))
+    for (x, y), foot, color, marker, corner in zip(
+        screen.PLACES, feet, screen.COLORS, screen.MARKERS, data.info["corners"], strict=True
+    ):
+        drawn += space.plot([x, x], [y, y], [foot, foot + length], color=style.BLACK, lw=1.6, zorder=3)
+        drawn += space.plot([x], [y], [foot + length], marker, ms=11, color=color, mec="white", mew=1.6, zorder=5)
+        name = screen.short_name(corner)
+        drawn.append(space.text(x, y, foot + 1.7 * length, name, ha="center", va="bottom", **screen.NAME))
+    return drawn
+
+
+def _visible(
+    line: grid.Floats, level: float, heights: grid.Floats, data: grid.Grid, azimuth: float
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which points of a contour no part of the surface hides: the view from each is followed towards the eye."""
+    e, a = np.radians([ELEVATION, azimuth])
+    span, rise = data.x[-1] - data.x[0], (np.log10(data.ceiling) - np.log10(data.floor)) / HEIGHT
+    way = np.linspace(0.02, 1, 60)[:, None]
+    x, y = (line[:, i] + way * np.cos(e) * (np.cos(a), np.sin(a))[i] * span for i in (0, 1))
+    z = level + way * np.sin(e) * rise
+    nodes = [(y - data.y[0]) / span * (len(data.y) - 1), (x - data.x[0]) / span * (len(data.x) - 1)]
+    ground = map_coordinates(heights, nodes, order=1, mode="constant", cval=-np.inf)
+    return ~(ground > z + 0.02).any(axis=0)
+
+
+def film(trio: Trio, scale: str, folder: Path, fps: int) -> Film:
+    """The film of a trio; its plane is computed if need be."""
+    import planes  # here, because drawing processes import this file too and have no use for torch
+
+    path = planes.grid_of(trio, scale, folder)
+    return screen.over_sizes(f"{trio.name}_surface", Surface(path), grid.read(path), fps)
+
+
+FILMS: dict[str, studio.Entry] = {f"{trio.name}_surface": partial(film, trio) for trio in TRIOS}
+
+if __name__ == "__main__":
+    studio.main(FILMS)

@@ -1,0 +1,75 @@
+"""The loss on the plane through three minima as contours, while the data set that it averages over grows."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import grid
+import numpy as np
+import screen
+import studio
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from movie import Film, Show
+from screen import style
+from trios import TRIOS, Trio
+
+BANDS_PER_DECADE = 6
+
+
+@dataclass(frozen=True)
+class Contours:
+    """The map on the left, the data size and the loss of each minimum on the right; the state is an index of sizes."""
+
+    path: Path
+
+    def prepare(self, figure: Figure) -> Show:
+        """Lay the page out and draw what does not change."""
+        data = grid.shared(self.path)
+        screen.use()
+        screen.plane_heading(figure, data)
+        chart = figure.add_axes((0.075, 0.115, 0.4106, 0.73))
+        bar = figure.add_axes((0.505, 0.115, 0.014, 0.73))
+        return screen.together([_map(chart, bar, data), *screen.progress(figure, data)])
+
+
+def _map(axes: Axes, bar: Axes, data: grid.Grid) -> Show:
+    """Filled contours at fixed levels, the threshold's contour, and the three minima."""
+    lowest, highest = np.log10([data.floor, data.ceiling])
+    levels = np.linspace(lowest, highest, round((highest - lowest) * BANDS_PER_DECADE) + 1)
+    limit = float(np.log10(data.info["threshold"]))
+    axes.set(xlim=data.x[[0, -1]], ylim=data.y[[0, -1]], aspect="equal", xticks=(0, 1), yticks=(0, 1))
+    axes.set_xlabel(f"A → B  (distance {data.info['length_b']:.1f})", labelpad=1)
+    axes.set_ylabel(f"A → C  (distance {data.info['length_c']:.1f})", labelpad=0)
+    screen.corners_on(axes, [screen.short_name(corner) for corner in data.info["corners"]])
+    screen.loss_bar(bar, data, levels, data.decades())
+    drawn: list[Artist] = []
+
+    def show(index: int) -> None:
+        while drawn:
+            drawn.pop().remove()
+        heights = data.drawn(index)
+        drawn.append(axes.contourf(data.x, data.y, heights, levels, cmap=style.LEVEL_MAP, zorder=1))
+        if heights.min() < limit < heights.max():
+            line = axes.contour(
+                data.x, data.y, heights, [limit], colors="white", linewidths=2.4, linestyles="-", zorder=2
+            )
+            line.set_path_effects(screen.OUTLINED)
+            drawn.append(line)
+
+    return show
+
+
+def film(trio: Trio, scale: str, folder: Path, fps: int) -> Film:
+    """The film of a trio; its plane is computed if need be."""
+    import planes  # here, because drawing processes import this file too and have no use for torch
+
+    path = planes.grid_of(trio, scale, folder)
+    return screen.over_sizes(f"{trio.name}_contours", Contours(path), grid.read(path), fps)
+
+
+FILMS: dict[str, studio.Entry] = {f"{trio.name}_contours": partial(film, trio) for trio in TRIOS}
+
+if __name__ == "__main__":
+    studio.main(FILMS)
