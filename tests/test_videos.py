@@ -117,12 +117,16 @@ def film(example: Any, hands: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def frames_of(path: Path) -> np.ndarray:
-    """All frames of a film or GIF (n, height, width, 3)."""
-    if path.suffix == ".gif":
-        return np.stack([frame[..., :3] for frame in imageio.imiter(path, plugin="pillow", mode="RGB")])
-    reader = imageio_ffmpeg.read_frames(str(path))
-    width, height = next(reader)["size"]
-    return np.stack([np.frombuffer(raw, np.uint8).reshape(height, width, 3) for raw in reader])
+    """All frames of a film or GIF (n, height, width, 3), decoded by the ffmpeg of imageio-ffmpeg."""
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-fps_mode", "passthrough", "-"]
+    done = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), *raw], capture_output=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return np.frombuffer(done.stdout, np.uint8).reshape(-1, TINY.height, TINY.width, 3)
+
+
+def described(path: Path) -> str:
+    """What ffmpeg says about a file."""
+    return subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path)], capture_output=True, text=True).stderr
 
 
 # --- losses on the plane ---------------------------------------------------------------------------------------------
@@ -270,7 +274,8 @@ def test_the_film_decodes(film: Any) -> None:
     mp4, gif, png = made.files(folder)
     count = len(made.states)
     assert count == 12 + 5
-    assert imageio_ffmpeg.count_frames_and_secs(str(mp4)) == (count, pytest.approx(count / TINY.fps))
+    assert re.search(r"Duration: 00:00:01\.70,", described(mp4))
+    assert re.search(r"Video: h264 .*yuv420p\(tv, bt709, progressive\), 192x108.* 10 fps", described(mp4))
     frames, loop = frames_of(mp4), frames_of(gif)
     assert frames.shape == (count, TINY.height, TINY.width, 3)
     assert loop.shape == (count * encoding.GIF_FPS // TINY.fps, TINY.height, TINY.width, 3)
@@ -279,10 +284,6 @@ def test_the_film_decodes(film: Any) -> None:
         assert np.abs(pictures[0].astype(int) - pictures[-1]).mean() > 2
     raw = mp4.read_bytes()
     assert raw.index(b"moov") < raw.index(b"mdat")  # plays before it is loaded
-    probe = imageio_ffmpeg.read_frames(str(mp4))
-    meta = next(probe)
-    probe.close()
-    assert meta["codec"] == "h264" and meta["pix_fmt"].startswith("yuv420p(tv, bt709")
     drawn = movie.picture(made.scene, made.poster, TINY.width, TINY.height)
     assert imageio.imread(png).tobytes() == drawn
     assert not list(folder.glob(".*"))  # no scratch files
@@ -444,7 +445,7 @@ def test_a_boundary_deforms_up_to_the_threshold(tmp_path: Path, monkeypatch: pyt
     model = nn.Sequential(nn.Linear(2, 1))
     weights = {"0.weight": torch.tensor([[3.0, 0.0]]), "0.bias": torch.zeros(1)}
     minimum = Minimum.of(weights, layout_of(weights))
-    samples = Samples(inputs, (inputs[:, 0] > 0).long(), V["deformation"].sources.study_of and loss_of_logits)
+    samples = Samples(inputs, (inputs[:, 0] > 0).long(), loss_of_logits)
     number, arrays = deformation.deformed(model, minimum, samples, threshold=0.3, seed=0)
     assert arrays["losses"][0] < 0.3
     assert arrays["losses"][-1] == pytest.approx(0.3, rel=1e-4)  # float32 logits along a ray solved to 10⁻⁶
@@ -493,8 +494,9 @@ def test_unseen_pairs_follow_the_seen_ones(example: Any, tmp_path: Path) -> None
     assert len(torch.unique(numbers, dim=0)) == len(samples) == 97 * 97
     data = replace(example[0], sizes=np.array([10, 40]), mean_loss=example[0].mean_loss[[0, 1]])
     train, unseen = (10**heights for heights in grokking._two_landscapes(data))
-    # 10 of 40 samples are seen; clipping does not touch these losses.
-    np.testing.assert_allclose((10 * train + 30 * unseen) / 40, data.mean_loss[1], rtol=1e-9)
+    drawn = np.maximum(train, unseen) < data.ceiling
+    assert drawn.mean() > 0.5
+    np.testing.assert_allclose(((10 * train + 30 * unseen) / 40)[drawn], data.mean_loss[1][drawn], rtol=1e-9)
 
 
 def test_grokking_is_drawn(example: Any, tmp_path: Path) -> None:
@@ -530,11 +532,11 @@ def test_the_table_reads_back(exported: Any) -> None:
     numbers = np.array([[float(cell) for cell in row.split(",")] for row in rows.splitlines()])
     shape = (len(data.few_sizes()), len(data.y), len(data.x))
     assert len(numbers) == np.prod(shape)
-    # Cells carry ten digits.
-    np.testing.assert_allclose(numbers[:, 3].reshape(shape), data.mean_loss[data.few_sizes()], rtol=1e-9)
+    # Cells carry eight digits.
+    np.testing.assert_allclose(numbers[:, 3].reshape(shape), data.mean_loss[data.few_sizes()], rtol=1e-7)
     np.testing.assert_array_equal(numbers[:, 0].reshape(shape)[:, 0, 0], data.sizes[data.few_sizes()])
-    np.testing.assert_allclose(numbers[:, 1].reshape(shape)[0, 0], data.x, rtol=1e-9)
-    np.testing.assert_allclose(numbers[:, 2].reshape(shape)[0, :, 0], data.y, rtol=1e-9)
+    np.testing.assert_allclose(numbers[:, 1].reshape(shape)[0, 0], data.x, atol=1e-7)
+    np.testing.assert_allclose(numbers[:, 2].reshape(shape)[0, :, 0], data.y, atol=1e-7)
 
 
 def test_the_wavefront_mesh_is_the_surface(exported: Any) -> None:
@@ -548,7 +550,7 @@ def test_the_wavefront_mesh_is_the_surface(exported: Any) -> None:
         # Heights are written with six digits.
         np.testing.assert_allclose(nodes[:, 2], data.drawn(data.size_index(corner["n_train"])).ravel(), atol=1e-5)
         a, b, c = (nodes[faces[:, i]] for i in range(3))
-        area = np.cross(b[:, :2] - a[:, :2], c[:, :2] - a[:, :2])
+        area = np.cross(b - a, c - a)[:, 2]
         assert (area > 0).all() and area.sum() / 2 == pytest.approx(4.0)  # every face up, the whole plane once
 
 
@@ -574,7 +576,7 @@ def test_the_page_has_a_frame_for_every_size_and_needs_no_network(exported: Any)
     sizes = [str(data.sizes[i]) for i in data.few_sizes()]
     figure = page.page(data)
     assert [frame.name for frame in figure.frames] == sizes
-    assert [step.args[0] for step in figure.layout.sliders[0].steps] == [[size] for size in sizes]
+    assert [step.args[0] for step in figure.layout.sliders[0].steps] == [(size,) for size in sizes]
     for frame, index in zip(figure.frames, data.few_sizes(), strict=True):
         np.testing.assert_array_equal(frame.data[0].z, data.drawn(index).astype(np.float32))
     text = files["html"].read_text(encoding="utf-8")
