@@ -19,6 +19,27 @@ def line(row: dict[str, Any]) -> str:
     ).format(**row)
 
 
+LIMIT = """The fewest operations bound what any engine can gain. The published loop pays 100 full evaluations per ray. The
+engine pays the first layer's product with the direction twice (float32 and float64, shared by all minima), and then about
+eight evaluations of the layers behind it, one of them in float64. Below are float32-equivalent operations per solved ray.
+A ratio of times under the ratio of operations is what element-wise passes, small products and Python cost; over it, what
+the published loop loses by updating all weights at every point."""
+
+
+def _limits(content: dict[str, Any]) -> list[str]:
+    """Operations per ray of the first and the last scheme of each workload, from rate and share of the matrix product."""
+    lines = []
+    for name in dict.fromkeys(row["workload"] for row in content["rows"]):
+        rows = {row["scheme"]: row for row in content["rows"] if row["workload"] == name}
+        loop, engine = (
+            rows[scheme]["share_of_matmul"] * content["matmul_gflops"] * 1e3 / rows[scheme]["rays_per_s"]
+            for scheme in ("published loop", "engine")
+        )
+        ratio = rows["engine"]["ratio_to_published"]
+        lines.append(f"| {name} | {loop:,.1f} | {engine:,.1f} | {loop / engine:.0f}× | {ratio:.0f}× |")
+    return lines
+
+
 def page(content: dict[str, Any]) -> str:
     """The whole of benchmarks/README.md."""
     lines = [
@@ -28,6 +49,14 @@ def page(content: dict[str, Any]) -> str:
         "| workload | scheme | solved rays/s | to published | evaluations/ray | error (nats) | peak MiB | share of matmul |",
         "|---|---|---|---|---|---|---|---|",
         *(line(row) for row in content["rows"]),
+        "",
+        "## Where the limit is",
+        "",
+        LIMIT,
+        "",
+        "| workload | published (Mflop/ray) | engine (Mflop/ray) | ratio of operations | ratio of times |",
+        "|---|---|---|---|---|",
+        *_limits(content),
         "",
         "## Cost as work grows",
         "",
