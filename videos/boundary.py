@@ -59,13 +59,14 @@ def _map(axes: Axes, arrays: dict[str, NDArray[Any]]) -> Show:
     axes.set(xlim=side[[0, -1]], ylim=side[[0, -1]], aspect="equal", xlabel="input $x_1$", ylabel="input $x_2$")
     extent = (side[0], side[-1], side[0], side[-1])
     image = axes.imshow(arrays["logits"][0], origin="lower", extent=extent, cmap=PROBABILITY, vmin=0, vmax=1, aspect="equal",
-                        interpolation="bilinear")  # fmt: skip
+                        interpolation="bilinear", animated=True)  # fmt: skip
     start = np.float64(arrays["logits"][0])
-    axes.contour(side, side, start, [0], colors=style.GREY, linewidths=1.2, linestyles=":", zorder=2)
+    axes.contour(side, side, start, [0], colors=style.GREY, linewidths=1.2, linestyles=":", zorder=2).set_animated(True)
+    screen.frame_last(axes)
     for number, (color, marker) in enumerate(zip(CLASSES, ("o", "s"), strict=True)):
         here = points[targets == number]
-        axes.plot(*here.T, marker, ms=3.6, color=color, mec="white", mew=0.4, ls="none", zorder=3)
-    rings = axes.plot([], [], "o", ms=9, mfc="none", mec=style.BLACK, mew=1.3, zorder=4)[0]
+        axes.plot(*here.T, marker, ms=3.6, color=color, mec="white", mew=0.4, ls="none", zorder=3, animated=True)
+    rings = axes.plot([], [], "o", ms=9, mfc="none", mec=style.BLACK, mew=1.3, zorder=4, animated=True)[0]
     drawn: list[Artist] = []
 
     def show(state: int) -> None:
@@ -75,6 +76,7 @@ def _map(axes: Axes, arrays: dict[str, NDArray[Any]]) -> Show:
         image.set_data(1 / (1 + np.exp(-np.clip(logits, -30, 30))))
         if logits.min() < 0 < logits.max():
             drawn.append(axes.contour(side, side, logits, [0], colors=style.BLACK, linewidths=2.2, zorder=3))
+            drawn[-1].set_animated(True)
         rings.set_data(*points[arrays["wrong"][state]].T)
 
     return show
@@ -90,8 +92,8 @@ def _loss(axes: Axes, arrays: dict[str, NDArray[Any]], threshold: float) -> Show
     axes.axhline(threshold, color=style.BLACK, lw=1.2, ls="--")
     axes.text(0.02 * radii[-1], threshold * 1.2, f"threshold {threshold:g}", size=10, va="bottom")
     axes.set(xlabel="radius $|u|$ (filter-normalised)", ylabel="mean cross-entropy (nats)")
-    line = axes.plot([], [], color=style.PURPLE)[0]
-    head = axes.plot([], [], "o", ms=9, color=style.PURPLE, mec="white", clip_on=False, zorder=5)[0]
+    line = axes.plot([], [], color=style.PURPLE, animated=True)[0]
+    head = axes.plot([], [], "o", ms=9, color=style.PURPLE, **screen.HEAD)[0]
 
     def show(state: int) -> None:
         line.set_data(radii[: state + 1], losses[: state + 1])
@@ -102,8 +104,8 @@ def _loss(axes: Axes, arrays: dict[str, NDArray[Any]], threshold: float) -> Show
 
 def _radius(figure: Figure, arrays: dict[str, NDArray[Any]]) -> Show:
     """The radius in large digits, and how many training points are on the wrong side."""
-    number = figure.text(LEFT, 0.755, "", size=30, weight="bold", va="baseline")
-    words = figure.text(LEFT, 0.703, "", size=11, color=style.GREY, va="baseline")
+    number = figure.text(LEFT, 0.755, "", size=30, weight="bold", va="baseline", animated=True)
+    words = figure.text(LEFT, 0.703, "", size=11, color=style.GREY, va="baseline", animated=True)
     keys = "black: boundary now; dotted: at the minimum\nblue ●, orange ■: classes; ring: wrong side"
     figure.text(LEFT, 0.655, keys, size=10, color=style.GREY, va="top", linespacing=1.5)
 

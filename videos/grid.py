@@ -58,7 +58,7 @@ class Grid:
         lowest, highest = round(np.log10(self.floor)), round(np.log10(self.ceiling))
         names = {float(decade): f"$10^{{{decade}}}$" for decade in range(lowest, highest + 1)}
         beyond = self.mean_loss[np.isfinite(self.mean_loss)].max() > self.ceiling
-        names[float(lowest)] = "≤ " * bool(self.mean_loss.min() < self.floor) + names[float(lowest)]
+        names[float(lowest)] = "≤ " * bool(np.nanmin(self.mean_loss) < self.floor) + names[float(lowest)]
         names[float(highest)] = "≥ " * bool(beyond) + names[float(highest)]
         return names
 

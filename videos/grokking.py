@@ -100,11 +100,11 @@ def _map(axes: Axes, data: grid.Grid, heights: grid.Floats, levels: grid.Floats,
     axes.set_ylabel(f"A → C  (distance {data.info['length_c']:.1f})", labelpad=0)
     screen.corners_on(axes, [corner["letter"] for corner in data.info["corners"]])
     x, y = track.of("x"), track.of("y")
-    trail = (
-        axes.plot([], [], color=style.BLACK, lw=3.2, zorder=3)[0],
-        axes.plot([], [], color="white", lw=1.8, zorder=3)[0],
-    )
-    head = axes.plot([], [], "o", ms=11, color=style.YELLOW, mec=style.BLACK, mew=1.6, zorder=7, clip_on=True)[0]
+    trail = [
+        axes.plot([], [], color=color, lw=width, zorder=3, animated=True)[0]
+        for color, width in ((style.BLACK, 3.2), ("white", 1.8))
+    ]
+    head = axes.plot([], [], "o", ms=11, color=style.YELLOW, mec=style.BLACK, mew=1.6, zorder=7, animated=True)[0]
 
     def show(state: int) -> None:
         for line in trail:
@@ -131,21 +131,16 @@ def _accuracies(axes: Axes, track: _Track) -> Show:
     axes.set_xticks([*ends, float(np.sqrt(ends[0] * ends[1]))])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: screen.count(value)))
     axes.xaxis.set_minor_locator(NullLocator())
-    lines = {kind: axes.plot([], [], color=COLORS[kind], label=f"accuracy, {NAMES[kind]}")[0] for kind in KINDS}
-    dots: list[Artist] = []
+    shown: dict[str, Any] = {"animated": True, "clip_on": False}
+    lines = {k: axes.plot([], [], color=COLORS[k], label=f"accuracy, {NAMES[k]}", **shown)[0] for k in KINDS}
+    dots = {k: axes.plot([], [], "o", ms=4, color=COLORS[k], **shown)[0] for k in KINDS}
 
     def show(state: int) -> None:
-        while dots:
-            dots.pop().remove()
-        now = track.moments[state] + 1e-9
-        for kind, line in lines.items():
-            line.set_data(track.epochs[: state + 1], track.of(f"{kind}_accuracy")[: state + 1])
-            past = [c for c, moment in zip(track.checkpoints, track.known, strict=True) if moment <= now]
-            dots.extend(
-                axes.plot(
-                    [c["epoch"] for c in past], [c[f"{kind}_accuracy"] for c in past], "o", ms=4, color=COLORS[kind]
-                )
-            )
+        past = [c for c in track.checkpoints if np.log(c["epoch"]) <= track.moments[state] + 1e-9]
+        for kind in KINDS:
+            name = f"{kind}_accuracy"
+            lines[kind].set_data(track.epochs[: state + 1], track.of(name)[: state + 1])
+            dots[kind].set_data([c["epoch"] for c in past], [c[name] for c in past])
 
     return show
 

@@ -140,10 +140,12 @@ def _panel(axes: Axes, curves: list[Curve], name: str, sizes: np.ndarray) -> Sho
     axes.grid(axis="y")
     parts = []
     for curve, color in zip(curves, style.level_colors(len(curves)), strict=True):
-        line = axes.plot([], [], color=color, label=f"trained on {screen.count(curve.n_train)}")[0]
-        own = axes.plot([], [], "o", ms=9, color=color, mec=style.BLACK, mew=1.4, zorder=5)[0]
+        line = axes.plot([], [], color=color, animated=True, label=f"trained on {screen.count(curve.n_train)}")[0]
+        own = axes.plot([], [], "o", ms=9, color=color, mec=style.BLACK, mew=1.4, zorder=5, animated=True)[0]
         parts.append((curve, line, own, color))
-    found = axes.plot([], [], color=style.BLACK, ls="--", lw=1.4, zorder=4, label="in its own landscape")[0]
+    found = axes.plot(
+        [], [], color=style.BLACK, ls="--", lw=1.4, zorder=4, animated=True, label="in its own landscape"
+    )[0]
     bands: list[Artist] = []
 
     def show(state: int) -> None:
@@ -153,7 +155,9 @@ def _panel(axes: Axes, curves: list[Curve], name: str, sizes: np.ndarray) -> Sho
         for curve, line, own, color in parts:
             x, mean, spread = curve.until(size)
             line.set_data(x, mean)
-            bands.append(axes.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.18, lw=0))
+            bands.append(
+                axes.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.18, lw=0, animated=True)
+            )
             own.set_data(curve.sizes[-1:], curve.means[-1:])
             own.set_visible(bool(size >= curve.sizes[-1]))
         done = [curve for curve in curves if size >= curve.sizes[-1] == curve.n_train]

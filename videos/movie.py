@@ -12,7 +12,7 @@ from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import encoding
 import imageio.v3 as imageio
@@ -37,7 +37,7 @@ class Scene(Protocol):
     def __hash__(self) -> int: ...
 
     def prepare(self, figure: Figure) -> Show:
-        """Draw what stays and return the function that shows a state, whatever was shown before."""
+        """Draw what stays, mark the rest as animated, and return what shows a state, whatever was shown before."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,37 @@ def timeline(count: int, seconds: float, fps: int, holds: Sequence[tuple[int, fl
     return tuple(states)
 
 
+class _Page:
+    """A scene's figure: what stays is drawn once, what is marked as animated is drawn over it for every frame."""
+
+    def __init__(self, scene: Scene, width: int, height: int) -> None:
+        with matplotlib.rc_context({"figure.constrained_layout.use": False}):  # nothing may move from frame to frame
+            self.figure = Figure(figsize=(INCHES, INCHES * height / width), dpi=width / INCHES)
+        canvas: Any = FigureCanvasAgg(self.figure)  # its methods have no types
+        self.canvas = canvas
+        self.show = scene.prepare(self.figure)
+        canvas.draw()
+        self.background = canvas.copy_from_bbox(self.figure.bbox)
+
+    def picture(self, state: int) -> bytes:
+        """The frame that shows a state."""
+        self.show(state)
+        self.canvas.restore_region(self.background)
+        for artist in sorted(
+            self.figure.findobj(lambda artist: artist.get_animated()), key=lambda artist: artist.zorder
+        ):
+            artist.draw(self.canvas.renderer)
+        return np.asarray(self.canvas.buffer_rgba())[..., :3].tobytes()
+
+
 @lru_cache(maxsize=1)
-def _canvas(scene: Scene, width: int, height: int) -> tuple[FigureCanvasAgg, Show]:
-    with matplotlib.rc_context({"figure.constrained_layout.use": False}):  # nothing may move from frame to frame
-        figure = Figure(figsize=(INCHES, INCHES * height / width), dpi=width / INCHES)
-    return FigureCanvasAgg(figure), scene.prepare(figure)
+def _page(scene: Scene, width: int, height: int) -> _Page:
+    return _Page(scene, width, height)
 
 
 def picture(scene: Scene, state: int, width: int, height: int) -> bytes:
     """One frame as raw RGB, rows from the top."""
-    canvas, show = _canvas(scene, width, height)
-    show(state)
-    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib's canvas has no types
-    return np.asarray(canvas.buffer_rgba())[..., :3].tobytes()  # type: ignore[no-untyped-call]
+    return _page(scene, width, height).picture(state)
 
 
 def in_order(submit: Callable[[Item], "Future[Result]"], items: Iterable[Item], limit: int) -> Generator[Result]:

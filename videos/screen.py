@@ -28,6 +28,7 @@ LEFT, RIGHT = (-13, 0), (13, 0)  # points between a mark and its name
 OUTLINED: list[AbstractPathEffect] = [patheffects.withStroke(linewidth=4.2, foreground=style.BLACK)]
 PLATE = {"facecolor": "#00000099", "edgecolor": "none", "boxstyle": "round,pad=0.22"}
 NAME: dict[str, Any] = {"size": 11, "weight": "bold", "color": "white", "zorder": 6, "bbox": PLATE}
+HEAD: dict[str, Any] = {"mec": "white", "zorder": 5, "clip_on": False, "animated": True}
 COLUMN = 0.69  # where the right column of a page starts, as a share of its width
 SECONDS, PAUSE = 12.0, 1.0  # of a film through all data sizes, and of its stop at each minimum's own size
 _TYPE: dict[Any, Any] = {
@@ -86,7 +87,7 @@ def progress(figure: Figure, grid: Grid) -> list[Show]:
 
 def counter(figure: Figure, values: Sequence[float] | NDArray[Any], x: float, y: float, words: str) -> Show:
     """A whole number that goes with the state, in large digits over what it counts."""
-    number = figure.text(x, y, "", size=30, weight="bold", va="baseline", ha="left")
+    number = figure.text(x, y, "", size=30, weight="bold", va="baseline", ha="left", animated=True)
     figure.text(x, y - 0.052, words, size=11, color=style.GREY, va="baseline")
 
     def show(state: int) -> None:
@@ -108,11 +109,9 @@ def loss_curves(axes: Axes, grid: Grid) -> Show:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set(xlabel="training samples in the landscape", ylabel=grid.loss_name)
     parts = list(zip(heights, COLORS, MARKERS, grid.info["corners"], strict=True))
-    lines = [axes.plot([], [], color=color)[0] for _, color, _, _ in parts]
+    lines = [axes.plot([], [], color=color, animated=True)[0] for _, color, _, _ in parts]
     heads = [
-        axes.plot([], [], marker, ms=8, color=color, mec="white", clip_on=False, zorder=5, label=corner_label(corner))[
-            0
-        ]
+        axes.plot([], [], marker, ms=8, color=color, label=corner_label(corner), **HEAD)[0]
         for _, color, marker, corner in parts
     ]
     axes.legend(loc="lower left", bbox_to_anchor=(-0.03, 1.02), fontsize=10.5, borderaxespad=0.2, handletextpad=0.3)
@@ -133,14 +132,20 @@ def corner_label(corner: dict[str, Any]) -> str:
 def corners_on(axes: Axes, names: Sequence[str]) -> None:
     """The three minima on a map, named."""
     for place, color, marker, name in zip(PLACES, COLORS, MARKERS, names, strict=True):
-        axes.plot(*place, marker, ms=10, color=color, mec="white", mew=1.6, zorder=5)
+        axes.plot(*place, marker, ms=10, color=color, mew=1.6, **HEAD)
         aside, align = (RIGHT, "left") if place[0] else (LEFT, "right")
-        axes.annotate(name, place, aside, textcoords="offset points", ha=align, va="center", **NAME)
+        axes.annotate(name, place, aside, textcoords="offset points", ha=align, va="center", animated=True, **NAME)
 
 
 def short_name(corner: dict[str, Any]) -> str:
     """A minimum's letter and the number of samples that it was trained on."""
     return f"{corner['letter']}  {count(corner['n_train'])}"
+
+
+def frame_last(axes: Axes) -> None:
+    """Draw the frame of a map over what moves inside it."""
+    for side in axes.spines.values():
+        side.set_animated(True)
 
 
 def loss_bar(axes: Axes, grid: Grid, levels: Floats, ticks: dict[float, str]) -> None:

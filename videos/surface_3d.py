@@ -35,7 +35,8 @@ class Surface:
         data = grid.shared(self.path)
         screen.use()
         screen.plane_heading(figure, data)
-        space = figure.add_axes((-0.05, -0.03, 0.70, 0.98), projection="3d", computed_zorder=False)
+        space = figure.add_axes((-0.05, -0.03, 0.70, 0.98), projection="3d", computed_zorder=False, animated=True)
+        space.patch.set_visible(False)  # it would hide the heading
         shows = [_surface(space, data), *screen.progress(figure, data)]
         return screen.together(shows)
 

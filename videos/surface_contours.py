@@ -42,6 +42,7 @@ def _map(axes: Axes, bar: Axes, data: grid.Grid) -> Show:
     axes.set(xlim=data.x[[0, -1]], ylim=data.y[[0, -1]], aspect="equal", xticks=(0, 1), yticks=(0, 1))
     axes.set_xlabel(f"A → B  (distance {data.info['length_b']:.1f})", labelpad=1)
     axes.set_ylabel(f"A → C  (distance {data.info['length_c']:.1f})", labelpad=0)
+    screen.frame_last(axes)
     screen.corners_on(axes, [screen.short_name(corner) for corner in data.info["corners"]])
     screen.loss_bar(bar, data, levels, data.decades())
     drawn: list[Artist] = []
@@ -57,6 +58,8 @@ def _map(axes: Axes, bar: Axes, data: grid.Grid) -> Show:
             )
             line.set_path_effects(screen.OUTLINED)
             drawn.append(line)
+        for artist in drawn:
+            artist.set_animated(True)
 
     return show
 
