@@ -9,9 +9,11 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TypeVar
 
 import report
 import scaling
@@ -25,9 +27,10 @@ from minima_volume.workload import forward_operations, matmul_rate
 
 HERE = Path(__file__).parent
 # A point of the grid costs the same anywhere on it, so the large workloads time these many points and count them as 100.
-GRID_POINTS = {"nested": 2, "6000": 10, "CNN": 20}
-ENGINE_RAYS = {"Swiss": 512, "nested": 12, "6000": 24, "MLP, 60": 128}
+GRID_POINTS = {"nested": 1, "6000": 10, "CNN": 20}
+ENGINE_RAYS = {"Swiss": 512, "nested": 3, "6000": 24, "MLP, 60": 128}
 Row = dict[str, str | float]
+T = TypeVar("T")
 
 
 def _for(problem: Problem, table: dict[str, int], default: int) -> int:
@@ -88,13 +91,17 @@ def measure(problem: Problem, scheme: str, runs: int) -> Row:
         "scheme": scheme,
         "rays_per_s": solved / seconds,
         "evaluations_per_ray": evaluations * 100 / points / solved,
-        "error_nats": error_of_engine(problem, 3) if scheme == "engine" else error_of_grid(problem, 3),
         "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
         "share_of_matmul": operations_per_ray(problem, scheme, min(rays, 8)) * solved / seconds / matmul_rate(),
     }
 
 
-def in_child(call: Callable[[], object]) -> object:
+def errors(problem: Problem) -> tuple[float, float]:
+    """Error in nats of the engine, and of the grid that the other schemes share, on one ray of every minimum."""
+    return error_of_engine(problem, 1), error_of_grid(problem, 1)
+
+
+def in_child(call: Callable[[], T]) -> T:
     """The call's result from a forked process, so that memory and warm caches of one scheme do not serve the next."""
 
     def work(out: Connection) -> None:
@@ -105,7 +112,7 @@ def in_child(call: Callable[[], object]) -> object:
     process = context.Process(target=work, args=(theirs,))
     process.start()
     theirs.close()
-    result = ours.recv()
+    result: T = ours.recv()
     process.join()
     return result
 
@@ -116,7 +123,9 @@ def main(only: str, runs: int) -> None:
     rows: list[Row] = []
     for name, problem in workloads().items():
         if only in name:
-            rows += _with_ratios([in_child(lambda p=problem, s=s: measure(p, s, runs)) for s in SCHEMES])  # type: ignore[misc]
+            found = [in_child(partial(measure, problem, scheme, runs)) for scheme in SCHEMES]
+            error = in_child(partial(errors, problem))
+            rows += _with_ratios([row | {"error_nats": error[row["scheme"] != "engine"]} for row in found])
             print(*(report.line(row) for row in rows[-len(SCHEMES) :]), sep="\n", flush=True)
     content = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread per scheme",

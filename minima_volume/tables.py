@@ -94,7 +94,9 @@ def _fits(repeat: Repeat, scale: str) -> bool:
         trained.get(str(level), {}).get("fingerprint") == training_fingerprint(repeat, level) for level in levels
     )
     crossed = {str(level): ray_fingerprint(repeat, level) for level in levels}
-    return same and measured.get("n_directions") == repeat.study.n_directions and measured.get("fingerprints") == crossed
+    return (
+        same and measured.get("n_directions") == repeat.study.n_directions and measured.get("fingerprints") == crossed
+    )
 
 
 def gather(study: Study, scale: str) -> None:
