@@ -32,7 +32,7 @@ DIGITS_POISON = Study(
     recipe=Recipe(epochs=500),
     thresholds=THRESHOLDS,
     n_directions=1000,
-    quick={"n_directions": 200},
+    quick={"n_directions": 100},
 )
 DIGITS_DATA = Study(
     name="digits_data",
@@ -46,7 +46,7 @@ DIGITS_DATA = Study(
     thresholds=THRESHOLDS,
     n_directions=1000,
     landscapes="nested",
-    quick={"n_directions": 200},
+    quick={"n_directions": 100},
 )
 
 LEVELS = (0, 540, 1940, 5940, 19940, 59940)  # 60 … 60,000 training samples
