@@ -69,10 +69,14 @@ class Bundle:
         if isinstance(self.model, nn.Sequential) and stackable(model, samples.inputs.ndim):
             self.stack = Stack(self.model, layout, self.samples, self.block)
 
-    def rays(self, minimum: Minimum) -> Rays:
-        """The rays that start at `minimum`."""
+    def rays(self, minimum: Minimum, n_samples: int | None = None) -> Rays:
+        """The rays that start at `minimum`; `n_samples` says how many of the samples they will be asked for."""
         here = minimum.to(self.block.device, self.dtype)
-        return StackedRays(self.stack, here) if self.stack else ModuleRays(self.model, self.samples, self.block, here)
+        return (
+            StackedRays(self.stack, here, n_samples)
+            if self.stack
+            else ModuleRays(self.model, self.samples, self.block, here)
+        )
 
 
 def ray_bytes(model: nn.Module, layout: Layout, samples: Samples) -> int:

@@ -77,7 +77,7 @@ class Stack:
 class StackedRays(Rays):
     """Rays through a stack of layers; the products of the first linear layer are shared by every coefficient."""
 
-    def __init__(self, stack: Stack, minimum: Minimum) -> None:
+    def __init__(self, stack: Stack, minimum: Minimum, n_samples: int | None = None) -> None:
         super().__init__(stack.samples, len(stack.block))
         self.stack, self.minimum = stack, minimum
         scales = minimum.layout.split(minimum.scales)
@@ -86,7 +86,7 @@ class StackedRays(Rays):
         self.steps = {key: scales[key] * part for key, part in stack.split.items() if key not in shared}
         if stack.product is not None:
             weight, bias = minimum.parameters[f"{name}.weight"], minimum.parameters.get(f"{name}.bias")
-            self.base = functional.linear(stack.inputs, weight, bias)
+            self.base = functional.linear(stack.inputs[:n_samples], weight, bias)
             self.row_scales = scales[f"{name}.weight"][:, 0]
 
     def width(self) -> int:

@@ -102,7 +102,10 @@ class Sweep:
     def along(self, block: Tensor) -> list[Crossings]:
         """Crossings of every minimum along a block of directions (rays, n_params)."""
         bundle = Bundle(self.model, self.layout, self.samples, block, torch.float32)
-        closed_in = [_close_in(bundle.rays(m), wanted) for m, wanted in zip(self.minima, self.targets, strict=True)]
+        closed_in = [
+            _close_in(bundle.rays(minimum, max(target.size for target in wanted)), wanted)
+            for minimum, wanted in zip(self.minima, self.targets, strict=True)
+        ]
         del bundle
         found = [crossings for crossings, _ in closed_in]
         pending = [still_open for _, still_open in closed_in]
@@ -133,7 +136,7 @@ class Sweep:
             bundle = Bundle(self.model, self.layout, self.samples.part(start, stop), exact, torch.float64)
             for minimum, open_, size, out in zip(doubles, pending, sizes, sums, strict=True):
                 inside = np.clip(size - start, 0, stop - start)
-                rays = bundle.rays(minimum) if inside.any() else None
+                rays = bundle.rays(minimum, int(inside.max())) if inside.any() else None
                 for length in np.unique(inside[inside > 0]):
                     rows = np.flatnonzero(inside == length)
                     index, c = torch.from_numpy(place[open_.ray[rows]]), torch.from_numpy(np.exp(open_.x[rows]))
