@@ -21,6 +21,7 @@ whole = $(shell [[ "$($1)" =~ ^[1-9][0-9]*$$ ]] && echo yes)
 $(if $(and $(filter quick paper,$(SCALE)),$(filter 1,$(words $(SCALE)))),,$(error Expected SCALE=quick or SCALE=paper, got SCALE=$(SCALE)))
 $(foreach name,REPEATS DIRECTIONS THREADS MEMORY,$(if $($(name)),$(if $(call whole,$(name)),,\
   $(error Expected $(name) to be a whole number above 0, got $(name)=$($(name))))))
+$(if $(QUALITY),$(if $(filter draft final,$(QUALITY)),,$(error Expected QUALITY=draft or QUALITY=final, got QUALITY=$(QUALITY))))
 ifneq ($(DATA_DIR),data)
 $(if $(wildcard $(DATA_DIR)/.),,$(error Expected DATA_DIR to name a folder, got DATA_DIR=$(DATA_DIR), which is not there: make it or leave DATA_DIR away))
 endif
@@ -102,7 +103,7 @@ figs: | $(READY) ## every figure whose results exist; says which it skipped
 toy: | $(READY) ## toy diagrams from closed forms
 	@for script in $(filter-out toy_models/closed_forms.py toy_models/diagram.py,$(wildcard toy_models/*.py)); do $(PY) $$script; done
 
-videos: | $(READY) ## landscape videos and exports whose minima exist; QUALITY=draft or final
+videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) ## landscape videos and exports whose minima exist; QUALITY=draft or final
 	@$(PY) videos/make_all.py --scale $(SCALE)
 
 compare: | $(READY) ## results/paper/comparison.csv, the published numbers beside ours

@@ -430,6 +430,17 @@ def test_curves_are_the_rows_of_the_table(no_results: Path) -> None:
     assert first != last
 
 
+@pytest.mark.parametrize("cell", ["", "-inf", "nan"])
+def test_what_is_no_number_is_counted_and_not_drawn(cell: str, no_results: Path) -> None:
+    folder = results.study_folder("quick", "toys")
+    write_volumes(folder, ROWS[:5])
+    path = folder / "volumes.csv"
+    path.write_text(path.read_text().replace("90,0.1,loss,ok,5,1", f"90,0.1,loss,ok,{cell},1"))
+    table = growing_volume.Table.read(folder)
+    assert table.absent == 1 and table.curves("log_volume")[1].sizes.tolist() == [10]
+    assert not table.curves("log_volume")[1].reaches_own(1000)  # no dot where the volume is not known
+
+
 def test_a_table_without_volumes_is_refused(no_results: Path) -> None:
     folder = results.study_folder("quick", "toys")
     for rows in ((), ROWS[-1:]):

@@ -51,9 +51,9 @@ def corners_of(rows: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
 
 def projected(plane: planes.Plane, minimum: Minimum) -> dict[str, float]:
     """Where a checkpoint lies over the plane (its nearest point x, y) and its distance from it in parameter space."""
-    start, to_b, to_c = (vector.double() for vector in plane.vectors())
+    start, to_b, to_c = (vector.cpu().double() for vector in plane.vectors())
     axes = torch.stack([to_b, to_c], dim=1)
-    away = minimum.layout.flatten(minimum.parameters).double() - start
+    away = minimum.layout.flatten(minimum.parameters).cpu().double() - start
     place = torch.linalg.lstsq(axes, away).solution
     return {"x": place[0].item(), "y": place[1].item(), "distance": (away - axes @ place).norm().item()}
 

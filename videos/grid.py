@@ -18,7 +18,7 @@ LOSS_NAMES = {
     "binary_cross_entropy": "mean cross-entropy (nats)",
     "one_hot_squared_error": "mean squared error",
 }
-FEW = 23
+FEW = 23  # data sizes that exports hold beside those of the three minima
 DECADES = 1000  # what is drawn spans three decades on either side of the threshold at most
 
 
@@ -97,7 +97,7 @@ class Grid:
         return to_b, to_c, f"log10 of {self.loss_name}"
 
     def few_sizes(self) -> list[int]:
-        """Indices of the data sizes that exports hold: those of the three minima and FEW more, a fixed percentage apart."""
+        """Indices of the data sizes that exports hold: those of the three minima and FEW along the film."""
         own = [self.size_index(corner["n_train"]) for corner in self.info["corners"]]
         return sorted({*own, *np.linspace(0, len(self.sizes) - 1, FEW).round().astype(int).tolist()})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import screen
 import studio
+from grid import Floats
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -34,17 +35,25 @@ class Curve:
     """Mean and standard deviation over repeats of one level's volumes, by landscape size; the last is its own."""
 
     n_train: int
-    sizes: np.ndarray[tuple[int], np.dtype[np.float64]]
-    means: np.ndarray[tuple[int], np.dtype[np.float64]]
-    spreads: np.ndarray[tuple[int], np.dtype[np.float64]]
+    sizes: Floats
+    means: Floats
+    spreads: Floats
 
-    def until(self, size: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def until(self, size: float) -> tuple[Floats, Floats, Floats]:
         """The curve up to a landscape size, straight between the sizes that were measured."""
         size = min(size, self.sizes[-1])
         known = self.sizes[self.sizes < size]
         sizes = np.append(known, size)
         means, spreads = (np.interp(np.log(sizes), np.log(self.sizes), y) for y in (self.means, self.spreads))
         return sizes, means, spreads
+
+    def reaches_own(self, size: float) -> bool:
+        """Whether the landscape has grown to the minimum's own training set and the volume in it is known."""
+        return bool(size >= self.sizes[-1] == self.n_train)
+
+
+def _finite(cell: str) -> bool:
+    return bool(cell) and bool(np.isfinite(float(cell)))
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Table:
         threshold = max((float(row["threshold"]) for row in losses), default=0.0)
         here = [row for row in losses if float(row["threshold"]) == threshold]
         drawn = [
-            row for row in here if row["log_volume"] and row["typical_log_volume"] and row["status"] != "unconverged"
+            row for row in here if row["status"] != "unconverged" and all(_finite(row[name]) for name in STATISTICS)
         ]
         if not drawn:
             raise ResultsError(f"Expected volumes in {folder / 'volumes.csv'}, got none that is a number.")
@@ -84,7 +93,7 @@ class Table:
             found.append(Curve(self.base + level, self.base + np.array(landscapes, float), means, spreads))
         return found
 
-    def sizes(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def sizes(self) -> Floats:
         """The landscape sizes that the film goes through."""
         largest = max(int(row["landscape"]) for row in self.rows)
         return np.geomspace(self.base, self.base + largest, STEPS)
@@ -116,20 +125,14 @@ class Growth:
         for place, (statistic, name) in zip((0.085, 0.585), STATISTICS.items(), strict=True):
             axes = figure.add_axes((place, 0.135, 0.395, 0.49))
             shows.append(_panel(axes, table.curves(statistic), name, sizes))
-        axes.legend(*_legend(axes), loc="lower right", bbox_to_anchor=(1.02, 1.05), ncols=2, fontsize=10)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1.05), ncols=2, fontsize=10)
         return screen.together(shows)
 
 
-def _legend(axes: Axes) -> tuple[list[Artist], list[str]]:
-    handles, labels = axes.get_legend_handles_labels()
-    return handles, labels
-
-
-def _panel(axes: Axes, curves: list[Curve], name: str, sizes: np.ndarray) -> Show:
+def _panel(axes: Axes, curves: list[Curve], name: str, sizes: Floats) -> Show:
     """Curves of one statistic, each ending at a dot where the landscape is the minimum's own training set."""
-    top, bottom = (
-        f(getattr(np, f.__name__)(c.means + s * c.spreads) for c in curves) for f, s in ((max, 1), (min, -1))
-    )
+    bottom = min((curve.means - curve.spreads).min() for curve in curves)
+    top = max((curve.means + curve.spreads).max() for curve in curves)
     margin = 0.06 * (top - bottom)
     axes.set(xscale="log", xlim=(sizes[0] * 0.88, sizes[-1] * 1.13), ylim=(bottom - margin, top + margin))
     axes.set_xticks([curve.n_train for curve in curves])
@@ -159,8 +162,8 @@ def _panel(axes: Axes, curves: list[Curve], name: str, sizes: np.ndarray) -> Sho
                 axes.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.18, lw=0, animated=True)
             )
             own.set_data(curve.sizes[-1:], curve.means[-1:])
-            own.set_visible(bool(size >= curve.sizes[-1]))
-        done = [curve for curve in curves if size >= curve.sizes[-1] == curve.n_train]
+            own.set_visible(curve.reaches_own(size))
+        done = [curve for curve in curves if curve.reaches_own(size)]
         found.set_data([curve.n_train for curve in done], [curve.means[-1] for curve in done])
 
     return show

@@ -126,10 +126,8 @@ class Hands:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        # Forked children would share torch's threads and locks; spawned ones import only what they draw with. An
-        # interrupt is for the parent, which then stops the film.
-        quiet = (signal.SIGINT, signal.SIG_IGN)
-        self._pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=signal.signal, initargs=quiet)
+        # Forked children would share torch's threads and locks; spawned ones import only what they draw with.
+        self._pool = ProcessPoolExecutor(count, get_context("spawn"))
 
     def __enter__(self) -> "Hands":
         return self
@@ -140,7 +138,15 @@ class Hands:
     def pictures(self, scene: Scene, states: Iterable[int], size: Quality) -> Generator[bytes]:
         """The frames of the states in order, at most two for each process in memory; a failing one raises its error."""
         pages = partial(picture, scene, width=size.width, height=size.height)
-        return in_order(lambda state: self._pool.submit(pages, state), states, 2 * self.count)
+        return in_order(lambda state: self._submit(pages, state), states, 2 * self.count)
+
+    def _submit(self, pages: Callable[[int], bytes], state: int) -> "Future[bytes]":
+        # This may start a process, which inherits what is ignored: an interrupt is for the parent, which stops the film.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return self._pool.submit(pages, state)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def shoot(film: Film, folder: Path, size: Quality, hands: Hands) -> None:

@@ -57,7 +57,7 @@ class Plane:
 
     def geometry(self) -> dict[str, float]:
         """Lengths ‖B − A‖ and ‖C − A‖ in raw parameters and the angle between them in degrees."""
-        _, to_b, to_c = (vector.double() for vector in self.vectors())
+        _, to_b, to_c = (vector.cpu().double() for vector in self.vectors())
         lengths = to_b.norm().item(), to_c.norm().item()
         cosine = (to_b @ to_c).item() / (lengths[0] * lengths[1])
         return {"length_b": lengths[0], "length_c": lengths[1], "angle": float(np.degrees(np.arccos(cosine)))}

@@ -91,11 +91,13 @@ def _frame(space: Axes3D, data: grid.Grid) -> None:
     space.set(xlim=data.x[[0, -1]], ylim=data.y[[0, -1]], zlim=(lowest, highest), xticks=(0, 1), yticks=(0, 1))
     space.set_proj_type("ortho")
     space.set_box_aspect((1, 1, HEIGHT), zoom=0.88)
-    space.set_xlabel(f"A → B (distance {data.info['length_b']:.1f})")
-    space.set_ylabel(f"A → C (distance {data.info['length_c']:.1f})")
+    space.set_xlabel(f"A → B (distance {data.info['length_b']:.1f})", labelpad=7)
+    space.set_ylabel(f"A → C (distance {data.info['length_c']:.1f})", labelpad=7)
     decades = data.decades()
     space.set_zticks([*decades], [*decades.values()])
-    space.set_zlabel(data.loss_name)
+    space.set_zlabel(data.loss_name, labelpad=3)
+    space.tick_params(axis="x", pad=0)
+    space.tick_params(axis="y", pad=0)
     for side in (space.xaxis, space.yaxis, space.zaxis):
         side.set_pane_color((0.97, 0.97, 0.97))
         side._axinfo["grid"]["color"] = style.PALE
