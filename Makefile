@@ -92,7 +92,7 @@ $(OTHERS):
 
 .PHONY: FORCE $(OTHERS) help quickstart all figs toy videos compare bench test test-slow check clean $(FOLDERS)
 quickstart: ## poison experiment on bundled 8x8 digits, no download, about a minute
-	@$(MAKE) digits_poison SCALE=quick REPEATS=3
+	@$(MAKE) digits_poison SCALE=quick REPEATS=2
 	@echo "Next: 'make mnist_poison SCALE=quick' (MNIST, minutes), 'make mnist_poison' (the paper's parameters), 'make help'"
 
 all: $(STUDIES) figs ## every study and every figure

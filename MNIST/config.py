@@ -32,7 +32,7 @@ DIGITS_POISON = Study(
     recipe=Recipe(epochs=500),
     thresholds=THRESHOLDS,
     n_directions=1000,
-    quick={"n_directions": 100},
+    quick={"n_directions": 60, "levels": (0, 10, 50, 100)},
 )
 DIGITS_DATA = Study(
     name="digits_data",
