@@ -103,9 +103,10 @@ class StackedRays(Rays):
 
     def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
         c, rows = coefficients.to(self.samples.inputs.device, self.minimum.scales.dtype), _rows(rays)
-        shared = self.stack.product is not None
-        first = self._shared_layer(rows, c) if shared else self._plain_inputs(len(c))
-        layers = [self._layer(name, layer, rows, c) for name, layer in self.stack.rest[shared:]]
+        product = self.stack.product
+        first = self._plain_inputs(len(c)) if product is None else self._shared_layer(product[rows], rows, c)
+        own = self.stack.rest if product is None else self.stack.rest[1:]
+        layers = [self._layer(name, layer, rows, c) for name, layer in own]
 
         def outputs(start: int, stop: int) -> Tensor:
             hidden = first(start, stop)
@@ -120,9 +121,9 @@ class StackedRays(Rays):
         inputs = self.stack.inputs
         return lambda start, stop: inputs[start:stop].expand(count, -1, *inputs.shape[1:])
 
-    def _shared_layer(self, rows: Index, c: Tensor) -> Callable[[int, int], Tensor]:
+    def _shared_layer(self, slope: Tensor, rows: Index, c: Tensor) -> Callable[[int, int], Tensor]:
         """The first layer's outputs X·Wᵀ + b + c·(s∘(X·Gᵀ) + g_b)."""
-        slope, step = self.stack.product[rows], c.view(-1, 1, 1) * self.row_scales  # type: ignore[index]
+        step = c.view(-1, 1, 1) * self.row_scales
         bias = self.steps.get(f"{self.stack.rest[0][0]}.bias")
         offset = None if bias is None else (c.view(-1, 1) * bias[rows]).unsqueeze(1)
 
