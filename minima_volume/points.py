@@ -63,7 +63,13 @@ class Minimum:
 
 
 class Rays(ABC):
-    """The rays of one minimum along a block of directions, over one data set."""
+    """The rays of one minimum along a block of directions, over one data set.
+
+    `sharp`: float32 rays whose logits and criterion are computed in float64, so that mean losses over thousands of samples
+    need no second look in float64.
+    """
+
+    sharp = False
 
     def __init__(self, samples: Samples, n_rays: int) -> None:
         self.samples, self.n_rays = samples, n_rays

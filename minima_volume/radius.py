@@ -72,16 +72,21 @@ def means_at(rays: Rays, index: NDArray[np.int64], c: Floats, targets: Sequence[
     return out
 
 
-def scan(rays: Rays, targets: Sequence[Target], at_zero: Floats, nodes: Floats) -> tuple[Floats, NDArray[np.int64]]:
+def scan(
+    rays: Rays, targets: Sequence[Target], at_zero: Floats, nodes: Floats, wanted: NDArray[np.bool_] | None = None
+) -> tuple[Floats, NDArray[np.int64]]:
     """Means (rays, 1 + nodes, targets) outwards until every target is crossed, NaN behind; and the points per ray.
 
-    `at_zero` (targets,) are the means at the minimum itself, the first column of the result.
+    `at_zero` (targets,) are the means at the minimum itself, the first column of the result. `wanted` (rays, targets) says
+    which crossings are asked for; without it all are.
     """
     thresholds = np.array([target.threshold for target in targets])
     # NaN marks what was not evaluated, so a loss that is NaN is kept as infinite: no threshold bounds it.
     table = np.full((rays.n_rays, 1 + len(nodes), len(targets)), np.nan)
     table[:, 0] = np.nan_to_num(at_zero, nan=np.inf, posinf=np.inf)
     crossed = table[:, 0] > thresholds
+    if wanted is not None:
+        crossed |= ~wanted
     alive = np.flatnonzero(~crossed.all(axis=1))
     points = np.zeros(rays.n_rays, dtype=np.int64)
     for j, node in enumerate(nodes, start=1):

@@ -4,6 +4,10 @@ A linear map along a ray is X·Wᵀ + c·(X·Dᵀ), and filter normalisation onl
 layer X·Wᵀ is computed once per minimum, X·Gᵀ once per direction for all minima, and a coefficient costs one
 multiply-add. Behind the first layer the activations differ from ray to ray; there forming W + cD costs one pass over the
 weights, which is cheaper than a second product h·Dᵀ as soon as a data set has a handful of samples.
+
+What float32 loses of a mean loss it loses where logits of size 20 are rounded and subtracted. A float32 stack therefore
+computes its criterion in float64, and its last layer too where that is a small part of the work: on MNIST the error of
+n·ln r falls from a nat to a thousandth.
 """
 
 from collections.abc import Callable
@@ -17,6 +21,8 @@ from minima_volume.points import Minimum, Rays, Samples
 
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.ELU, nn.Identity)
 POOLING = (nn.MaxPool2d, nn.AvgPool2d)
+# A float64 product costs two of float32; below this share of the operations nobody notices.
+SMALL_SHARE = 0.1
 Index = slice | Tensor
 
 
@@ -67,11 +73,19 @@ class Stack:
         for _, layer in self.layers[:first]:
             inputs = layer(inputs)
         self.inputs, self.rest = inputs, self.layers[first:]
+        self.sharpened = self._sharpened()
         self.product: Tensor | None = None
         name, layer = self.rest[0]
         if isinstance(layer, nn.Linear) and f"{name}.weight" in self.split and inputs.ndim == 2:
             weights = self.split[f"{name}.weight"]  # (rays, out, in)
             self.product = torch.bmm(inputs.expand(len(block), *inputs.shape), weights.transpose(1, 2))
+
+    def _sharpened(self) -> str | None:
+        """The last layer's name if a float32 stack computes it in float64."""
+        name, last = self.rest[-1]
+        weights = [layer.weight.numel() for _, layer in self.rest if isinstance(layer, nn.Linear | nn.Conv2d)]
+        small = isinstance(last, nn.Linear) and len(weights) > 1 and weights[-1] <= SMALL_SHARE * sum(weights)
+        return name if small and self.block.dtype == torch.float32 and self.block.device.type != "mps" else None
 
 
 class StackedRays(Rays):
@@ -80,6 +94,7 @@ class StackedRays(Rays):
     def __init__(self, stack: Stack, minimum: Minimum, n_samples: int | None = None) -> None:
         super().__init__(stack.samples, len(stack.block))
         self.stack, self.minimum = stack, minimum
+        self.sharp = stack.block.dtype == torch.float32 and stack.block.device.type != "mps"
         scales = minimum.layout.split(minimum.scales)
         name = stack.rest[0][0]
         shared = {f"{name}.weight"} if stack.product is not None else set()
@@ -97,22 +112,25 @@ class StackedRays(Rays):
         return max(widths + [channels * pixels for channels in maps])
 
     def _moved(self, key: str, rows: Index, c: Tensor) -> Tensor:
-        """The perturbed tensor of each point (k, *shape); unmoved where the layout leaves it out."""
-        base = self.minimum.parameters[key]
-        return _along(base, self.steps[key][rows], c) if key in self.steps else base.expand(len(c), *base.shape)
+        """The perturbed tensor of each point (k, *shape) in c's precision; unmoved where the layout leaves it out."""
+        base = self.minimum.parameters[key].to(c.dtype)
+        if key not in self.steps:
+            return base.expand(len(c), *base.shape)
+        return _along(base, self.steps[key][rows].to(c.dtype), c)
 
     def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
         c, rows = coefficients.to(self.samples.inputs.device, self.minimum.scales.dtype), _rows(rays)
         product = self.stack.product
         first = self._plain_inputs(len(c)) if product is None else self._shared_layer(product[rows], rows, c)
         own = self.stack.rest if product is None else self.stack.rest[1:]
-        layers = [self._layer(name, layer, rows, c) for name, layer in own]
+        precise = coefficients.to(c.device) if self.sharp else c
+        layers = [self._layer(name, layer, rows, precise if name == self.stack.sharpened else c) for name, layer in own]
 
         def outputs(start: int, stop: int) -> Tensor:
             hidden = first(start, stop)
             for layer in layers:
                 hidden = layer(hidden)
-            return hidden
+            return hidden.double() if self.sharp else hidden
 
         return outputs
 
@@ -147,7 +165,12 @@ class StackedRays(Rays):
         bias = None if layer.bias is None else self._moved(f"{name}.bias", rows, c)
         if isinstance(layer, nn.Linear):
             turned, offset = weight.transpose(1, 2), None if bias is None else bias.unsqueeze(1)
-            return lambda x: torch.bmm(x, turned) if offset is None else torch.bmm(x, turned).add_(offset)
+
+            def linear(x: Tensor) -> Tensor:
+                out = torch.bmm(x.to(turned.dtype), turned)
+                return out if offset is None else out.add_(offset)
+
+            return linear
         return lambda maps: torch.stack([_convolved(layer, x, weight[i], bias, i) for i, x in enumerate(maps)])
 
 

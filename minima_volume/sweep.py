@@ -1,7 +1,7 @@
 """Radii of several minima along one block of directions: scan and close in with float32, finish in float64."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from minima_volume import directions
+from minima_volume.close_in import CLOSE_IN, TOLERATED, Found, Ladder, close_in
 from minima_volume.landscape import Bundle, device_for, ray_bytes
 from minima_volume.parameters import Layout
 from minima_volume.points import Minimum, Rays, Samples
-from minima_volume.radius import SCAN_NODES, STEEPEST, Floats, Target, brackets_of, evaluator, means_at, scan, solve
+from minima_volume.polish import ROUNDS, Open, representable, step
+from minima_volume.radius import STEEPEST, Floats, Target, means_at
 
-# A float32 point this close (relative) leaves the float64 steps nothing but a Newton correction.
-CLOSE_IN = 1e-3
-BISECTION = 1e-4
+# Samples on which a sweep compares float32 with float64 before it trusts it.
+CHECKED = 512
 
 
 @dataclass(frozen=True)
@@ -73,52 +74,82 @@ def _joined(parts: Sequence[Crossings]) -> Crossings:
 
 
 @dataclass(frozen=True)
-class Open:
-    """Crossings of one minimum not yet final: x = ln c, the slope d ln L/d ln c, and the last point (x, ln L/τ) if any."""
-
-    ray: NDArray[np.int64]
-    target: NDArray[np.int64]
-    x: Floats
-    slope: Floats
-    last_x: Floats
-    last_f: Floats
-
-
-@dataclass(frozen=True)
 class Sweep:
-    """What a sweep works on, whatever the directions."""
+    """What a sweep works on, whatever the directions; the heights at the minima are kept from the first block on."""
 
     model: nn.Module
     minima: Sequence[Minimum]
     targets: Sequence[Sequence[Target]]
     samples: Samples
     memory: int
+    _at_zero: dict[int, Floats] = field(default_factory=dict, repr=False, compare=False)
+    _ladders: dict[int, Ladder] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def layout(self) -> Layout:
         """The perturbed parameters, the same for all minima."""
         return self.minima[0].layout
 
+    @property
+    def tolerance(self) -> float:
+        """Relative tolerance of a coefficient."""
+        return tolerance_for(self.layout.n_params)
+
     def along(self, block: Tensor) -> list[Crossings]:
         """Crossings of every minimum along a block of directions (rays, n_params)."""
         bundle = Bundle(self.model, self.layout, self.samples, block, torch.float32)
-        closed_in = [
-            _close_in(bundle.rays(minimum, max(target.size for target in wanted)), wanted)
-            for minimum, wanted in zip(self.minima, self.targets, strict=True)
-        ]
+        found = [self._closed_in(number, bundle) for number in range(len(self.minima))]
         del bundle
-        found = [crossings for crossings, _ in closed_in]
-        pending = [still_open for _, still_open in closed_in]
-        # Newton and secant steps at least square the error; a dozen is far more than any ray has needed.
-        for _ in range(12):
+        self._finish(block, found)
+        return [
+            Crossings(f.coefficients[:, :n], f.recrossed[:, :n], f.at_zero[:n], f.points)
+            for f, n in zip(found, map(len, self.targets), strict=True)
+        ]
+
+    def _closed_in(self, number: int, bundle: Bundle) -> Found:
+        """What float32 finds along the block for one minimum."""
+        targets = self.targets[number]
+        rays = bundle.rays(self.minima[number], max(target.size for target in targets))
+        ladder = self._ladders.get(number) or Ladder.of(targets, self.layout.n_params, sharp=rays.sharp)
+        if number not in self._at_zero:
+            self._at_zero[number] = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
+        found = close_in(rays, ladder, self._at_zero[number], self.tolerance)
+        if number in self._ladders or self._sharp_enough(number, bundle, rays, found):
+            self._ladders[number] = ladder
+            return found
+        self._ladders[number] = Ladder.of(targets, self.layout.n_params, sharp=False)
+        del self._at_zero[number]
+        return self._closed_in(number, bundle)
+
+    def _sharp_enough(self, number: int, bundle: Bundle, rays: Rays, found: Found) -> bool:
+        """Whether float64 moves the crossings of one ray, on the first samples, by no more than is tolerated."""
+        ladder, crossed = found.ladder, found.coefficients[0] > 0
+        columns = [j for j in np.flatnonzero(~ladder.in_double()).tolist()
+                   if crossed[j] and ladder.targets[j].metric == "loss"]  # fmt: skip
+        if not columns:
+            return True
+        sizes = np.array([ladder.targets[j].size for j in columns])
+        part = self.samples.part(0, min(CHECKED, int(sizes.min())))
+        exact = Bundle(self.model, self.layout, part, bundle.block[:1], torch.float64).rays(self.minima[number])
+        index = torch.zeros(len(columns), dtype=torch.long)
+        c = torch.from_numpy(np.exp(representable(np.log(found.coefficients[0, columns]))))
+        off = (rays.means(index, c, [len(part)]) - exact.means(index, c, [len(part)]))[:, 0].numpy()
+        nats = self.layout.n_params * off / (ladder.thresholds[columns] * found.slopes[0, columns])
+        return bool((np.abs(nats) * np.sqrt(len(part) / sizes) < 2 * TOLERATED).all())
+
+    def _finish(self, block: Tensor, found: Sequence[Found]) -> None:
+        """Take the last steps in float64 where float32 is not enough, all minima in one pass over the data."""
+        doubles = [np.flatnonzero(f.ladder.in_double()) for f in found]
+        pending = [f.open(columns, columns) for f, columns in zip(found, doubles, strict=True)]
+        for _ in range(ROUNDS):
             if not any(len(open_.ray) for open_ in pending):
                 break
             heights = self._float64_means(block, pending)
-            pending = [
-                _step(open_, height, crossings, wanted, tolerance_for(self.layout.n_params))
-                for open_, height, crossings, wanted in zip(pending, heights, found, self.targets, strict=True)
-            ]
-        return found
+            for number, (f, open_, means) in enumerate(zip(found, pending, heights, strict=True)):
+                thresholds = f.ladder.thresholds[open_.target]
+                stepped = step(open_, means, thresholds, self.tolerance, trust=STEEPEST * CLOSE_IN)
+                f.write(open_, stepped.x, stepped.open.slope, np.ones(len(open_.ray), dtype=np.int64))
+                pending[number] = stepped.open.select(stepped.unfinished)
 
     def _float64_means(self, block: Tensor, pending: Sequence[Open]) -> list[Floats]:
         """Float64 mean loss of each open point; one pass over the data in chunks, shared by all minima."""
@@ -150,44 +181,3 @@ class Sweep:
         per_sample = 2 * max(1, kept // len(self.samples)) * n_rays
         length = int(np.clip(self.memory // 4 // per_sample, 256, n_samples))
         return ((start, min(start + length, n_samples)) for start in range(0, n_samples, length))
-
-
-def _close_in(rays: Rays, targets: Sequence[Target]) -> tuple[Crossings, Open]:
-    """Scan and float32 solve of one minimum's rays; accuracy crossings are final, loss crossings still open."""
-    thresholds = np.array([target.threshold for target in targets])
-    at_zero = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), targets)[0]
-    table, points = scan(rays, targets, at_zero, SCAN_NODES)
-    problem, recrossed = brackets_of(table, targets, SCAN_NODES)
-    coefficients = np.full((rays.n_rays, len(targets)), np.nan)
-    coefficients[:, ~(at_zero <= thresholds)] = 0.0
-    in_steps = np.array([target.metric == "accuracy" for target in targets])[problem.target]
-    evaluate, count = evaluator(rays, targets), len(problem.ray)
-    x, slope, steps = np.empty(count), np.empty(count), np.empty(count, dtype=np.int64)
-    for rows, tolerance, bisect in ((in_steps, BISECTION, True), (~in_steps, CLOSE_IN, False)):
-        part = problem.select(rows)
-        x[rows], slope[rows], steps[rows] = solve(evaluate, part, thresholds, tolerance=tolerance, bisect=bisect)
-    np.add.at(points, problem.ray, steps)
-    coefficients[problem.ray, problem.target] = np.exp(x)
-    left, nothing = ~in_steps, np.full(int((~in_steps).sum()), np.nan)
-    still_open = Open(problem.ray[left], problem.target[left], x[left], slope[left], nothing, nothing)
-    return Crossings(coefficients, recrossed, at_zero, points), still_open
-
-
-def _step(open_: Open, means: Floats, found: Crossings, targets: Sequence[Target], tolerance: float) -> Open:
-    """Write the next point of every open crossing into `found`; what is left to do."""
-    thresholds = np.array([target.threshold for target in targets])
-    with np.errstate(all="ignore"):
-        f = np.log(means / thresholds[open_.target])
-        secant = (f - open_.last_f) / (open_.x - open_.last_x)
-    slope = np.where(np.isfinite(secant) & (secant > 0), secant, open_.slope)
-    # Rays rise where they leave a basin; a slope that says otherwise is noise, and 1 is a careful step.
-    slope = np.where(np.isfinite(slope) & (slope > 0), slope, 1.0)
-    # Close in, a height far from the threshold means a jump: the bracket's end is the crossing, and no step improves it.
-    with np.errstate(invalid="ignore"):
-        step = np.where(np.abs(f) < STEEPEST * CLOSE_IN, np.clip(-f / slope, -0.1, 0.1), 0.0)
-    x = open_.x + step
-    found.coefficients[open_.ray, open_.target] = np.exp(x)
-    np.add.at(found.evaluations, open_.ray, 1)
-    # The slope is good to a percent, so a step leaves a hundredth of its length as error.
-    far = np.abs(step) > 100 * tolerance
-    return Open(open_.ray[far], open_.target[far], x[far], slope[far], open_.x[far], f[far])

@@ -1,0 +1,105 @@
+"""The last digits of crossings: Newton and secant steps on ln(L/τ) in x = ln c, for whichever heights are exact enough.
+
+Close to its crossing a ray's curve is almost straight, so the slope of the bracket makes a Newton step, and from the
+second height on the secant takes over. The same steps carry a crossing from a small landscape to a larger one, where
+the curve has hardly moved.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minima_volume.volume import PAPER_GRID
+
+Floats = NDArray[np.float64]
+# One step never goes further than this in ln c, whatever its slope says.
+LONGEST = 0.1
+# A slope is good to a few percent, so a step leaves up to a twentieth of its length as error.
+SLOPE_ERROR = 0.05
+# Newton and secant steps at least square the error; a dozen is far more than any ray has needed.
+ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Open:
+    """Crossings not yet final: x = ln c, the slope d ln L/d ln c, and the last point (x, ln L/τ) if any."""
+
+    ray: NDArray[np.int64]
+    target: NDArray[np.int64]
+    x: Floats
+    slope: Floats
+    last_x: Floats
+    last_f: Floats
+
+    @classmethod
+    def at(cls, ray: NDArray[np.int64], target: NDArray[np.int64], x: Floats, slope: Floats) -> "Open":
+        """Crossings to start from, at coefficients that float32 holds exactly."""
+        nothing = np.full(len(ray), np.nan)
+        return cls(ray, target, representable(x), slope, nothing, nothing)
+
+    def select(self, rows: NDArray[np.bool_]) -> "Open":
+        """The crossings where `rows` is true."""
+        return Open(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @staticmethod
+    def joined(parts: "list[Open]") -> "Open":
+        """Several sets of crossings as one."""
+        return Open(*(np.concatenate([getattr(part, name) for part in parts]) for name in Open.__dataclass_fields__))
+
+
+def representable(x: Floats) -> Floats:
+    """The ln c nearest to x whose c is a float32, so that no precision evaluates another point than the one meant."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(x).astype(np.float32).astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What one height per open crossing taught: the best x now, and which crossings still need another height."""
+
+    open: Open
+    x: Floats
+    unfinished: NDArray[np.bool_]
+
+
+def step(open_: Open, means: Floats, thresholds: Floats, tolerance: float, *, trust: float) -> Stepped:
+    """One Newton or secant step of every crossing; `thresholds` per crossing.
+
+    A height further than `trust` from its threshold in |ln(L/τ)| means a jump: the bracket's end is the crossing, and no
+    step improves it.
+    """
+    with np.errstate(all="ignore"):
+        f = np.log(means / thresholds)
+        secant = (f - open_.last_f) / (open_.x - open_.last_x)
+        slope = np.where(np.isfinite(secant) & (secant > 0), secant, open_.slope)
+        # Rays rise where they leave a basin; a slope that says otherwise is noise, and 1 is a careful step.
+        slope = np.where(np.isfinite(slope) & (slope > 0), slope, 1.0)
+        moved = np.where(np.abs(f) < trust, np.clip(-f / slope, -LONGEST, LONGEST), 0.0)
+    x = open_.x + moved
+    following = Open(open_.ray, open_.target, representable(x), slope, open_.x, f)
+    return Stepped(following, x, np.abs(moved) > tolerance / SLOPE_ERROR)
+
+
+# (open crossings) -> mean loss of each
+Heights = Callable[[Open], Floats]
+
+
+def polish(
+    heights: Heights, open_: Open, thresholds: Floats, tolerance: float, *, trust: float
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """x and slope of every crossing (in the order given) and the heights it took; x is NaN where it did not settle."""
+    x, slope = np.full(len(open_.ray), np.nan), np.array(open_.slope)
+    steps, place = np.zeros(len(open_.ray), dtype=np.int64), np.arange(len(open_.ray))
+    for _ in range(ROUNDS):
+        if not place.size:
+            break
+        stepped = step(open_, heights(open_), thresholds[place], tolerance, trust=trust)
+        steps[place] += 1
+        slope[place], settled = stepped.open.slope, ~stepped.unfinished
+        x[place[settled]] = stepped.x[settled]
+        place, open_ = place[stepped.unfinished], stepped.open.select(stepped.unfinished)
+    # No ray is followed beyond the cap.
+    x[x > np.log(PAPER_GRID[-1])] = np.nan
+    return x, slope, steps
