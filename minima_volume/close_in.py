@@ -91,7 +91,7 @@ class Ladder:
 
 
 class Found:
-    """What fills up: (rays, targets) coefficients as in `sweep.Crossings`, slopes d ln L/d ln c, recrossed; points (rays,)."""
+    """What fills up: (rays, targets) coefficients as in `sweep.Crossings`, slopes, recrossed; evaluated points (rays,)."""
 
     def __init__(self, n_rays: int, ladder: Ladder, at_zero: Floats) -> None:
         shape = (n_rays, len(ladder.targets))
