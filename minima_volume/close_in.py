@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minima_volume.points import Rays
-from minima_volume.polish import SLOPE_ERROR, Floats, Heights, Open, polish
-from minima_volume.radius import SCAN_NODES, STEEPEST, Target, brackets_of, evaluator, scan, solve
+from minima_volume.polish import SLOPE_ERROR, STEEPEST, Floats, Heights, Open, polish
+from minima_volume.radius import SCAN_NODES, Target, brackets_of, evaluator, scan, solve
 
 # A float32 point this close (relative) leaves the float64 steps nothing but a Newton correction.
 CLOSE_IN = 1e-3

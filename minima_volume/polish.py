@@ -18,6 +18,10 @@ Floats = NDArray[np.float64]
 LONGEST = 0.1
 # A slope is good to a few percent, so a step leaves up to a twentieth of its length as error.
 SLOPE_ERROR = 0.05
+# Coefficients are float32 numbers, so a shorter step than this leads back to the same point.
+SHORTEST = 1.2e-7
+# Trained networks leave their basins with slopes d ln L/d ln c of 2 to 15; what is steeper than this is a jump.
+STEEPEST = 100.0
 # Newton and secant steps at least square the error; a dozen is far more than any ray has needed.
 ROUNDS = 12
 
@@ -79,7 +83,12 @@ def step(open_: Open, means: Floats, thresholds: Floats, tolerance: float, *, tr
         moved = np.where(np.abs(f) < trust, np.clip(-f / slope, -LONGEST, LONGEST), 0.0)
     x = open_.x + moved
     following = Open(open_.ray, open_.target, representable(x), slope, open_.x, f)
-    return Stepped(following, x, np.abs(moved) > tolerance / SLOPE_ERROR)
+    return Stepped(following, x, np.abs(moved) > shortest(tolerance))
+
+
+def shortest(tolerance: float) -> float:
+    """The step after which a crossing is known to the tolerance."""
+    return max(tolerance / SLOPE_ERROR, SHORTEST)
 
 
 # (open crossings) -> mean loss of each
@@ -89,7 +98,10 @@ Heights = Callable[[Open], Floats]
 def polish(
     heights: Heights, open_: Open, thresholds: Floats, tolerance: float, *, trust: float
 ) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """x and slope of every crossing (in the order given) and the heights it took; x is NaN where it did not settle."""
+    """x and slope of every crossing (in the order given) and the heights it took; x is NaN where it did not settle.
+
+    A crossing has settled where both its last step and its last height are small: at a jump only the step is.
+    """
     x, slope = np.full(len(open_.ray), np.nan), np.array(open_.slope)
     steps, place = np.zeros(len(open_.ray), dtype=np.int64), np.arange(len(open_.ray))
     for _ in range(ROUNDS):
@@ -98,7 +110,8 @@ def polish(
         stepped = step(open_, heights(open_), thresholds[place], tolerance, trust=trust)
         steps[place] += 1
         slope[place], settled = stepped.open.slope, ~stepped.unfinished
-        x[place[settled]] = stepped.x[settled]
+        flat = np.abs(stepped.open.last_f) < STEEPEST * shortest(tolerance)
+        x[place[settled]] = np.where(flat, stepped.x, np.nan)[settled]
         place, open_ = place[stepped.unfinished], stepped.open.select(stepped.unfinished)
     # No ray is followed beyond the cap.
     x[x > np.log(PAPER_GRID[-1])] = np.nan

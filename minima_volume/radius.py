@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 
 from minima_volume.losses import Metric
 from minima_volume.points import Rays
+from minima_volume.polish import STEEPEST
 from minima_volume.volume import PAPER_GRID
 
 Floats = NDArray[np.float64]
 # Scan nodes: every eighth point of the paper's grid and its end c = 1; trained networks cross between k = 9 and k = 60.
 SCAN_NODES: Floats = PAPER_GRID[[*range(4, 99, 8), 99]]
-
-
-# Trained networks leave their basins with slopes d ln L/d ln c of 2 to 15.
-STEEPEST = 100.0
 
 
 @dataclass(frozen=True)

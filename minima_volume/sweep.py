@@ -13,8 +13,8 @@ from minima_volume.close_in import CLOSE_IN, TOLERATED, Found, Ladder, close_in
 from minima_volume.landscape import Bundle, device_for, ray_bytes
 from minima_volume.parameters import Layout
 from minima_volume.points import Minimum, Rays, Samples
-from minima_volume.polish import ROUNDS, Open, representable, step
-from minima_volume.radius import STEEPEST, Floats, Target, means_at
+from minima_volume.polish import ROUNDS, STEEPEST, Open, representable, step
+from minima_volume.radius import Floats, Target, means_at
 
 # Samples on which a sweep compares float32 with float64 before it trusts it.
 CHECKED = 512

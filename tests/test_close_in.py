@@ -1,0 +1,112 @@
+"""Crossings carried from a pilot landscape against Brent's method on the landscape itself, and against plain float64."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import plain
+import pytest
+import torch
+from scipy.optimize import brentq
+from test_radius import plain_step, swept, trained
+from torch import Tensor
+
+from minima_volume.close_in import Found, Ladder, close_in
+from minima_volume.directions import directions
+from minima_volume.radius import Target, means_at
+
+SMALL, LARGE = 800, 6400
+N_PARAMS = 1000
+
+
+class Landscapes:
+    """Sharp rays whose heights are a function of c for each landscape, and that count where they were asked."""
+
+    sharp = True
+
+    def __init__(self, heights: dict[int, Callable[[float], float]], n_rays: int = 1) -> None:
+        self.heights, self.n_rays = heights, n_rays
+        self.asked = dict.fromkeys(heights, 0)
+
+    def means(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: str = "loss") -> Tensor:
+        self.asked[sizes[-1]] += len(rays)
+        return torch.tensor([[self.heights[size](float(c)) for size in sizes] for c in coefficients]).double()
+
+
+def found_on(rays: Landscapes, targets: list[Target]) -> tuple[Found, Ladder]:
+    ladder = Ladder.of(targets, N_PARAMS, sharp=True)
+    at_zero = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]  # type: ignore[arg-type]
+    return close_in(rays, ladder, at_zero, 1e-9), ladder  # type: ignore[arg-type]
+
+
+def smooth(factor: float, exponent: float) -> Callable[[float], float]:
+    return lambda c: 1e-4 + factor * c**exponent
+
+
+def test_a_pilot_an_eighth_as_large_is_added() -> None:
+    ladder = Ladder.of([Target(LARGE, 0.1), Target(LARGE, 0.02)], N_PARAMS, sharp=True)
+    assert ladder.targets[2:] == [Target(SMALL, 0.02), Target(SMALL, 0.1)] and ladder.n_wanted == 2
+    nested = Ladder.of([Target(size, 0.1) for size in (60, 600, 2000, 6000, 20_000, 60_000)], N_PARAMS, sharp=True)
+    assert nested.pilot == 6000 and len(nested.targets) == 6
+
+
+@pytest.mark.parametrize("targets", [[Target(4000, 0.1)], [Target(LARGE, 0.1), Target(LARGE, 0.05, "accuracy")]])
+def test_no_pilot_where_it_saves_nothing(targets: list[Target]) -> None:
+    assert Ladder.of(targets, N_PARAMS, sharp=True).pilot == max(target.size for target in targets)
+    assert Ladder.of([Target(LARGE, 0.1)], N_PARAMS, sharp=False).pilot == LARGE
+
+
+@pytest.mark.parametrize("shift", [0.5, 0.9, 1.0, 1.3, 3.0])
+def test_carried_to_a_curve_close_by(shift: float) -> None:
+    rays = Landscapes({SMALL: smooth(40, 4.5), LARGE: smooth(40 * shift, 4.3)})
+    found, _ = found_on(rays, [Target(LARGE, 0.1), Target(LARGE, 0.02)])
+    expected = [brentq(lambda c, t=t: rays.heights[LARGE](c) - t, 0.01, 1, rtol=1e-14) for t in (0.1, 0.02)]
+    # A step of SHORTEST, twenty times over; heights are exact here.
+    np.testing.assert_allclose(found.coefficients[0, :2], expected, rtol=1e-8)
+    assert rays.asked[LARGE] <= 14  # the minimum itself, and at most six heights per crossing: no scan
+
+
+def test_an_earlier_crossing_that_the_pilot_nearly_shows_is_found() -> None:
+    def bump(height: float) -> Callable[[float], float]:
+        return lambda c: 1e-4 + height * math.exp(-(((c - 0.08) / 0.02) ** 2)) + 2 * c**4
+
+    rays = Landscapes({SMALL: bump(0.07), LARGE: bump(0.13)})
+    found, _ = found_on(rays, [Target(LARGE, 0.1)])
+    assert found.coefficients[0, 0] == pytest.approx(brentq(lambda c: bump(0.13)(c) - 0.1, 0.01, 0.08), rel=1e-8)
+
+
+def test_a_pilot_without_a_crossing_decides_nothing() -> None:
+    censored = Landscapes({SMALL: lambda c: 1e-3, LARGE: smooth(40, 4)})
+    above = Landscapes({SMALL: lambda c: 0.2, LARGE: smooth(40, 4)})
+    for rays in (censored, above):
+        found, _ = found_on(rays, [Target(LARGE, 0.1)])
+        assert found.coefficients[0, 0] == pytest.approx(brentq(lambda c: smooth(40, 4)(c) - 0.1, 0.01, 1), rel=1e-8)
+
+
+def test_a_landscape_without_a_crossing_or_above_the_threshold() -> None:
+    flat = Landscapes({SMALL: smooth(40, 4), LARGE: lambda c: 1e-3})
+    assert math.isnan(found_on(flat, [Target(LARGE, 0.1)])[0].coefficients[0, 0])
+    high = Landscapes({SMALL: smooth(40, 4), LARGE: lambda c: 0.2})
+    assert found_on(high, [Target(LARGE, 0.1)])[0].coefficients[0, 0] == 0
+
+
+def test_a_jump_stays_where_the_scan_found_it() -> None:
+    rays = Landscapes({SMALL: lambda c: 1e-3 + (c > 0.3), LARGE: lambda c: 1e-3 + (c > 0.31)})
+    found, _ = found_on(rays, [Target(LARGE, 0.1)])
+    assert found.coefficients[0, 0] == pytest.approx(0.31, rel=2e-3)  # float32 closes in on a jump to 10⁻³
+
+
+@pytest.mark.parametrize("sizes", [[6000], [60, 700, 2000, 6000]])
+def test_large_landscapes_against_plain_float64(sizes: list[int]) -> None:
+    model, samples = trained((64, 64, 32, 10), 6000, 60)
+    targets = [Target(size, threshold) for size in sizes for threshold in (0.3, 0.1)]
+    found = swept(model, samples, targets, list(range(3)))
+    n_params = sum(p.numel() for p in model.parameters())
+    assert (found.coefficients > 0).all()
+    for i in range(3):
+        steps = plain_step(model, directions(0, [i], n_params)[0])
+        for j, target in enumerate(targets):
+            height = plain.along(model, steps, samples.inputs[: target.size], samples.targets[: target.size])
+            expected, _ = plain.crossing(height, target.threshold)
+            # 0.01 nats of n·ln r are promised.
+            assert n_params * math.log(found.coefficients[i, j] / expected) == pytest.approx(0, abs=0.01)
