@@ -121,7 +121,7 @@ class StackedRays(Rays):
     def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
         c, rows = coefficients.to(self.samples.inputs.device, self.minimum.scales.dtype), _rows(rays)
         product = self.stack.product
-        first = self._plain_inputs(len(c)) if product is None else self._shared_layer(product[rows], rows, c)
+        first = self._plain_inputs(len(c)) if product is None else self._shared_layer(product, rows, c)
         own = self.stack.rest if product is None else self.stack.rest[1:]
         precise = coefficients.to(c.device) if self.sharp else c
         layers = [self._layer(name, layer, rows, precise if name == self.stack.sharpened else c) for name, layer in own]
@@ -139,14 +139,14 @@ class StackedRays(Rays):
         inputs = self.stack.inputs
         return lambda start, stop: inputs[start:stop].expand(count, -1, *inputs.shape[1:])
 
-    def _shared_layer(self, slope: Tensor, rows: Index, c: Tensor) -> Callable[[int, int], Tensor]:
+    def _shared_layer(self, product: Tensor, rows: Index, c: Tensor) -> Callable[[int, int], Tensor]:
         """The first layer's outputs X·Wᵀ + b + c·(s∘(X·Gᵀ) + g_b)."""
         step = c.view(-1, 1, 1) * self.row_scales
         bias = self.steps.get(f"{self.stack.rest[0][0]}.bias")
         offset = None if bias is None else (c.view(-1, 1) * bias[rows]).unsqueeze(1)
 
         def outputs(start: int, stop: int) -> Tensor:
-            hidden = torch.addcmul(self.base[start:stop], slope[:, start:stop], step)
+            hidden = torch.addcmul(self.base[start:stop], product[rows, start:stop], step)
             return hidden if offset is None else hidden.add_(offset)
 
         return outputs
