@@ -15,7 +15,8 @@ from torch.func import functional_call, vmap
 from minima_volume.directions import generator
 from minima_volume.losses import Criterion, misclassified
 from minima_volume.optim import Recipe, sam_ascent
-from minima_volume.parameters import Parameters
+from minima_volume.parameters import Parameters, layout_of
+from minima_volume.stacked import stackable
 
 
 @dataclass(frozen=True)
@@ -64,44 +65,54 @@ def train(
     """
     if len(jobs) > 1 and recipe.batch_size is not None and any(len(job.inputs) > recipe.batch_size for job in jobs):
         raise ValueError("expected one job at a time with mini-batches; train full-batch or call once per job")
-    model = deepcopy(
-        model
-    )  # a functional call swaps the module's tensors for a moment, which other threads must not see
+    model = deepcopy(model)  # a functional call swaps the module's tensors, which other threads must not see
     wanted = {*checkpoints, recipe.epochs}
-    stacked = {
-        name: torch.stack([job.parameters[name] for job in jobs]).requires_grad_() for name in jobs[0].parameters
-    }
-    optimiser = torch.optim.AdamW(stacked.values(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    layout = layout_of(jobs[0].parameters)
+    # One flat tensor for all networks: an optimiser's step is one pass over it.
+    flat = torch.stack([layout.flatten(job.parameters) for job in jobs]).requires_grad_()
+    optimiser = torch.optim.AdamW([flat], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
 
-    def network_losses(parameters: Parameters, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def gradient(at: Tensor, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         inputs, targets, weights = batch
-
-        def one(own: Parameters, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-            return (criterion(functional_call(model, own, (x,)), y) * w).sum()
-
+        outputs = _outputs(model, layout.split(at), inputs)
+        # A criterion needs to know nothing about networks side by side.
         if len(jobs) == 1:
-            return one({name: tensor[0] for name, tensor in parameters.items()}, inputs[0], targets[0], weights[0])
-        losses: Tensor = vmap(one)(parameters, inputs, targets, weights)
-        return losses.sum()
+            losses = criterion(outputs[0], targets[0]).unsqueeze(0)
+        else:
+            losses = vmap(criterion)(outputs, targets)
+        return torch.autograd.grad((losses * weights).sum(), at)[0]
 
     full_batch = list(_batches(jobs, recipe, 0)) if len(jobs) > 1 or recipe.batch_size is None else None
     for epoch in range(1, recipe.epochs + 1):
         for batch in full_batch or _batches(jobs, recipe, epoch):
-            gradients = torch.autograd.grad(network_losses(stacked, batch), list(stacked.values()))
+            flat.grad = gradient(flat, batch)
             if recipe.sam_rho is not None:
-                named = dict(zip(stacked, gradients, strict=True))
                 with torch.no_grad():
-                    worst = sam_ascent(stacked, named, recipe.sam_rho, recipe.sam_adaptive)
-                worst = {name: tensor.requires_grad_() for name, tensor in worst.items()}
-                gradients = torch.autograd.grad(network_losses(worst, batch), list(worst.values()))
-            for tensor, gradient in zip(stacked.values(), gradients, strict=True):
-                tensor.grad = gradient
+                    worst = sam_ascent({"flat": flat}, {"flat": flat.grad}, recipe.sam_rho, recipe.sam_adaptive)["flat"]
+                flat.grad = gradient(worst.requires_grad_(), batch)
             optimiser.step()
         if epoch in wanted:
-            yield (
-                epoch,
-                [{name: tensor[i].detach().clone() for name, tensor in stacked.items()} for i in range(len(jobs))],
-            )
+            parts = [layout.split(own) for own in flat.detach().unbind()]
+            yield epoch, [{name: part[name].clone() for name in jobs[0].parameters} for part in parts]
+
+
+def _outputs(model: nn.Module, stacked: Parameters, inputs: Tensor) -> Tensor:
+    """Outputs (networks, N, …) of every network on its own inputs (networks, N, …)."""
+    if not stackable(model, inputs.ndim - 1) or any(isinstance(layer, nn.Conv2d) for layer in model.modules()):
+        if len(inputs) > 1:
+            called: Tensor = vmap(lambda own, x: functional_call(model, own, (x,)))(stacked, inputs)
+            return called
+        alone: Tensor = functional_call(model, {name: tensor[0] for name, tensor in stacked.items()}, (inputs[0],))
+        return alone.unsqueeze(0)
+    hidden = inputs
+    for name, layer in model.named_children():
+        if isinstance(layer, nn.Linear):
+            turned = stacked[f"{name}.weight"].transpose(1, 2)
+            bias = stacked.get(f"{name}.bias")
+            hidden = torch.bmm(hidden, turned) if bias is None else torch.baddbmm(bias.unsqueeze(1), hidden, turned)
+        else:
+            hidden = hidden.flatten(2) if isinstance(layer, nn.Flatten) else layer(hidden)
+    return hidden
 
 
 @torch.no_grad()
