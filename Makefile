@@ -43,22 +43,15 @@ $(READY): pyproject.toml constraints.txt
 	@$(PY) -m uv pip install --quiet --python $(PY) -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# --- data: fetched once, whatever -j ---------------------------------------------------------------------------------
-file.mnist := $(DATA_DIR)/MNIST/raw/train-images-idx3-ubyte.gz
-file.cifar10 := $(DATA_DIR)/cifar-10-batches-py/data_batch_1
-$(file.mnist) $(file.cifar10): | $(READY)
-	@mkdir -p $(DATA_DIR)
-	@$(PY) -m minima_volume.datasets $(if $(filter $@,$(file.mnist)),mnist,cifar10)
-
 # --- studies: train -> rays -> cutoffs -> volumes, repeat by repeat, then joined --------------------------------------
 # $(call stage,study,folder,script,output,inputs): the output of every repeat from the script and its inputs. Studies
 # in TOGETHER send all repeats through one process, the others one repeat at a time.
 define stage
 $(if $(filter $1,$($2_TOGETHER)),
-$(foreach i,$(repeats),$(R)/$1/repeat_$i/$4) &: $2/$3 $2/config.py $(foreach i,$(repeats),$(addprefix $(R)/$1/repeat_$i/,$5)) $(R)/$1/.directions | $(READY) $(file.$(data.$1))
+$(foreach i,$(repeats),$(R)/$1/repeat_$i/$4) &: $2/$3 $2/config.py $(foreach i,$(repeats),$(addprefix $(R)/$1/repeat_$i/,$5)) $(R)/$1/.directions | $(READY)
 	@$(PY) $2/$3 $1 --scale $(SCALE) --repeats $(repeats)
 ,
-$(repeats:%=$(R)/$1/repeat_%/$4): $(R)/$1/repeat_%/$4: $2/$3 $2/config.py $(addprefix $(R)/$1/repeat_%/,$5) $(R)/$1/.directions | $(READY) $(file.$(data.$1))
+$(repeats:%=$(R)/$1/repeat_%/$4): $(R)/$1/repeat_%/$4: $2/$3 $2/config.py $(addprefix $(R)/$1/repeat_%/,$5) $(R)/$1/.directions | $(READY)
 	@$(PY) $2/$3 $1 --scale $(SCALE) --repeats $$*
 )
 endef
@@ -81,16 +74,17 @@ figs/$(SCALE)/$1.pdf: figs/fixed_landscape.py figs/style.py figs/tables.py figs/
 
 .PHONY: $1
 $1: figs/$(SCALE)/$1.pdf
+	@! [ -e $(R)/$1/failures.txt ] || { cat $(R)/$1/failures.txt >&2; echo "error: $1 is done but for the minima above." >&2; exit 1; }
 	@echo "$1 is up to date: $(R)/$1/volumes.csv, figs/$(SCALE)/$1.png"
 endef
 $(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call study,$(name),$(folder)))))
 
 $(foreach folder,$(FOLDERS),$(eval $(folder): $($(folder)_STUDIES)))
-OTHERS := $(filter-out $(FOLDERS) figs videos,$(patsubst %/,%,$(wildcard */)))
+OTHERS := $(filter-out $(FOLDERS) figs videos torture,$(patsubst %/,%,$(wildcard */)))
 $(OTHERS):
 	@echo "'$@' is a folder, not a target: 'make help' lists the targets." >&2; exit 2
 
-.PHONY: FORCE $(OTHERS) help quickstart all figs toy videos compare bench test test-slow check clean $(FOLDERS)
+.PHONY: FORCE $(OTHERS) help quickstart all figs toy slices videos compare readme new_experiment validate bench test test-slow torture check clean $(FOLDERS)
 quickstart: ## poison experiment on bundled 8x8 digits, no download, about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
 	@echo "Next: 'make mnist_poison SCALE=quick' (MNIST, minutes), 'make mnist_poison' (the paper's parameters), 'make help'"
@@ -100,14 +94,36 @@ all: $(STUDIES) figs ## every study and every figure
 figs: | $(READY) ## every figure whose results exist; says which it skipped
 	@$(PY) figs/draw.py $(STUDIES) --scale $(SCALE)
 
-toy: | $(READY) ## toy diagrams from closed forms
-	@for script in $(filter-out toy_models/closed_forms.py toy_models/diagram.py,$(wildcard toy_models/*.py)); do $(PY) $$script; done
+TOYS := $(patsubst toy_models/%.py,%,$(filter-out toy_models/closed_forms.py toy_models/diagram.py,$(wildcard toy_models/*.py)))
+toy_models/out/%.pdf toy_models/out/%.png: toy_models/%.py toy_models/closed_forms.py toy_models/diagram.py figs/style.py | $(READY)
+	@$(PY) $<
+
+toy: $(foreach name,$(TOYS),toy_models/out/$(name).pdf toy_models/out/$(name).png) ## toy diagrams from closed forms
+	@echo "$(words $(TOYS)) diagrams are up to date in toy_models/out"
+
+# Figures train and measure nothing, so the planes that they show around minima are measured here.
+SLICED := modulo_data modulo_grokking
+$(SLICED:%=$(R)/%/slices.csv): $(R)/%/slices.csv: videos/random_planes.py videos/planes.py $(R)/%/repeat_0/minima.json | $(READY)
+	@$(PY) videos/random_planes.py $* --scale $(SCALE)
+
+slices: $(SLICED:%=$(R)/%/slices.csv) ## loss on a plane around minima of modular addition, for `make figs`
+	@echo "Planes are up to date: $^"
 
 videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) ## landscape videos and exports whose minima exist; QUALITY=draft or final
 	@$(PY) videos/make_all.py --scale $(SCALE)
 
-compare: | $(READY) ## results/paper/comparison.csv, the published numbers beside ours
+compare: | $(READY) ## results/paper/comparison.csv and comparison_trends.csv, published numbers beside ours
 	@$(PY) figs/compare.py
+
+readme: compare ## the tables in README.md that come from results and studies.mk
+	@$(PY) figs/readme.py
+
+new_experiment: | $(READY) ## a folder NAME=name that starts as a copy of FROM=folder or study
+	@$(PY) -m minima_volume.scaffold
+	@$(PY) figs/readme.py
+
+validate: | $(READY) ## every estimator on bodies of known volume: benchmarks/validation.md, .csv and .png, at most ten minutes
+	@nice -n 5 $(PY) benchmarks/validate.py
 
 bench: | $(READY) ## speed against the published loop: benchmarks/README.md and results.json, about ten minutes
 	@$(PY) benchmarks/bench.py
@@ -118,6 +134,9 @@ test: | $(READY) ## tests with oracles, at most three minutes
 test-slow: | $(READY) ## the tests that take minutes each
 	@$(PY) -m pytest -m slow
 
+torture: | $(READY) ## kills, full disks, damage and bad numbers on copies of the real commands, at most a quarter of an hour
+	@$(PY) torture/run.py
+
 check: | $(READY) ## format, lint, types, then the tests
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
@@ -125,12 +144,12 @@ check: | $(READY) ## format, lint, types, then the tests
 	@$(MAKE) test
 
 clean: ## remove quick results and figures; paper-scale results stay
-	rm -rf results/quick figs/quick videos/quick toy_models/out
+	rm -rf results/quick figs/quick videos/quick
 
 help: ## this list
-	@echo "make TARGET [SCALE=quick|paper] [REPEATS=n] [DIRECTIONS=n] [DEVICE=cpu|cuda|mps] [DATA_DIR=path] [THREADS=n] [MEMORY=MiB]"
+	@echo "make TARGET [SCALE=quick|paper] [REPEATS=n] [DIRECTIONS=n] [DEVICE=cpu|cuda|mps] [DATA_DIR=path] [THREADS=n] [MEMORY=MiB] [DEBUG=1]"
 	@echo
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
+	@grep -hE '^[a-z_-]+:.*## ' Makefile | sed -E 's/^([a-z_-]+):.*## /  \1|/' | column -t -s '|'
 	@echo
 	@printf '%s\n' $(foreach name,$(STUDIES),'  $(name)|$(about.$(name))') | column -t -s '|'
 

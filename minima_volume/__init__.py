@@ -1,1 +1,22 @@
 """Volumes of neural-network minima along random filter-normalised rays."""
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+from minima_volume.errors import tell
+
+# Set here because loading torch takes seconds, in which a stage cannot yet tell users of `make` what went wrong.
+if os.environ.get("MAKELEVEL"):
+    sys.excepthook = tell
+
+__all__ = ["Measurement", "measure_volume"]
+_HOMES = {"measure_volume": "minima_volume.measure", "Measurement": "minima_volume.measurement"}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names load their module, and with it torch, only when asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'minima_volume' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

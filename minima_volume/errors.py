@@ -1,4 +1,12 @@
-"""Mistakes that a user can mend, told in one sentence each."""
+"""Mistakes that a user can mend, told in one sentence each, and anything else told without a traceback."""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+INTERRUPTED = "\nInterrupted. Whole results are kept: the same command goes on from here."
 
 
 class UserError(Exception):
@@ -15,3 +23,21 @@ class ResultsError(UserError):
 
 class NumericsError(UserError):
     """Training or measuring produced a number that cannot be used."""
+
+
+def told(error: BaseException) -> str:
+    """A user's mistake as it is; of any other exception what happened, where, and how to see the traceback."""
+    if isinstance(error, UserError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    what = " ".join(str(error).split()) or "no more is known"
+    return f"{type(error).__name__}{where}: {what}. Run again with DEBUG=1 for the traceback."
+
+
+def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What `sys.excepthook` shows to users of `make`: one sentence, or the traceback with DEBUG=1."""
+    if os.environ.get("DEBUG"):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(INTERRUPTED if kind is KeyboardInterrupt else f"error: {told(error)}", file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """A study as one frozen row, and one repeat of it made real: data, pool and model."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -67,7 +68,11 @@ class Study:
             "at least one level, none below 0": (bool(self.levels) and min(self.levels) >= 0, self.levels),
             "a base of at least one sample": (self.base >= 1, self.base),
             "at least one direction": (self.n_directions >= 1, self.n_directions),
-            "thresholds above 0": (bool(self.thresholds) and min(self.thresholds) > 0, self.thresholds),
+            "at least one, and only finite thresholds above 0": (
+                bool(self.thresholds) and all(0 < threshold < math.inf for threshold in self.thresholds),
+                self.thresholds,
+            ),
+            "different thresholds": (len(set(self.thresholds)) == len(self.thresholds), self.thresholds),
             "accuracies between 0 and 1": (all(0 < a < 1 for a in self.accuracies), self.accuracies),
             "a learning rate and epochs above 0": (self.recipe.lr > 0 and self.recipe.epochs > 0, self.recipe),
         }

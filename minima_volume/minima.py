@@ -5,6 +5,7 @@ where it was, and a changed setting retrains just the minima that depend on it.
 """
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -52,6 +53,9 @@ def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Re
     missing = [(r, level) for r in repeats for level in r.study.levels if stored_minimum(r, scale, level) is None]
     if not missing:
         return []
+    for repeat, level in missing:
+        if (path := results.minimum_path(folder_of(repeat, scale), level)).exists():
+            print(f"{path} does not fit the study's present settings: training it again.", flush=True)
     study = missing[0][0].study
     if study.level_means == "epochs":
         return [group for r in repeats if (group := [pair for pair in missing if pair[0] is r])]
@@ -59,8 +63,10 @@ def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Re
     small = n_params <= ENSEMBLE_PARAMS and study.recipe.batch_size is None and study.level_means == "extra"
     # Largest first, so that no worker starts the longest job when the others are done.
     levels = sorted({level for _, level in missing}, reverse=True)
-    by_level = [[pair for pair in missing if pair[1] == level] for level in levels]
-    return by_level if small else [[pair] for group in by_level for pair in group]
+    # Networks side by side add in another order than one alone: the same company, whatever is stored, gives the same bits.
+    if small:
+        return [[(repeat, level) for repeat in repeats] for level in levels]
+    return [[pair] for level in levels for pair in missing if pair[1] == level]
 
 
 def train_group(group: Sequence[tuple[Repeat, int]], initial: dict[int, Parameters], scale: str) -> list[str]:
@@ -95,7 +101,12 @@ def initial_weights(repeats: Sequence[Repeat]) -> dict[int, Parameters]:
 
 
 def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, scale: str) -> str | None:
-    """Write a trained minimum with what it was trained on; a sentence instead if its losses are not numbers."""
+    """Write a trained minimum with what it was trained on; a sentence instead if its losses are not numbers.
+
+    A minimum that is stored already stays as it is.
+    """
+    if stored_minimum(repeat, scale, level):
+        return None
     n_train = repeat.study.n_train(level)
     samples, data = repeat.samples.part(0, n_train), repeat.dataset
     train_losses, train_errors = evaluate(repeat.model, parameters, samples.inputs, samples.targets, repeat.criterion)
@@ -109,11 +120,15 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
         "test_loss": test_losses.double().mean().item(), "test_accuracy": 1 - test_errors.double().mean().item(),
     }  # fmt: skip
     info |= _unseen_accuracy(repeat, n_train, test_errors)
+    failed = results.failure_path(folder_of(repeat, scale), level)
+    failed.unlink(missing_ok=True)
     if not math.isfinite(info["train_loss"]):
-        return (
+        said = (
             f"Expected a finite training loss in study {repeat.study.name}, level {level}, model seed {repeat.model_seed}, "
             f"data seed {repeat.data_seed}, got {info['train_loss']}: lower the learning rate in its recipe."
         )
+        results.write_json(failed, {"fingerprint": info["fingerprint"], "seconds": info["seconds"], "failed": said})
+        return said
     tensors = {f"parameters.{name}": tensor.cpu() for name, tensor in parameters.items()}
     tensors |= {"indices": repeat.pool.indices[:n_train].clone(), "targets": repeat.pool.targets[:n_train].clone()}
     results.write_minimum(results.minimum_path(folder_of(repeat, scale), level), info, tensors)
@@ -130,10 +145,12 @@ def _unseen_accuracy(repeat: Repeat, n_train: int, test_errors: torch.Tensor) ->
 
 
 def minima_of(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], Minimum]]:
-    """Header and minimum of every trained level; raises NumericsError if none is there."""
-    found = {}
+    """Header and minimum of every level but those whose training failed; raises NumericsError where one is not there."""
+    found, missing = {}, []
     for level in repeat.study.levels:
         content = stored_minimum(repeat, scale, level)
+        if content is None and failure(repeat, scale, level) is None:
+            missing.append(str(level))
         if content is not None:
             info, tensors = content
             prefix = "parameters."
@@ -141,21 +158,31 @@ def minima_of(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], Min
                 name.removeprefix(prefix): t.to(device()) for name, t in tensors.items() if name.startswith(prefix)
             }
             found[level] = info, Minimum.of(parameters, layout_of(parameters), normalise=repeat.study.normalise)
-    if not found:
+    if missing or not found:
         raise NumericsError(
-            f"Expected trained minima of study {repeat.study.name}, repeat {repeat.number}, got none: "
-            "run train_models.py first."
+            f"Expected trained minima of study {repeat.study.name}, repeat {repeat.number}, levels "
+            f"{', '.join(missing or map(str, repeat.study.levels))}, got none: run train_models.py first."
         )
     return found
 
 
+def failure(repeat: Repeat, scale: str, level: int) -> dict[str, Any] | None:
+    """Why a level has no minimum, in `failed`, if it was trained as the study now says and diverged."""
+    path = results.failure_path(folder_of(repeat, scale), level)
+    found: dict[str, Any] | None = results.stored(results.read_json, path, training_fingerprint(repeat, level))
+    return found
+
+
 def finish_training(repeats: Sequence[Repeat], scale: str, failures: Sequence[str]) -> None:
-    """Write each repeat's list of minima; raises NumericsError with all failures once the others are safe."""
+    """Write each repeat's list of minima with those that failed, and name these; NumericsError if nothing is left."""
     for repeat in repeats:
-        found = {
-            str(level): content[0] for level in repeat.study.levels if (content := stored_minimum(repeat, scale, level))
-        }
-        if len(found) == len(repeat.study.levels):
+        found = {}
+        for level in repeat.study.levels:
+            content = stored_minimum(repeat, scale, level)
+            found[str(level)] = content[0] if content else failure(repeat, scale, level)
+        if all(info is None or "failed" in info for info in found.values()):
+            raise NumericsError("\n".join(failures))
+        if None not in found.values():
             results.write_json(folder_of(repeat, scale) / "minima.json", found)
-    if failures:
-        raise NumericsError("\n".join([*failures, "The other minima are stored."]))
+    for sentence in failures:
+        print(f"{sentence} The other minima go on.", file=sys.stderr, flush=True)

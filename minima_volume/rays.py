@@ -34,9 +34,13 @@ def read_block(repeat: Repeat, scale: str, start: int, stop: int) -> tuple[dict[
     path = results.block_path(folder_of(repeat, scale), start, stop)
     if path.exists():
         try:
-            return results.read_arrays(path)
+            info, arrays = results.read_arrays(path)
         except ResultsError as error:
             print(f"{error} Recomputing it now.")
+        else:
+            if isinstance(info.get("fingerprints"), dict) and isinstance(info.get("seconds"), float):
+                return info, arrays
+            print(f"Expected crossings in {path}, got something else. Recomputing it now.")
     return {"fingerprints": {}, "seconds": 0.0}, {}
 
 
@@ -47,6 +51,9 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     missing = [level for level in minima if info["fingerprints"].get(str(level)) != wanted[str(level)]]
     if not missing:
         return 0.0
+    if info["fingerprints"]:
+        path = results.block_path(folder_of(repeat, scale), start, stop)
+        print(f"{path} lacks crossings that fit the study's present settings: measuring them now.", flush=True)
     started, study = time.perf_counter(), repeat.study
     targets = [study.targets(level) for level in missing]
     largest = max(target.size for wanted_here in targets for target in wanted_here)

@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import io
 import json
 import os
 import tempfile
@@ -21,11 +22,12 @@ from minima_volume.errors import ResultsError
 
 FORMAT = 1  # raise when a stored number would mean something else
 ROOT = Path(os.environ.get("RESULTS_DIR", "results"))
+SCRATCH = ".part"  # the end of the names of files that are being written
 AGAIN = "Delete it and run the same make target."
 # What numpy and zipfile raise on archives that are cut, flipped or foreign.
 DAMAGE = (
     OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, NotImplementedError, RuntimeError,
-    SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+    SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, MemoryError, OverflowError,
 )  # fmt: skip
 VOLUME_COLUMNS = (
     "study", "data", "model", "repeat", "level", "landscape", "threshold", "metric", "status", "n_params", "n_directions",
@@ -33,6 +35,7 @@ VOLUME_COLUMNS = (
     "log_volume_grid", "grid_directions", "loss_at_zero", "train_loss", "test_loss", "test_accuracy", "train_accuracy",
     "unseen_accuracy",
 )  # fmt: skip
+SLICE_COLUMNS = ("repeat", "level", "n_train", "radius_1", "radius_2", "seen_loss", "unseen_loss")
 CUTOFF_COLUMNS = ("study", "data", "model", "repeat", "level", "threshold", "cutoff", "n_samples", "final_mean_loss")
 
 
@@ -56,6 +59,11 @@ def minimum_path(folder: Path, level: int) -> Path:
     return folder / "minima" / f"level_{level}.safetensors"
 
 
+def failure_path(folder: Path, level: int) -> Path:
+    """Why the training of one level gave no minimum."""
+    return folder / "minima" / f"level_{level}.failed.json"
+
+
 def block_path(folder: Path, start: int, stop: int) -> Path:
     """The crossings along the directions start…stop−1."""
     return folder / "rays" / f"directions_{start:05d}_{stop:05d}.npz"
@@ -66,11 +74,9 @@ def whole(path: Path) -> Iterator[Path]:
     """A scratch path that becomes `path` only if the block succeeds; readers see the old file or the new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SCRATCH)
     except OSError as error:
-        raise ResultsError(
-            f"Expected to write {path}, got '{error.strerror}': free or unlock the folder and run again."
-        ) from error
+        raise _unwritten(path, error) from error
     os.close(handle)
     scratch = Path(name)
     try:
@@ -81,23 +87,34 @@ def whole(path: Path) -> Iterator[Path]:
         scratch.chmod(0o666 & ~umask)
         scratch.replace(path)
     except OSError as error:
-        raise ResultsError(
-            f"Expected to write {path}, got '{error.strerror}': free or unlock the folder and run again."
-        ) from error
+        raise _unwritten(path, error) from error
     finally:
         scratch.unlink(missing_ok=True)
 
 
+def _unwritten(path: Path, error: Exception) -> ResultsError:
+    # An OSError made by numpy carries no number and so no text of the system's.
+    why = getattr(error, "strerror", None) or error
+    return ResultsError(f"Expected to write {path}, got '{why}': free or unlock the folder and run again.")
+
+
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Let one process at a time work in a folder; others say so and wait."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
+    """Let one process at a time work in a folder; others say so and wait. Scratch of killed processes is removed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise _unwritten(folder / ".lock", error) from error
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"Another process works in {folder}: waiting for it to finish.", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
+        for place in (folder, folder / "minima", folder / "rays"):
+            for scratch in place.glob(f".*{SCRATCH}"):
+                scratch.unlink(missing_ok=True)
         yield
 
 
@@ -111,7 +128,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; ResultsError names the file if it is missing or damaged."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(
             f"Expected a JSON object in {path}, got: {error}. Delete it and run the same make target."
         ) from error
@@ -144,11 +161,15 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
 def write_minimum(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
     """Parameters and training set of one minimum as safetensors; the header carries a checksum of header and values."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     header = {**info, "sha256": _checksum(info, tensors)}
     with whole(path) as scratch:
-        save_file(dict(tensors), scratch, metadata={"info": json.dumps(header, sort_keys=True)})
+        try:
+            save_file(dict(tensors), scratch, metadata={"info": json.dumps(header, sort_keys=True)})
+        except SafetensorError as error:
+            raise _unwritten(path, error) from error
 
 
 def read_minimum(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -205,16 +226,61 @@ def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     """A CSV table with a header; what is missing or not a number is an empty cell."""
-    with whole(path) as scratch, scratch.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
+    return stream.getvalue()
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file."""
+    with whole(path) as scratch:
+        scratch.write_bytes(text.encode())
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """The CSV table `table_text` of the rows."""
+    write_text(path, table_text(columns, rows))
+
+
+def write_tables(record: Path, tables: Mapping[Path, str], content: Mapping[str, Any]) -> None:
+    """Tables of one folder, and beside them a JSON record with their checksums, which `read_table` compares.
+
+    The last table is what make waits for, so it is written last: a run killed before it is made again.
+    """
+    *others, (last, text) = tables.items()
+    for path, other in others:
+        write_text(path, other)
+    sums = {path.name: sha256(table.encode()).hexdigest() for path, table in tables.items()}
+    write_json(record, {**content, "tables": sums})
+    write_text(last, text)
+
+
+def _verify_table(path: Path) -> None:
+    """Compare a table with the checksum in the record beside it, where there is one."""
+    for record in (path.with_suffix(".json"), path.with_name("run.json")):
+        try:
+            sums = read_json(record).get("tables") if record.exists() else None
+            wanted = sums.get(path.name) if isinstance(sums, dict) else None
+        except ResultsError as error:
+            raise ResultsError(
+                f"Expected the record of {path} in {record}, got a damaged one. {_again(path)}"
+            ) from error
+        if wanted not in (None, sha256(path.read_bytes()).hexdigest()):
+            raise ResultsError(
+                f"Expected the table that {record} was written with in {path}, got another. {_again(path)}"
+            )
+
+
+def _again(path: Path) -> str:
+    return f"Delete {path} and run the same make target."
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a CSV table as text; ResultsError if a column is missing or the file is."""
+    """Rows of a CSV table as text; ResultsError if the file or a column is missing, or its checksum is another."""
     try:
         with path.open(newline="") as stream:
             reader = csv.DictReader(stream)
@@ -226,4 +292,5 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise ResultsError(
             f"Expected the columns {', '.join(missing)} in {path}, got {found}: delete it and run again."
         )
+    _verify_table(path)
     return rows

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,12 @@ import torch
 from tqdm import tqdm
 
 from minima_volume import results
-from minima_volume.errors import UserError
+from minima_volume.errors import INTERRUPTED, DataError, UserError, told
 from minima_volume.experiment import Repeat, Study, device, positive
 
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
+# What torch, CUDA and the system say when memory is short; torch raises it as a RuntimeError.
+NO_MEMORY = re.compile(r"allocate memory|out of memory|bad_alloc|start new thread", re.IGNORECASE)
 T = TypeVar("T")
 
 
@@ -90,22 +93,43 @@ def _run(studies: Mapping[str, Study], work: Callable[[Run], None]) -> None:
     wrong = [text for text in arguments.repeats if not text.isdecimal()]
     if wrong:
         raise UserError(f"Expected the numbers of repeats, counted from 0, got '{wrong[0]}'.")
-    repeats = [Repeat(study, int(text)) for text in arguments.repeats]
+    # In ascending order and each once, so that no two processes, nor one alone, wait for each other's locks for ever.
+    repeats = [Repeat(study, number) for number in sorted({int(text) for text in arguments.repeats})]
+    run = Run(study, arguments.scale, repeats, Path(sys.argv[0]).stem, arguments.gather)
     with ExitStack() as locks:
         for repeat in repeats:
             locks.enter_context(results.only_one(results.repeat_folder(arguments.scale, study.name, repeat.number)))
-        work(Run(study, arguments.scale, repeats, Path(sys.argv[0]).stem, arguments.gather))
+        if arguments.gather:
+            locks.enter_context(results.only_one(results.study_folder(arguments.scale, study.name)))
+        try:
+            work(run)
+        except DataError as error:
+            raise DataError(f"{error} ({run.label})") from error
+
+
+def _short_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | OSError) and NO_MEMORY.search(str(error)) is not None
+    )
+
+
+def _memory_sentence(error: BaseException) -> str:
+    what = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return (
+        f"Expected enough memory, got '{what}': lower MEMORY, the MiB that each worker keeps (now {memory() >> 20}), or "
+        f"THREADS, the number of workers (now {workers()}). Whole results are kept: the same command goes on from here."
+    )
 
 
 def main(studies: Mapping[str, Study], work: Callable[[Run], None]) -> None:
     """Parse the command line, do the work, and turn what goes wrong into one sentence and an exit code."""
     try:
         _run(studies, work)
-    except UserError as error:
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr, flush=True)
+        # Threads in the middle of a task hold no file open that counts; waiting for them would hold the terminal.
+        os._exit(EXIT_INTERRUPTED)
+    except Exception as error:
         if os.environ.get("DEBUG"):
             traceback.print_exc()
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("\nInterrupted. Whole results are kept: the same command goes on from here.", file=sys.stderr, flush=True)
-        # Threads in the middle of a task hold no file open that counts; waiting for them would hold the terminal.
-        os._exit(INTERRUPTED)
+        sys.exit(f"error: {_memory_sentence(error) if _short_of_memory(error) else told(error)}")

@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,11 +17,15 @@ from rich.table import Table
 
 from minima_volume import results
 from minima_volume.cutoff import cumulative_means, cutoff
+from minima_volume.errors import ResultsError
 from minima_volume.experiment import Repeat, Study, device
-from minima_volume.minima import folder_of, minima_of, training_fingerprint
+from minima_volume.minima import failure, folder_of, minima_of, training_fingerprint
 from minima_volume.rays import crossings_of, ray_fingerprint
 from minima_volume.training import evaluate
 from minima_volume.volume import estimate
+
+# What a study writes itself does not make the code that made it dirty.
+NOT_CODE = (":(exclude)results", ":(exclude)figs/paper", ":(exclude)figs/quick", ":(exclude)videos/paper")
 
 
 def _cutoff_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
@@ -62,51 +66,82 @@ def _volume_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
 def write_cutoffs(repeat: Repeat, scale: str) -> None:
     """cutoffs.csv of one repeat."""
     path = folder_of(repeat, scale) / "cutoffs.csv"
-    results.write_table(path, results.CUTOFF_COLUMNS, _cutoff_rows(repeat, scale))
+    text = results.table_text(results.CUTOFF_COLUMNS, _cutoff_rows(repeat, scale))
+    results.write_tables(path.with_suffix(".json"), {path: text}, {})
 
 
 def write_volumes(repeats: Sequence[Repeat], scale: str) -> None:
     """volumes.csv of each repeat, printed as it is done."""
     for repeat in repeats:
         path = folder_of(repeat, scale) / "volumes.csv"
-        results.write_table(path, results.VOLUME_COLUMNS, _volume_rows(repeat, scale))
+        text = results.table_text(results.VOLUME_COLUMNS, _volume_rows(repeat, scale))
+        results.write_tables(path.with_suffix(".json"), {path: text}, {})
         show(repeat.study, path, f"repeat {repeat.number}")
 
 
-def repeats_done(study: Study, scale: str) -> list[Repeat]:
-    """Repeats whose tables come from the study's present settings; says which others it leaves out."""
-    numbers = sorted(
-        int(path.parent.name.split("_")[1])
-        for path in results.study_folder(scale, study.name).glob("repeat_*/volumes.csv")
-    )
-    fit = {number: _fits(Repeat(study, number), scale) for number in numbers}
-    for number in [number for number in numbers if not fit[number]]:
-        print(f"{study.name}: repeat {number} was made with other settings and is left out.")
-    return [Repeat(study, number) for number in numbers if fit[number]]
+def repeats_done(study: Study, scale: str, asked: Collection[int]) -> list[Repeat]:
+    """Repeats whose tables come from the study's present settings; says which others it leaves out.
+
+    Raises ResultsError if one of the repeats `asked` for is among these.
+    """
+    folders = results.study_folder(scale, study.name).glob("repeat_*/volumes.csv")
+    numbers = {int(path.parent.name.split("_")[1]) for path in folders if path.parent.name[7:].isdecimal()}
+    done = []
+    for number in sorted({*numbers, *asked}):
+        misfit = _misfit(Repeat(study, number), scale)
+        if misfit and number in asked:
+            raise ResultsError(f"{misfit} Delete it and run the same make target.")
+        if misfit:
+            print(f"{study.name}: repeat {number} was made with other settings and is left out. {misfit}")
+        else:
+            done.append(Repeat(study, number))
+    return done
 
 
-def _fits(repeat: Repeat, scale: str) -> bool:
-    """Whether minima and crossings of a repeat carry the fingerprints of its present settings."""
-    levels = repeat.study.levels
-    trained = results.read_json(folder_of(repeat, scale) / "minima.json")
-    measured = results.read_json(folder_of(repeat, scale) / "rays.json")
-    same = all(
-        trained.get(str(level), {}).get("fingerprint") == training_fingerprint(repeat, level) for level in levels
-    )
+def _misfit(repeat: Repeat, scale: str) -> str | None:
+    """Which of a repeat's records does not carry the fingerprints of its present settings, None if both do."""
+    levels, folder = repeat.study.levels, folder_of(repeat, scale)
+    trained = {str(level): training_fingerprint(repeat, level) for level in levels}
     crossed = {str(level): ray_fingerprint(repeat, level) for level in levels}
-    return (
-        same and measured.get("n_directions") == repeat.study.n_directions and measured.get("fingerprints") == crossed
-    )
+    measured = {"n_directions": repeat.study.n_directions, "fingerprints": crossed}
+    try:
+        minima, rays = (results.read_json(folder / name) for name in ("minima.json", "rays.json"))
+    except ResultsError as error:
+        return str(error).removesuffix(f" {results.AGAIN}")
+    found = {level: info.get("fingerprint") for level, info in minima.items() if isinstance(info, dict)}
+    if found != trained:
+        return f"Expected the minima of the study's present settings in {folder / 'minima.json'}, got others."
+    if {name: rays.get(name) for name in measured} != measured:
+        return f"Expected the rays of the study's present settings in {folder / 'rays.json'}, got others."
+    return None
 
 
-def gather(study: Study, scale: str) -> None:
-    """Join the repeats that are done into the study's tables, write run.json, and print the result."""
-    folder, done = results.study_folder(scale, study.name), repeats_done(study, scale)
+def gather(asked: Sequence[Repeat], scale: str) -> None:
+    """Join the repeats that are done into the study's tables, write run.json, and print the result.
+
+    `failures.txt` names the minima that could not be trained; it is there only if there are any.
+    """
+    study = asked[0].study
+    folder = results.study_folder(scale, study.name)
+    done = repeats_done(study, scale, {repeat.number for repeat in asked})
+    texts = {}
     for name, columns in (("cutoffs.csv", results.CUTOFF_COLUMNS), ("volumes.csv", results.VOLUME_COLUMNS)):
         rows = [row for repeat in done for row in results.read_table(folder_of(repeat, scale) / name, columns)]
-        results.write_table(folder / name, columns, rows)
-    results.write_json(folder / "run.json", provenance(study, scale, done))
+        texts[folder / name] = results.table_text(columns, rows)
+    failed = failures(done, scale)
+    if failed:
+        results.write_text(folder / "failures.txt", "\n".join(failed) + "\n")
+    else:
+        (folder / "failures.txt").unlink(missing_ok=True)
+    results.write_tables(folder / "run.json", texts, {**provenance(study, scale, done), "failed": failed})
     show(study, folder / "volumes.csv", f"{len(done)} repeats")
+
+
+def failures(repeats: Sequence[Repeat], scale: str) -> list[str]:
+    """Sentences about the levels whose training gave no minimum."""
+    return [
+        found["failed"] for r in repeats for level in r.study.levels if (found := failure(r, scale, level)) is not None
+    ]
 
 
 def provenance(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str, object]:
@@ -137,7 +172,8 @@ def _git() -> dict[str, object]:
     """Commit and whether the tree had changes; empty outside a git checkout."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        changes = ["git", "status", "--porcelain", "--", ":(top)", *NOT_CODE]
+        status = subprocess.run(changes, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return {}
     return {"commit": commit, "dirty": bool(status.strip())}

@@ -7,7 +7,7 @@ from minima_volume import stage, tables
 def volume_estimation(run: stage.Run) -> None:
     """Crossings -> volumes.csv of each repeat; with --gather the study's tables and run.json from all repeats done."""
     if run.gather:
-        tables.gather(run.study, run.scale)
+        tables.gather(run.repeats, run.scale)
     else:
         tables.write_volumes(run.repeats, run.scale)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from minima_volume.datasets import MNIST_FILES
+from minima_volume.datasets import IDX_FILES
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("train_models", "random_perturbs", "volume_cutoff", "volume_estimation")
@@ -33,7 +33,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def data_dir() -> Path:
     """The folder of the real data sets; tests that need it are skipped where it is not there."""
     folder = ROOT / (os.environ.get("DATA_DIR") or "data")
-    if not all((folder / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES):
+    if not all((folder / "MNIST" / "raw" / name).is_file() for name in IDX_FILES):
         pytest.skip(f"the four MNIST archives are not in DATA_DIR={folder}")
     return folder
 

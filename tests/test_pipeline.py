@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from minima_volume import minima, rays, results, stage
-from minima_volume.datasets import load_digits
+from minima_volume.datasets import load_digits, load_modulo
 from minima_volume.directions import directions
 from minima_volume.errors import UserError
 from minima_volume.experiment import Repeat, Study
-from minima_volume.interventions import Pool, poison
+from minima_volume.interventions import Pool, more_data, poison
 from minima_volume.losses import cross_entropy
 from minima_volume.models import build_model, initial_parameters
 from minima_volume.optim import Recipe
@@ -215,6 +215,47 @@ def test_provenance_says_how(finished: Path) -> None:
     assert record["data_checksums"]["0"] == load_digits(Path(), 0).checksums
     assert {"torch", "numpy", "scipy", "python"} <= set(record["versions"])
     assert {"command", "git", "device", "written"} <= set(record)
+
+
+@pytest.mark.parametrize(("means", "levels"), [("epochs", (3, 8)), ("batch_size", (10, 48))])
+def test_levels_may_be_epochs_or_batch_sizes(
+    means: str, levels: tuple[int, int], stages: Stages, tmp_path: Path
+) -> None:
+    study = replace(
+        TINY, intervention="data", level_means=means, levels=levels, recipe=Recipe(epochs=8), landscapes="base",
+        thresholds=(3.0,), n_directions=2,
+    )  # fmt: skip
+    folder, pool = run(stages, tmp_path, study, repeats=(0,)), more_data(load_digits(Path(), 0), 48, 0, 10)
+    for level in levels:
+        recipe = Recipe(epochs=level) if means == "epochs" else Recipe(epochs=8, batch_size=level)
+        job = Job(initial_parameters("digits_mlp", 0), pool.inputs, pool.targets, 0)
+        *_, (_, (expected,)) = train(build_model("digits_mlp"), [job], recipe, cross_entropy)
+        found = stored(folder, 0, level)
+        # A run of its own takes the same steps in the same order: the same bits.
+        assert all(torch.equal(found[f"parameters.{name}"], tensor) for name, tensor in expected.items())
+    assert {(row["level"], row["landscape"]) for row in rows(folder)} == {(str(level), "0") for level in levels}
+
+
+def test_unseen_accuracy_leaves_out_the_training_pairs(stages: Stages, tmp_path: Path) -> None:
+    study = replace(
+        TINY, data="modulo", model="modulo_mlp", intervention="data", base=3000, levels=(0,), thresholds=(0.02,),
+        recipe=Recipe(epochs=30, lr=0.01), n_directions=2,
+    )  # fmt: skip
+    folder, table = run(stages, tmp_path, study, repeats=(0,)), load_modulo(Path(), 0)
+    (row,) = rows(folder)
+    found = stored(folder, 0, 0)
+    model = build_model("modulo_mlp")
+    model.load_state_dict({name.removeprefix("parameters."): t for name, t in found.items() if "parameters" in name})
+    with torch.no_grad():
+        right = (model(table.inputs).argmax(dim=1) == table.targets).tolist()
+    trained = set(found["indices"].tolist())
+    unseen = [hit for i, hit in enumerate(right) if i not in trained]
+    assert len(trained) == 3000 and len(unseen) == 9409 - 3000
+    assert float(row["unseen_accuracy"]) == pytest.approx(sum(unseen) / len(unseen), abs=1e-7)
+    assert float(row["test_accuracy"]) == pytest.approx(
+        sum(right) / 9409, abs=1e-7
+    )  # the published one counts all pairs
+    assert float(row["train_accuracy"]) > float(row["test_accuracy"]) > float(row["unseen_accuracy"])
 
 
 # --- the same numbers, however the work is cut ------------------------------------------------------------------------

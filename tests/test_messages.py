@@ -1,0 +1,427 @@
+"""Every error message that a user can meet with what was done to get it; none lacks a trigger, none is a traceback."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from torch import nn
+from torch.nn import functional
+
+import minima_volume
+from minima_volume import (
+    datasets,
+    errors,
+    interventions,
+    measurement,
+    minima,
+    models,
+    paired,
+    parameters,
+    preconditioned,
+    profile,
+    rays,
+    results,
+    scaffold,
+    stage,
+    tables,
+    training,
+    verdict,
+)  # fmt: skip
+from minima_volume.errors import UserError
+from minima_volume.experiment import Repeat, Study, device, positive
+from minima_volume.losses import cross_entropy
+from minima_volume.optim import Recipe
+from minima_volume.points import Minimum, Samples
+
+TINY = Study(
+    name="tiny", title="Tiny", data="digits", model="digits_mlp", intervention="poison", base=48, levels=(0, 16),
+    recipe=Recipe(epochs=2), thresholds=(0.1,), n_directions=4,
+)  # fmt: skip
+DIGITS = datasets.load_digits(Path(), 0)
+HEADER = {"fingerprint": "0123456789abcdef"}
+Trigger = Callable[[Path, pytest.MonkeyPatch], object]
+
+
+def command(*arguments: str, work: Callable[[stage.Run], None] = lambda run: None) -> Trigger:
+    """A stage called with these arguments, its error caught before it is told."""
+
+    def call(folder: Path, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(results, "ROOT", folder)
+        patch.setattr(sys, "argv", ["stage.py", *arguments])
+        stage._run({"tiny": TINY}, work)
+
+    return call
+
+
+def at(setting: str, value: str, call: Callable[[], object]) -> Trigger:
+    """A call with one setting in the environment."""
+
+    def trigger(folder: Path, patch: pytest.MonkeyPatch) -> object:
+        patch.setenv(setting, value)
+        return call()
+
+    return trigger
+
+
+def written(name: str, content: bytes | None, read: Callable[[Path], object]) -> Trigger:
+    """Reading a file that holds this content, or that is not there."""
+
+    def trigger(folder: Path, patch: pytest.MonkeyPatch) -> object:
+        if content is not None:
+            (folder / name).write_bytes(content)
+        return read(folder / name)
+
+    return trigger
+
+
+def without_a_gpu(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("torch.backends.mps.is_available", lambda: False)
+    patch.setenv("DEVICE", "mps")
+    device()
+
+
+def flipped_arrays(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    results.write_arrays(folder / "a.npz", {}, {"x": np.zeros(3)})
+    info, arrays = results.read_arrays(folder / "a.npz")
+    patch.setattr(results, "_checksum", lambda *_: "another")
+    results.write_arrays(folder / "a.npz", info, arrays)
+    patch.undo()
+    results.read_arrays(folder / "a.npz")
+
+
+def into_a_file(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    (folder / "file").touch()
+    results.write_json(folder / "file" / "run.json", {})
+
+
+def table_of_another_record(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    table = folder / "volumes.csv"
+    results.write_tables(folder / "run.json", {table: "study\ntiny\n"}, {})
+    table.write_text("study\ntony\n")
+    results.read_table(table, ["study"])
+
+
+def table_of_a_damaged_record(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    results.write_tables(folder / "run.json", {folder / "volumes.csv": "study\ntiny\n"}, {})
+    (folder / "run.json").write_text("{")
+    results.read_table(folder / "volumes.csv", ["study"])
+
+
+def wrong_archives(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in datasets.IDX_FILES:
+        (raw / name).write_bytes(b"no digits")
+    datasets.LOADERS["mnist"](folder, 0)
+
+
+def no_connection(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    class Unreachable:
+        mirrors = ("https://example.org/",)
+
+        def __init__(self, *_: object, **__: object) -> None:
+            raise RuntimeError
+
+    patch.setattr("torchvision.datasets.MNIST", Unreachable)
+    datasets.LOADERS["mnist"](folder, 0)
+
+
+def untrained(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(results, "ROOT", folder)
+    minima.minima_of(Repeat(TINY, 0), "quick")
+
+
+def unmeasured(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(results, "ROOT", folder)
+    repeat = Repeat(TINY, 0)
+    for group in minima.training_groups([repeat], "quick"):
+        minima.train_group(group, minima.initial_weights([repeat]), "quick")
+    rays.crossings_of(repeat, minima.minima_of(repeat, "quick"), "quick")
+
+
+def diverged(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(results, "ROOT", folder)
+    repeat = Repeat(replace(TINY, recipe=Recipe(epochs=200, lr=1e3)), 0)
+    groups = minima.training_groups([repeat], "quick")
+    said = [minima.train_group(group, minima.initial_weights([repeat]), "quick") for group in groups]
+    minima.finish_training([repeat], "quick", [sentence for group in said for sentence in group])
+
+
+def gathered_too_early(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(results, "ROOT", folder)
+    tables.gather([Repeat(TINY, 0)], "quick")
+
+
+def of_other_settings(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(results, "ROOT", folder)
+    for name in ("minima.json", "rays.json"):
+        results.write_json(results.repeat_folder("quick", "tiny", 0) / name, {"0": HEADER, "16": HEADER})
+    tables.gather([Repeat(TINY, 0)], "quick")
+
+
+def too_many_samples(run: stage.Run) -> None:
+    interventions.more_data(DIGITS, 48, 5000, 0)
+
+
+def two_batched_jobs(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    job = training.Job(models.initial_parameters("digits_mlp", 0), DIGITS.inputs[:4], DIGITS.targets[:4], 0)
+    list(training.train(models.build_model("digits_mlp"), [job, job], Recipe(1, batch_size=2), cross_entropy))
+
+
+SINGLE = partial(functional.cross_entropy, reduction="none")
+DATA = (torch.eye(4)[:, :2], torch.tensor([0, 1, 0, 1]))
+
+
+def measured(model: nn.Module | None = None, loss: Any = SINGLE, data: Any = DATA, **options: Any) -> Trigger:
+    """The volume of a linear layer, with what is wrong about it."""
+
+    def call(folder: Path, patch: pytest.MonkeyPatch) -> object:
+        given = {"threshold": 9.0, "n_directions": 2} | options
+        return minima_volume.measure_volume(model or nn.Linear(2, 2), loss, data, **given)
+
+    return call
+
+
+class Pair(nn.Linear):
+    """Returns its outputs twice."""
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        return super().forward(inputs), super().forward(inputs)
+
+
+def wide(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(2, preconditioned.MOST_OUTPUTS + 1)
+    found = parameters.parameters_of(model)
+    minimum, samples = Minimum.of(found, parameters.layout_of(found)), Samples(*DATA, cross_entropy)
+    preconditioned.curvature_rows(model, minimum, samples)
+
+
+# What the user did; a part of what is said; how to do it here. First what users of `make` can do.
+TABLE: tuple[tuple[str, str, Trigger], ...] = (
+    ("ran a misspelt study", "Expected a study among tiny, got 'tony'", command("tony", "--repeats", "0")),
+    ("asked for repeat -1", "counted from 0, got '-1'", command("tiny", "--repeats=-1")),
+    ("misspelt the scale", "SCALE to be one of quick, paper, got 'papr'",
+     command("tiny", "--repeats", "0", "--scale", "papr")),
+    ("asked for more samples than there are", "got 5048 for base and extra data: lower the levels. (tiny, repeat 0)",
+     command("tiny", "--repeats", "0", work=too_many_samples)),
+    ("set THREADS=0", "THREADS to be a whole number above 0, got '0'", lambda *_: positive("THREADS", "0")),
+    ("set DEVICE=tpu", "DEVICE to be one of cpu, cuda, mps, got 'tpu'", at("DEVICE", "tpu", device)),
+    ("set DEVICE=mps without one", "a device that this machine has, got DEVICE=mps", without_a_gpu),
+    ("wrote a threshold of 0 into a row", "thresholds above 0 in study tiny, got (0.0,): mend its row",
+     lambda *_: replace(TINY, thresholds=(0.0,)).checked()),
+    ("misspelt a model", "a model among", lambda *_: models.build_model("digits_mpl")),
+    ("had a damaged archive in DATA_DIR", "Expected md5", wrong_archives),
+    ("had no archives and no connection", "point DATA_DIR at them", no_connection),
+    ("asked for too many extras", "training samples of digits 8×8, got 5048",
+     lambda *_: interventions.more_data(DIGITS, 48, 5000, 0)),
+    ("asked for more of class 0 than there are", "samples of class 0 and",
+     lambda *_: interventions.imbalanced_base(DIGITS, 1000, 0, 0)),
+    ("asked for more balanced extras than are left", "extra samples of digits 8×8, got 1290",
+     lambda *_: interventions.imbalanced_base(DIGITS, 50, 1290, 0)),
+    ("measured a model without parameters", "at least one parameter to perturb", lambda *_: parameters.layout_of({})),
+    ("measured whole-number parameters", "floating-point parameters, got torch.int64",
+     lambda *_: parameters.layout_of({"a": torch.zeros(2, dtype=torch.int64)})),
+    ("measured before training", "levels 0, 16, got none: run train_models.py first", untrained),
+    ("made volumes before rays", "Expected crossings of study tiny", unmeasured),
+    ("trained with lr=1e3", "Expected a finite training loss in study tiny, level 16, model seed 0", diverged),
+    ("gathered before measuring", "Expected a JSON object in", gathered_too_early),
+    ("kept records of other settings", "present settings", of_other_settings),
+    ("trained two networks in batches at once", "expected one job at a time", two_batched_jobs),
+    ("let a file stand where a folder belongs", "Expected to write", into_a_file),
+    ("deleted a record", "Expected a JSON object in", written("run.json", None, results.read_json)),
+    ("put a list into a record", "a.json, got list", written("a.json", b"[1]", results.read_json)),
+    ("cut an archive short", "Expected arrays in", written("a.npz", b"PK\x03\x04", results.read_arrays)),
+    ("cut a minimum short", "Expected a minimum in", written("a.safetensors", b"\x08", results.read_minimum)),
+    ("changed a number in an archive", "Expected the checksum written with", flipped_arrays),
+    ("deleted a table", "Expected a table in", written("a.csv", None, lambda path: results.read_table(path, ["study"]))),
+    ("kept a table of an older version", "Expected the columns level in",
+     written("a.csv", b"study\ntiny\n", lambda path: results.read_table(path, ["level"]))),
+    ("changed a number in a table", "got another. Delete", table_of_another_record),
+    ("damaged the record beside a table", "got a damaged one. Delete", table_of_a_damaged_record),
+    ("started an experiment from a misspelt one", "Expected FROM to be an experiment folder",
+     lambda *_: scaffold.new_experiment(ROOT, "new", "MNITS")),
+    ("named an experiment 8x8", "Expected NAME to be letters", lambda *_: scaffold.new_experiment(ROOT, "8x8", "MNIST")),
+    ("named an experiment as one that is there", "not there yet, got 'sam'",
+     lambda *_: scaffold.new_experiment(ROOT, "sam", "MNIST")),
+    # And what users of the package can do.
+    ("asked for no directions", "at least one direction", measured(n_directions=0)),
+    ("misspelt the metric", "metric 'loss' or 'accuracy', got 'acuracy'", measured(metric="acuracy")),
+    ("gave no loss", "a loss function, got None", measured(loss=None)),
+    ("gave a threshold below 0", "a finite threshold above 0, got -1", measured(threshold=-1)),
+    ("gave an accuracy of 2", "an accuracy above 0 and up to 1", measured(metric="accuracy", threshold=2)),
+    ("asked for the curvature of an accuracy", "its steps have no curvature",
+     measured(metric="accuracy", threshold=0.1, preconditioner="curvature")),
+    ("gave a loss that sums", "reduction 'mean' or 'none', got 'sum'", measured(loss=nn.CrossEntropyLoss(reduction="sum"))),
+    ("gave a loss that returns one number", "one loss per sample", measured(loss=functional.cross_entropy)),
+    ("gave an empty loader", "got an empty loader", measured(data=[])),
+    ("gave a loader of numbers", "(inputs, targets) as two tensors, got int", measured(data=[3])),
+    ("gave fewer targets than inputs", "as many targets as inputs", measured(data=(DATA[0], DATA[1][:2]))),
+    ("measured in training mode", "a model in evaluation mode", measured(nn.Sequential(nn.BatchNorm1d(2)))),
+    ("gave inputs that are not finite", "finite losses at the minimum", measured(data=(DATA[0] / 0, DATA[1]))),
+    ("measured with dropout", "Expected the same loss twice", measured(nn.Sequential(nn.Linear(2, 2), nn.Dropout()))),
+    ("gave a model that returns a pair", "to return a tensor, got tuple", measured(Pair(2, 2))),
+    ("gave a loss that weighs classes", "to be the mean of the samples' losses",
+     measured(loss=nn.CrossEntropyLoss(weight=torch.tensor([1.0, 9.0])), data=(DATA[0], torch.tensor([0, 0, 0, 1])))),
+    ("loaded another JSON file", "got another JSON file", written("a.json", b"{}", measurement.Measurement.load)),
+    ("loaded half a measurement", "Measure and save again",
+     written("a.json", json.dumps({"kind": measurement.KIND}).encode(), measurement.Measurement.load)),
+    ("compared unconverged minima", "finite log radii shaped", lambda *_: paired.compare(np.full((2, 9), np.nan), 3)),
+    ("gave an order that names one twice", "an order of the minima 0 to 1, got [0, 0]",
+     lambda *_: paired.ordering(np.eye(2), 3, order=[0, 0])),
+    ("left out the width", "a width σ > 0", lambda *_: paired.compare(np.eye(2), 3, statistic="gamma")),
+    ("bounded a flat coordinate by nothing", "got a flat coordinate without bound",
+     lambda *_: preconditioned.of_curvatures(torch.zeros(3), 0.1)),
+    ("asked for the curvature of many outputs", "outputs per sample, got 257", wide),
+    ("asked for P(-1, x)", "expected a > 0 and x ≥ 0", lambda *_: profile.log_lower_gamma(-1.0, np.ones(2))),
+    ("asked for a profile without rays", "at least one ray",
+     lambda *_: profile.gaussian_profile(np.ones(0), 3, sigmas=[1.0])),
+    ("asked for a verdict on nothing", "at least one log weight", lambda *_: verdict.judge(np.ones(0))),
+    ("misspelt a name of the package", "has no attribute 'measure_volumes'",
+     lambda *_: getattr(minima_volume, "measure_volumes")),  # noqa: B009 - a type checker would see the mistake
+)  # fmt: skip
+
+
+def messages(folder: Path) -> Iterator[tuple[str, str, BaseException]]:
+    """What the user did, the part of the message that is promised, and the error."""
+    for i, (did, said, trigger) in enumerate(TABLE):
+        place = folder / str(i)
+        place.mkdir()
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Exception) as caught:
+            trigger(place, patch)
+        yield did, said, caught.value
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, BaseException]]:
+    return list(messages(tmp_path_factory.mktemp("messages")))
+
+
+@pytest.mark.parametrize("i", range(len(TABLE)), ids=[did for did, _, _ in TABLE])
+def test_what_the_user_did_is_told(i: int, told: list[tuple[str, str, BaseException]]) -> None:
+    _, said, error = told[i]
+    assert said in str(error)
+    # The others are for programmers, who call a function with arguments that it cannot take.
+    assert isinstance(error, UserError) or type(error) in (ValueError, AttributeError)
+
+
+def reached() -> set[str]:
+    """Modules that a user comes to: by a script that make runs, by a public name, and by what these import."""
+    package = {path.stem: path.read_text() for path in (ROOT / "minima_volume").glob("*.py")}
+    scripts = [path for path in ROOT.glob("*/*.py") if path.parent.name not in ("minima_volume", "tests", "torture")]
+    left = ["__init__", *re.findall(r"-m minima_volume\.(\w+)", (ROOT / "Makefile").read_text())]
+    left += [home.split(".")[1] for home in minima_volume._HOMES.values()]
+    left += [name for path in scripts for name in _imported(path.read_text(), package)]
+    found: set[str] = set()
+    while left:
+        if (name := left.pop()) not in found:
+            found.add(name)
+            left += _imported(package[name], package)
+    return found
+
+
+def _imported(source: str, package: Collection[str]) -> list[str]:
+    """Modules of the package that a source imports."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.module]
+    names = [f"{node.module}.{alias.name}".split(".") for node in nodes for alias in node.names]
+    return [name[1] for name in names if name[0] == "minima_volume" and name[1] in package]
+
+
+def sites() -> Iterator[tuple[str, str]]:
+    """(place, pattern of the whole message) of every error that a user can meet and that has a text of its own."""
+    for path in sorted(ROOT / "minima_volume" / f"{name}.py" for name in reached()):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("Error"):
+                pattern = _pattern(node.args[0]) if node.args else ""
+                if re.search(r"\w", pattern.replace(".*", "")):
+                    yield f"{path.name}:{node.lineno}", pattern
+
+
+def _pattern(text: ast.expr) -> str:
+    """A regular expression for a literal or formatted string; what is filled in matches anything."""
+    if isinstance(text, ast.Constant):
+        return re.escape(str(text.value))
+    if isinstance(text, ast.JoinedStr):
+        return "".join(_pattern(part) if isinstance(part, ast.Constant) else ".*" for part in text.values)
+    return ".*"
+
+
+def test_every_error_of_the_package_has_a_trigger(told: list[tuple[str, str, BaseException]]) -> None:
+    texts = [str(error) for _, _, error in told]
+    silent = [place for place, pattern in sites() if not any(re.fullmatch(pattern, text, re.DOTALL) for text in texts)]
+    assert {"stage", "results", "datasets", "training", "measure"} <= reached(), "the imports are not followed any more"
+    assert len(list(sites())) > 30, "the errors are not found any more"
+    assert not silent, f"errors without a line in TABLE: {', '.join(silent)}"
+
+
+# --- whatever happens is one sentence, and a traceback only if asked for -----------------------------------------------
+
+
+def failing(error: BaseException) -> Callable[[stage.Run], None]:
+    def work(run: stage.Run) -> None:
+        raise error
+
+    return work
+
+
+UNEXPECTED: tuple[tuple[str, BaseException, tuple[str, ...]], ...] = (
+    ("met a mistake of ours", ZeroDivisionError("division by zero"),
+     ("ZeroDivisionError in test_messages.py, line", "division by zero", "DEBUG=1")),
+    ("met a mistake without a text", KeyError(), ("KeyError", "no more is known", "DEBUG=1")),
+    ("met a text of several lines", OSError("first\nsecond"), ("first second",)),
+    ("asked for more memory than there is", MemoryError(), ("enough memory", "MEMORY", "THREADS")),
+    ("the same inside torch", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+     ("enough memory", "MEMORY", "now 7", "THREADS", "now 3")),
+    ("the same on a GPU", torch.OutOfMemoryError("CUDA out of memory."), ("enough memory", "MEMORY")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("did", "error", "parts"), UNEXPECTED)
+def test_anything_else_is_one_sentence(
+    did: str, error: BaseException, parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stage.py", "tiny", "--repeats", "0"])
+    for name, value in {"MEMORY": "7", "THREADS": "3"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        stage.main({"tiny": TINY}, failing(error))
+    said = str(caught.value.code)
+    assert said.startswith("error: ") and "\n" not in said and all(part in said for part in parts)
+    assert "Traceback" not in capsys.readouterr().err
+    monkeypatch.setenv("DEBUG", "1")
+    with pytest.raises(SystemExit):
+        stage.main({"tiny": TINY}, failing(error))
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown", "hidden"),
+    [
+        ({"MAKELEVEL": "1"}, "error: ZeroDivisionError in <string>, line 1", "Traceback"),
+        ({"MAKELEVEL": "1", "DEBUG": "1"}, "Traceback", "error: "),
+        ({}, "Traceback", "error: "),
+    ],
+)
+def test_what_fails_while_modules_load(environment: dict[str, str], shown: str, hidden: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "DEBUG")}
+    code = [sys.executable, "-c", "import minima_volume; 1 / 0"]
+    done = subprocess.run(code, env=clean | environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and shown in done.stderr and hidden not in done.stderr
+
+
+def test_an_interrupt_while_modules_load(capsys: pytest.CaptureFixture[str]) -> None:
+    errors.tell(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert "the same command goes on from here" in capsys.readouterr().err
