@@ -13,8 +13,9 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import rendering
 import report
 import scaling
 import torch
@@ -135,9 +136,20 @@ def main(only: str, runs: int) -> None:
         "rows": rows,
         "scaling": scaling.scaling(),
         "ensemble": scaling.ensemble(),
+        "rendering": rendering.rendering(),
     }
+    write(content)
+
+
+def write(content: dict[str, Any]) -> None:
+    """The numbers as JSON and as a page."""
     (HERE / "results.json").write_text(json.dumps(content, indent=1) + "\n")
     (HERE / "README.md").write_text(report.page(content))
+
+
+def only_rendering() -> None:
+    """Measure the films anew and leave all other numbers as they are."""
+    write(json.loads((HERE / "results.json").read_text()) | {"rendering": rendering.rendering()})
 
 
 def _with_ratios(rows: list[Row]) -> list[Row]:
@@ -147,7 +159,11 @@ def _with_ratios(rows: list[Row]) -> list[Row]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", nargs="?", default="all", choices=("all", "rendering"), help="what to measure")
     parser.add_argument("--only", default="", help="workloads whose name contains this")
     parser.add_argument("--runs", type=int, default=3, help="timed runs per row, the median counts")
     given = parser.parse_args()
-    main(given.only, given.runs)
+    if given.part == "rendering":
+        only_rendering()
+    else:
+        main(given.only, given.runs)

@@ -115,7 +115,8 @@ def _title(settings: tables.Settings, row: "pd.Series[Any]") -> str:
     """What a minimum was trained on, how well it does, and its volume."""
     extra = f" + {row['level']:,} mislabelled" if settings.intervention == "poison" else ""
     points = settings.base if extra else settings.base + row["level"]
-    volume = "above threshold" if np.isnan(row["log_volume"]) else f"{row['log_volume']:,.0f} nats"
+    nats = f"{row['log_volume']:,.0f} nats".replace("-", "\N{MINUS SIGN}")
+    volume = "above threshold" if np.isnan(row["log_volume"]) else nats
     return f"{points:,} points{extra}\n{volume}, accuracy {row['test_accuracy']:.3f}"
 
 

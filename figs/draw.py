@@ -18,6 +18,7 @@ import power_law
 import published
 import radii
 import rank_stability
+import slices
 import tables
 import varying_landscape
 
@@ -27,7 +28,7 @@ from minima_volume.errors import ResultsError
 # Each has draw(study, scale), which returns the files it wrote, none where the study has no such figure.
 FIGURES: tuple[ModuleType, ...] = (
     fixed_landscape, varying_landscape, power_law, generalisation, methods, grokking, radii, cutoffs, rank_stability,
-    published, boundaries,
+    published, boundaries, slices,
 )  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def _is_fresh(picture: Path, study: str, scale: str) -> bool:
     """Whether both files of a picture are newer than its results and than the code that draws."""
     here = Path(__file__).parent
     needed = [*here.glob("*.py"), here / "published.csv"]
-    for name in {study, methods.PAIRS.get(study, study)}:
+    for name in {study, (methods.PAIRS | slices.PAIRS).get(study, study)}:
         folder = results.study_folder(scale, name)
         needed += [*folder.glob("*.csv"), *folder.glob("run.json"), *folder.glob("repeat_*/rays.json")]
     files = [picture.with_suffix(suffix) for suffix in (".pdf", ".png")]

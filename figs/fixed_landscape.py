@@ -28,20 +28,21 @@ def _levels(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:
     """One curve for each threshold; the minimum that the base data alone leads to as a triangle."""
     steps, absent = marks.places(base["level"]), []
     thresholds = tables.thresholds(base)
-    for threshold, color in zip(thresholds, style.series_colors(len(thresholds)), strict=True):
+    for number, (threshold, color) in enumerate(zip(thresholds, style.series_colors(len(thresholds)), strict=True)):
         here = base[base["threshold"] == threshold]
-        absent.append((color, marks.series(axes, here, steps, "log_volume", color=color, label=f"{threshold:g}")))
+        beside = marks.beside(steps, number, len(thresholds))
+        absent.append((color, marks.series(axes, here, beside, "log_volume", color=color, label=f"{threshold:g}")))
         if settings.varies_data:
             natural = marks.summary(here, "log_volume").loc[min(steps)]
             face = "white" if natural["bound"] else color
-            axes.plot(0, natural["mean"], "^", ms=8, color=color, mfc=face, zorder=4)
+            axes.plot(beside[min(steps)], natural["mean"], "^", ms=7, color=color, mfc=face, zorder=4)
     marks.crosses((axes, absent))
     marks.level_ticks(axes, steps)
     axes.set_xlabel(settings.level_axis)
     axes.set_ylabel(f"{tables.NAMES['log_volume']} (nats)")
     style.nats(axes.yaxis)
     axes.set_title(marks.repeats(base), loc="left")
-    axes.legend(title="loss threshold", title_fontsize=7)
+    axes.legend(title="loss\nthreshold", title_fontsize=7, loc="upper left", bbox_to_anchor=(1, 1.05))
 
 
 def _accuracy(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:

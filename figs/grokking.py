@@ -3,20 +3,28 @@
 from pathlib import Path
 
 import marks
+import numpy as np
 import pandas as pd
 import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 import style
+from minima_volume.errors import ResultsError
 
 CRITERIA = {"loss": "loss threshold", "accuracy": "accuracy kept"}
 ACCURACIES = {"train_accuracy": "training set", "test_accuracy": "test set", "unseen_accuracy": "not trained on"}
 
 
 def accuracies(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per repeat and epoch with the accuracies of its minimum."""
-    return frame.drop_duplicates(["repeat", "level"])
+    """One row per repeat and epoch with the accuracies of its minimum; ResultsError where a row lacks one of them."""
+    rows = frame.drop_duplicates(["repeat", "level"])
+    for column in ACCURACIES:
+        if rows[column].notna().any() and not np.isfinite(rows[column]).all():
+            raise ResultsError(
+                f"Expected a number in every row of column {column}, got empty cells: run its study again."
+            )
+    return rows
 
 
 def draw(study: str, scale: str) -> list[Path]:

@@ -63,12 +63,10 @@ def _figure(
     steps = marks.places(pd.concat(frames)["level"])
     labels = [name(settings.recipe) for settings in both]
     absent = []
-    for frame, color, marker, label in zip(frames, (style.VERMILION, style.BLUE), "os", labels, strict=True):
-        where = marks.series(panels[0], frame, steps, "log_volume", color=color, label=label, marker=marker)
-        absent.append((color, where))
-        marks.series(
-            panels[2], frame.assign(status="ok"), steps, "test_accuracy", color=color, label=label, marker=marker
-        )
+    for number, (frame, color, label) in enumerate(zip(frames, (style.VERMILION, style.BLUE), labels, strict=True)):
+        beside, look = marks.beside(steps, number, 2), {"color": color, "label": label, "marker": "os"[number]}
+        absent.append((color, marks.series(panels[0], frame, beside, "log_volume", **look)))
+        marks.series(panels[2], frame.assign(status="ok"), beside, "test_accuracy", **look)
     marks.crosses((panels[0], absent))
     _differences(panels[1], paired, steps)
     threshold = paired["threshold"].iloc[0]
@@ -84,11 +82,13 @@ def _figure(
         axes.set_ylabel(label)
     for axes in panels[:2]:
         style.nats(axes.yaxis)
-    panels[2].legend(loc="lower right")
+    (handles, names), (more, others) = (axes.get_legend_handles_labels() for axes in (panels[2], panels[1]))
+    figure.legend(handles + more, names + others, loc="outside right upper")
     directions = " and ".join(sorted({f"{settings.n_directions:,}" for settings in both}))
     caption = [
         f"{marks.repeats(frames[0])}, {directions} directions",
         "b: repeat by repeat, mean ± standard error",
+        *(["× in b: a repeat without two exact volumes"] if paired["log_volume_difference"].isna().any() else []),
         *marks.caveats(pd.concat(frames)),
     ]
     return marks.finish(figure, panels, frames[0], both[0], scale, "methods", caption)
@@ -97,16 +97,19 @@ def _figure(
 def _differences(axes: Axes, paired: pd.DataFrame, steps: dict[int, float]) -> None:
     """Method minus reference for each repeat, and the mean with its standard error, by both estimators."""
     axes.axhline(0, color=style.GREY, lw=0.6)
+    absent = []
     for column, color, marker, shift, label in (
         ("log_volume", style.BLACK, "D", -0.12, "ln E[$r^n$]"),
         ("typical_log_volume", style.GREEN, "v", 0.12, "typical"),
     ):
         values = paired.dropna(subset=f"{column}_difference")
+        without = sorted({*paired.loc[paired[f"{column}_difference"].isna(), "level"]})
+        absent.append((color, [steps[level] + shift for level in without]))
         groups = values.groupby("level")[f"{column}_difference"]
         at = np.array([steps[level] for level in groups.mean().index]) + shift
         axes.plot(values["level"].map(steps) + shift, values[f"{column}_difference"], ".", color=color, alpha=0.3, ms=3)
         axes.errorbar(at, groups.mean(), groups.sem(), color=color, marker=marker, ls="none", capsize=2, label=label)
-    axes.legend()
+    marks.crosses((axes, absent))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
 
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0  # inches
@@ -64,13 +65,17 @@ def series_colors(count: int) -> list[str]:
 
 def mark_quick(figure: Figure) -> None:
     """Say in the picture's lower right corner that its numbers come from a quick run."""
-    strip = _QUICK_STRIP / figure.get_figheight()
-    layout = figure.get_layout_engine()
-    if layout is not None:
-        layout.set(rect=(0, strip, 1, 1 - strip))  # type: ignore[call-arg]  # every engine of ours takes it
+    keep_free(figure, _QUICK_STRIP)
     tag = {"facecolor": VERMILION, "edgecolor": "none", "boxstyle": "square,pad=0.25"}
     note = "quick run – not paper scale"
     figure.text(0.995, 0.01, note, ha="right", va="bottom", size=6.5, color="white", weight="bold", bbox=tag)
+
+
+def keep_free(figure: Figure, inches: float) -> None:
+    """Leave a strip below everything empty; a figure that was laid out by hand, or before, stays as it is."""
+    layout, strip = figure.get_layout_engine(), inches / figure.get_figheight()
+    if isinstance(layout, ConstrainedLayoutEngine):
+        layout.set(rect=(0, strip, 1, 1 - strip))
 
 
 def nats(axis: Axis) -> None:

@@ -32,7 +32,8 @@ NAMES = {
     "typical_log_volume": "typical log volume $n$ E[ln $r$]",
 }
 _TEXT = {"study", "data", "model", "metric", "status"}
-_WHOLE = {"repeat", "level", "landscape", "n_params", "n_directions", "n_crossed", "n_samples"}
+_WHOLE = {"repeat", "level", "landscape", "n_params", "n_directions", "n_crossed", "n_samples", "n_train"}
+_ALWAYS = _WHOLE | {"threshold", "test_loss", "test_accuracy", "radius_1", "radius_2"}
 _KEY = ["repeat", "level", "landscape", "threshold", "metric"]
 
 
@@ -113,6 +114,20 @@ def cutoffs(scale: str, study: str) -> pd.DataFrame:
     return frame
 
 
+def slices(scale: str, study: str) -> pd.DataFrame:
+    """Rows of slices.csv, a whole grid of radii for each level; a table with a loss that is no number is refused."""
+    again = f"delete it and run `make slices SCALE={scale}`"
+    frame = _read(scale, study, "slices.csv", results.SLICE_COLUMNS)
+    losses = frame[["seen_loss", "unseen_loss"]]
+    if not (np.isfinite(losses) & (losses > 0)).all(axis=None):
+        raise ResultsError(f"Expected losses above 0 everywhere in the slices of {study}, got others: {again}.")
+    _refuse_twins(frame, ["level", "radius_1", "radius_2"], study)
+    for _, plane in frame.groupby("level"):
+        if len(plane) != plane["radius_1"].nunique() * plane["radius_2"].nunique():
+            raise ResultsError(f"Expected whole planes in the slices of {study}, got a part of one: {again}.")
+    return frame
+
+
 def studies(scale: str) -> list[str]:
     """Studies of a scale that have a table, by name."""
     return sorted(path.parent.name for path in (results.ROOT / scale).glob("*/volumes.csv"))
@@ -177,7 +192,7 @@ def _read(scale: str, study: str, name: str, columns: Sequence[str]) -> pd.DataF
             values = pd.Series(numbers(frame[column].tolist()))
         except ValueError as error:
             raise ResultsError(f"Expected numbers in column {column} of {path}, got: {error}.") from error
-        if column in _WHOLE | {"threshold"} and not (values.notna() & np.isfinite(values)).all():
+        if column in _ALWAYS and not (values.notna() & np.isfinite(values)).all():
             raise ResultsError(f"Expected a number in every row of column {column} of {path}, got empty cells.")
         frame[column] = values.astype(int) if column in _WHOLE else values
     return frame

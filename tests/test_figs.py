@@ -44,12 +44,13 @@ import published  # noqa: E402
 import radii  # noqa: E402
 import rank_stability  # noqa: E402
 import rays  # noqa: E402
+import slices  # noqa: E402
 import tables  # noqa: E402
 import varying_landscape  # noqa: E402
 
 import style  # noqa: E402
 
-HELPERS = {"draw", "compare", "marks", "rays", "style", "tables"}
+HELPERS = {"draw", "compare", "marks", "rays", "readme", "style", "tables", "trends"}
 N_PARAMS, N_DIRECTIONS, LEVELS, THRESHOLDS, REPEATS = 1000, 40, (0, 30, 280), (0.1, 0.05), 3
 SETTINGS = {
     "title": "More data on nothing", "data": "digits", "model": "tiny", "intervention": "data", "base": 20,
@@ -181,6 +182,8 @@ def test_missing_and_empty_tables_are_refused() -> None:
         ({"log_volume": "much"}, "numbers in column log_volume"),
         ({"level": ""}, "a number in every row of column level"),
         ({"threshold": "nan"}, "a number in every row of column threshold"),
+        ({"test_accuracy": "nan"}, "a number in every row of column test_accuracy"),
+        ({"test_loss": "-inf"}, "a number in every row of column test_loss"),
         ({"status": "fine"}, "a status among ok, unconverged, censored"),
         ({"repeat": 1}, "every row of .* once"),
     ],
@@ -237,12 +240,14 @@ def test_fixed_landscape_plots_the_rows(picture: Callable[..., Figure]) -> None:
     base = [r for r in stored("study") if r["landscape"] == "0"]
     complete = [r for r in base if float(r["threshold"]) == 0.1]
     means = [np.mean([float(r["log_volume"]) for r in complete if int(r["level"]) == level]) for level in LEVELS]
-    assert ([0, 1, 2], pytest.approx(means)) in lines(left, "o")
+    aside = marks.beside({0: 0.0, 30: 1.0, 280: 2.0}, 0, 2)  # two thresholds stand side by side
+    assert list(aside.values()) == pytest.approx([-0.035, 0.965, 1.965])
+    assert ([*aside.values()], pytest.approx(means)) in lines(left, "o")
     drawn = sorted(y for line in left.lines if line.get_alpha() == 0.25 for y in line.get_ydata() if not np.isnan(y))
     assert drawn == pytest.approx(sorted(float(r["log_volume"]) for r in base if r["log_volume"]))
-    assert [x for x, _ in lines(left, "x")] == [[2.0]]
+    assert [x for x, _ in lines(left, "x")] == [[pytest.approx(2.035)]]
     open_points = [line for line in left.lines if line.get_marker() == "o" and line.get_markerfacecolor() == "white"]
-    assert [list(line.get_xdata()) for line in open_points] == [[1.0], []]
+    assert [list(line.get_xdata()) for line in open_points] == [[pytest.approx(0.965)], []]
     at_largest = [r for r in base if r["threshold"] == "0.1"]
     points = {(x, y) for xs, ys in lines(right, "o") for x, y in zip(xs, ys, strict=True)}
     assert points == {(float(r["log_volume"]), float(r["test_accuracy"])) for r in at_largest}
@@ -376,6 +381,73 @@ def test_grokking_plots_both_criteria(picture: Callable[..., Figure]) -> None:
     assert_readable(figure)
     write("other", nested("other"))
     assert grokking.draw("other", "paper") == []
+    rows[0] |= {"unseen_accuracy": "nan"}
+    write("grok", rows, level_means="epochs", levels=[100, 200, 400], landscapes="base")
+    with pytest.raises(ResultsError, match="every row of column unseen_accuracy"):
+        grokking.draw("grok", "paper")
+
+
+def sliced(
+    study: str, levels: tuple[int, int], damage: Callable[[Rows], Rows] = lambda rows: rows, **changed: Any
+) -> None:
+    """Planes of two minima whose loss is a paraboloid over the radii, and the table that belongs to them."""
+    radius = np.linspace(-8, 8, 5)
+    cells = [
+        {"repeat": 0, "level": level, "n_train": 20 + level, "radius_1": x, "radius_2": y,
+         "seen_loss": 0.003 + (x * x + 4 * y * y) / 2000, "unseen_loss": 0.02}
+        for level in levels for y in radius for x in radius
+    ]  # fmt: skip
+    write(study, [row(study, 0, level, 0, 0.01, unseen_accuracy=level / 1000) for level in levels], thresholds=(0.01, 0.005),
+          data="modulo", **changed)  # fmt: skip
+    path = results.study_folder("paper", study) / "slices.csv"
+    path.write_text(
+        "\n".join([",".join(results.SLICE_COLUMNS), *(",".join(map(str, c.values())) for c in damage(cells))])
+    )
+
+
+def test_slices_draw_both_studies_side_by_side(picture: Callable[..., Figure]) -> None:
+    sliced("modulo_grokking", (100, 400), level_means="epochs")
+    with pytest.raises(ResultsError, match=r"slices of modulo_data, got none: run `make slices SCALE=paper`"):
+        slices.draw("modulo_grokking", "paper")
+    sliced("modulo_data", (0, 280))
+    assert slices.draw("modulo_data", "paper") == []
+    figure = picture(slices, "modulo_grokking")
+    panels = figure.axes[:8]
+    titles = [axes.get_title(loc="left").split("$   ")[1] for axes in panels]
+    assert titles[:4] == [
+        "20 pairs,\n5 epochs",
+        "300 pairs,\n5 epochs",
+        "120 pairs,\n100 epochs",
+        "420 pairs,\n400 epochs",
+    ]
+    assert titles[4:] == ["accuracy 0.000", "accuracy 0.280", "accuracy 0.100", "accuracy 0.400"]
+    radius = np.linspace(-8, 8, 5)
+    x, y = np.meshgrid(radius, radius)
+    for axes in panels[:4]:
+        assert np.asarray(axes.images[0].get_array()) == pytest.approx(
+            0.003 + (x**2 + 4 * y**2) / 2000
+        )  # x runs to the right
+        assert axes.images[0].get_extent() == [-10, 10, -10, 10]  # pixels of width 4, centred on the radii
+        assert len(axes.collections) == 2  # both thresholds are crossed
+    assert not any(axes.collections for axes in panels[4:])  # a loss of 0.02 crosses none
+    assert "loss 1/97 = 0.0103" in caption(figure)
+    assert_readable(figure)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda rows: [{**rows[0], "unseen_loss": ""}, *rows[1:]], "losses above 0 everywhere"),
+        (lambda rows: [{**rows[0], "seen_loss": "-inf"}, *rows[1:]], "losses above 0 everywhere"),
+        (lambda rows: rows[:-1], "whole planes"),
+        (lambda rows: [*rows, rows[0]], "every row of modulo_data once"),
+        (lambda rows: [{**rows[0], "radius_1": ""}, *rows[1:]], "a number in every row of column radius_1"),
+    ],
+)
+def test_damaged_slices_are_refused(damage: Callable[[Rows], Rows], message: str) -> None:
+    sliced("modulo_data", (0, 280), damage)
+    with pytest.raises(ResultsError, match=message):
+        tables.slices("paper", "modulo_data")
 
 
 # --- figures of two tables ---------------------------------------------------------------------------------------------
@@ -395,8 +467,10 @@ def test_methods_compares_repeat_by_repeat(picture: Callable[..., Figure]) -> No
     assert paired["log_volume_difference"].dropna().tolist() == pytest.approx([100 + r["repeat"] for r in rows[1:]])
     assert paired["typical_log_volume_difference"].dropna().abs().max() == pytest.approx(0, abs=1e-6)
     figure = picture(methods, "mnist_sam")
-    labels = [text.get_text() for text in figure.axes[2].get_legend().get_texts()]
-    assert labels == ["SAM ρ = 0.05\n5 epochs, batch 64", "AdamW\n5 epochs, full batch"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:2] == ["SAM ρ = 0.05\n5 epochs, batch 64", "AdamW\n5 epochs, full batch"]
+    assert [x for x, _ in lines(figure.axes[1], "x")] == [[-0.12], [0.12]]  # level 0 has a repeat that is only a bound
+    assert "× in b: a repeat without two exact volumes" in caption(figure)
     assert_readable(figure)
     assert methods.draw("mnist_data", "paper") == []
     write("mnist_data", nested("mnist_data"), data_seed=11)
@@ -423,7 +497,7 @@ def test_comparison_against_rows_worked_by_hand(tmp_path: Path, monkeypatch: pyt
         compare.main()
     rows = nested("mnist_data")
     write("mnist_data", rows)
-    path = compare.main()
+    path, _ = compare.main()
     assert path == results.ROOT / "paper" / "comparison.csv"
     first, second = results.read_table(path, compare.COLUMNS)
     here = [r for r in rows if (r["level"], r["landscape"], r["threshold"]) == (0, 0, 0.1)]

@@ -1,6 +1,8 @@
 """The toy diagrams: closed forms against quadrature and random sampling, and pictures that are whole and repeatable."""
 
+import os
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from matplotlib import image
 from matplotlib import pyplot as plt
 from numpy.polynomial import Polynomial
 from scipy.integrate import quad
+from test_makefile import make
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "toy_models"), str(ROOT / "figs")]
@@ -78,6 +81,66 @@ def test_quick_note_overlaps_nothing() -> None:
     plt.close(figure)
     assert panel is not None and not note.overlaps(panel) and figure.bbox.contains(note.x0, note.y0)
     assert "quick run" in figure.texts[0].get_text() and axes.get_title(loc="left").endswith("landscape")
+
+
+def test_quick_note_on_a_figure_that_is_laid_out() -> None:
+    style.use()
+    figure, _ = plt.subplots()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    before = figure.axes[0].get_position().bounds
+    style.mark_quick(figure)
+    figure.draw_without_rendering()
+    after = figure.axes[0].get_position().bounds
+    plt.close(figure)
+    assert "quick run" in figure.texts[0].get_text() and before == after
+
+
+# Stands in for .venv/bin/python: writes down the script and touches the pictures that it would draw.
+STUB = """#!/usr/bin/env bash
+set -eu
+name=$(basename "$1" .py)
+echo "$name" >> calls.log
+mkdir -p toy_models/out
+touch "toy_models/out/$name.pdf" "toy_models/out/$name.png"
+"""
+
+
+def test_make_toy_draws_what_is_not_up_to_date(tmp_path: Path) -> None:
+    for pattern in (
+        "Makefile",
+        "pyproject.toml",
+        "constraints.txt",
+        "*/studies.mk",
+        "toy_models/*.py",
+        "figs/style.py",
+    ):
+        for path in ROOT.glob(pattern):
+            copy = tmp_path / path.relative_to(ROOT)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copy2(path, copy)
+    python, log = tmp_path / ".venv" / "bin" / "python", tmp_path / "calls.log"
+    python.parent.mkdir(parents=True)
+    python.write_text(STUB)
+    python.chmod(0o755)
+    (tmp_path / ".venv" / ".ready").touch()
+
+    def drawn() -> list[str]:
+        log.unlink(missing_ok=True)
+        done = make("toy", "-j2", cwd=tmp_path)
+        assert done.returncode == 0 and "7 diagrams are up to date" in done.stdout, done.stderr
+        return sorted(log.read_text().split()) if log.exists() else []
+
+    assert drawn() == sorted(DIAGRAMS)
+    assert drawn() == []
+    out = tmp_path / "toy_models" / "out"
+    (out / "limit_points.png").unlink()
+    assert drawn() == ["limit_points"]
+    later = max(path.stat().st_mtime for path in out.iterdir()) + 10
+    os.utime(tmp_path / "toy_models" / "simplest_model.py", (later, later))
+    assert make("toy", "-n", cwd=tmp_path).stdout.count("simplest_model.py") == 1
+    os.utime(tmp_path / "figs" / "style.py", (later, later))
+    assert make("toy", "-n", cwd=tmp_path).stdout.count("bin/python") == len(DIAGRAMS)
 
 
 def test_failed_save_leaves_the_old_picture_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,13 +26,14 @@ from conftest import ROOT
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from minima_volume import results
+from minima_volume import directions, results
 from minima_volume.errors import ResultsError, UserError
 from minima_volume.experiment import Repeat
 from minima_volume.losses import cross_entropy
-from minima_volume.models import mlp
+from minima_volume.models import initial_parameters, mlp
 from minima_volume.parameters import layout_of, parameters_of
 from minima_volume.points import Minimum, Samples
+from minima_volume.training import evaluate
 
 VIDEOS = ROOT / "videos"
 NAMES = sorted(path.stem for path in VIDEOS.glob("*.py"))
@@ -51,11 +52,11 @@ def imported() -> dict[str, ModuleType]:
 
 V = imported()
 boundary, checkpoints, deformation, encoding = V["boundary"], V["checkpoints"], V["deformation"], V["encoding"]
-export, grid, grokking, growing_volume, make_all = (
-    V["export"], V["grid"], V["grokking"], V["growing_volume"], V["make_all"],
+export, grid, grokking_path, growing_volume, make_all = (
+    V["export"], V["grid"], V["grokking_path"], V["growing_volume"], V["make_all"],
 )  # fmt: skip
-meshes, movie, page, planes, sources, speed = (
-    V["meshes"], V["movie"], V["page"], V["planes"], V["sources"], V["speed"],
+meshes, movie, page, planes, random_planes, sources, speed = (
+    V["meshes"], V["movie"], V["page"], V["planes"], V["random_planes"], V["sources"], V["speed"],
 )  # fmt: skip
 studio, surface_3d, surface_contours, trios = V["studio"], V["surface_3d"], V["surface_contours"], V["trios"]
 
@@ -227,6 +228,56 @@ def test_colours_span_decades_around_the_threshold() -> None:
     names = list(wide.decades().values())
     assert names[0].startswith("≤") and names[-1].startswith("≥") and len(names) == 7
     assert not any("≤" in name or "≥" in name for name in narrow.decades().values())
+    holed = replace(narrow, mean_loss=np.where(losses == 3.0, np.nan, narrow.mean_loss))
+    assert list(holed.decades().values())[-1].startswith("≥")  # what is no number is drawn at the top and said to be
+
+
+# --- planes of random directions -------------------------------------------------------------------------------------
+def some_minima(repeat: Repeat) -> dict[int, Minimum]:
+    """Untrained networks in the place of a repeat's minima."""
+    found = [initial_parameters(repeat.study.model, seed) for seed in range(len(repeat.study.levels))]
+    return {level: Minimum.of(p, layout_of(p)) for level, p in zip(repeat.study.levels, found, strict=True)}
+
+
+def test_random_planes_equal_a_plain_loop() -> None:
+    repeat = Repeat(sources.study_of("modulo_grokking", "quick"), 0)
+    samples, minimum = checkpoints.ordered_samples(repeat).part(0, 50), some_minima(repeat)[200]
+    x = np.linspace(-8, 8, 3)
+    seen, unseen = random_planes.two_losses(random_planes.plane_at(repeat, minimum, samples), x, 30, Serial())
+    first, second = directions.directions(repeat.study.direction_seed, [0, 1], minimum.layout.n_params)
+    at_minimum = minimum.layout.flatten(minimum.parameters)
+    for j, i in np.ndindex(3, 3):
+        step = x[i] * first / first.norm() + x[j] * second / second.norm()
+        moved = minimum.layout.split(at_minimum + minimum.scales * step)
+        outputs = functional_call(repeat.model, moved, (samples.inputs,))
+        losses = (outputs - nn.functional.one_hot(samples.targets, 97)).square().mean(dim=1)
+        # float32 with weights that were subtracted and added again
+        assert (seen[j, i], unseen[j, i]) == pytest.approx(
+            (losses[:30].mean().item(), losses[30:].mean().item()), rel=1e-4
+        )
+
+
+def test_slices_hold_the_loss_of_the_minima(no_results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ResultsError, match=r"`make results/quick/modulo_data/repeat_0/minima\.json SCALE=quick`"):
+        random_planes.slices_of("modulo_data", "quick")
+    monkeypatch.setitem(random_planes.SIDE, "quick", 3)
+    monkeypatch.setattr(random_planes.stage.Run, "each", lambda self, tasks, unit: [task() for task in tasks])
+    for name, levels in (("modulo_data", (0, 2634)), ("modulo_grokking", (200, 400))):
+        repeat = Repeat(sources.study_of(name, "quick"), 0)
+        minima = some_minima(repeat)
+        stored = {level: ({}, minimum) for level, minimum in minima.items()}
+        monkeypatch.setattr(sources, "trained", lambda *_, found=(repeat, stored): found)
+        rows = results.read_table(random_planes.slices_of(name, "quick"), results.SLICE_COLUMNS)
+        assert len(rows) == 18
+        centres = [row for row in rows if float(row["radius_1"]) == float(row["radius_2"]) == 0]
+        assert tuple(int(row["level"]) for row in centres) == levels
+        for row in centres:
+            n_train, parameters = int(row["n_train"]), minima[int(row["level"])].parameters
+            assert n_train == repeat.study.n_train(int(row["level"]))
+            samples = checkpoints.ordered_samples(repeat)
+            losses, _ = evaluate(repeat.model, parameters, samples.inputs, samples.targets, samples.criterion)
+            assert float(row["seen_loss"]) == pytest.approx(losses[:n_train].mean().item(), rel=1e-4)  # five digits
+            assert float(row["unseen_loss"]) == pytest.approx(losses[n_train:].mean().item(), rel=1e-4)
 
 
 # --- what is missing is refused with the command that makes it -------------------------------------------------------
@@ -284,8 +335,8 @@ def test_the_film_decodes(film: Any) -> None:
         assert np.abs(pictures[0].astype(int) - pictures[-1]).mean() > 2
     raw = mp4.read_bytes()
     assert raw.index(b"moov") < raw.index(b"mdat")  # plays before it is loaded
-    drawn = movie.picture(made.scene, made.poster, TINY.width, TINY.height)
-    assert imageio.imread(png).tobytes() == drawn
+    still = imageio.imread(png)
+    assert still.shape == (540, 960, 3) and still.tobytes() == movie.picture(made.scene, made.poster, 960, 540)
     assert not list(folder.glob(".*"))  # no scratch files
 
 
@@ -504,7 +555,7 @@ def test_unseen_pairs_follow_the_seen_ones(example: Any, tmp_path: Path) -> None
     numbers = samples.inputs.reshape(-1, 2, 97).argmax(-1)
     assert len(torch.unique(numbers, dim=0)) == len(samples) == 97 * 97
     data = replace(example[0], sizes=np.array([10, 40]), mean_loss=example[0].mean_loss[[0, 1]])
-    train, unseen = (10**heights for heights in grokking._two_landscapes(data))
+    train, unseen = (10**heights for heights in grokking_path._two_landscapes(data))
     drawn = np.maximum(train, unseen) < data.ceiling
     assert drawn.mean() > 0.5
     np.testing.assert_allclose(((10 * train + 30 * unseen) / 40)[drawn], data.mean_loss[1][drawn], rtol=1e-9)
@@ -518,11 +569,11 @@ def test_grokking_is_drawn(example: Any, tmp_path: Path) -> None:
         data, info=data.info | {"checkpoints": track}, sizes=np.array([10, 40]), mean_loss=data.mean_loss[[0, 1]]
     )
     grid.write(tmp_path / "plane.npz", two)
-    scene = grokking.Grokking(tmp_path / "plane.npz")
-    states = (0, grokking.STEPS // 2, grokking.STEPS - 1)
+    scene = grokking_path.Grokking(tmp_path / "plane.npz")
+    states = (0, grokking_path.STEPS // 2, grokking_path.STEPS - 1)
     assert len({movie.picture(scene, state, TINY.width, TINY.height) for state in states}) == 3
-    moments = grokking._Track(track)
-    middle = grokking.STEPS // 2
+    moments = grokking_path._Track(track)
+    middle = grokking_path.STEPS // 2
     assert moments.epochs[middle] == pytest.approx(400) and moments.of("x")[middle] == pytest.approx(1)
 
 

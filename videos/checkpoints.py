@@ -20,8 +20,8 @@ FITTED = 0.99  # training accuracy from which on the training samples are called
 
 
 def ordered_samples(repeat: Repeat) -> Samples:
-    """All samples of the data set, those that the repeat trains on first."""
-    data, chosen = repeat.dataset, repeat.pool.indices[: repeat.study.base]
+    """All samples of the data set, those of the repeat's pool first and in its order."""
+    data, chosen = repeat.dataset, repeat.pool.indices
     rest = torch.ones(len(data.targets), dtype=torch.bool)
     rest[chosen] = False
     order = torch.cat([chosen, rest.nonzero().flatten()])

@@ -57,7 +57,7 @@ class Grid:
         """Log10 of the decades between floor and ceiling with their names; ends beyond which losses lie say so."""
         lowest, highest = round(np.log10(self.floor)), round(np.log10(self.ceiling))
         names = {float(decade): f"$10^{{{decade}}}$" for decade in range(lowest, highest + 1)}
-        beyond = self.mean_loss[np.isfinite(self.mean_loss)].max() > self.ceiling
+        beyond = not (self.mean_loss <= self.ceiling).all()  # what is no number is drawn at the top, too
         names[float(lowest)] = "≤ " * bool(np.nanmin(self.mean_loss) < self.floor) + names[float(lowest)]
         names[float(highest)] = "≥ " * bool(beyond) + names[float(highest)]
         return names

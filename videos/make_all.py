@@ -2,14 +2,19 @@
 
 import boundary
 import export
-import grokking
+import grokking_path
 import growing_volume
 import studio
 import surface_3d
 import surface_contours
 
 PIECES = (
-    surface_contours.FILMS | surface_3d.FILMS | boundary.FILMS | grokking.FILMS | growing_volume.FILMS | export.EXPORTS
+    surface_contours.FILMS
+    | surface_3d.FILMS
+    | boundary.FILMS
+    | grokking_path.FILMS
+    | growing_volume.FILMS
+    | export.EXPORTS
 )
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from minima_volume import results
 
+POSTER = 960, 540  # pixels, whatever the film's quality: small enough to be kept beside the sources
 INCHES = 9.6  # every film is drawn this wide, so that letters keep their share of the picture at any quality
 Show = Callable[[int], None]
 Item = TypeVar("Item")
@@ -158,13 +159,14 @@ def shoot(film: Film, folder: Path, size: Quality, hands: Hands) -> None:
         states = (state for state, _ in runs)
         frames = stack.enter_context(closing(hands.pictures(film.scene, states, size)))
         with encoder(mp4, palette, size) as write:
-            for (state, count), frame in zip(runs, frames, strict=True):
+            for (_, count), frame in zip(runs, frames, strict=True):
                 for _ in range(count):
                     write(frame)
-                if state == film.poster:
-                    imageio.imwrite(png, _array(frame, size), extension=".png", optimize=True)
         loop(mp4, palette, gif, size)
+        imageio.imwrite(png, poster(film), extension=".png", optimize=True)
 
 
-def _array(frame: bytes, size: Quality) -> NDArray[np.uint8]:
-    return np.frombuffer(frame, np.uint8).reshape(size.height, size.width, 3)
+def poster(film: Film) -> NDArray[np.uint8]:
+    """The one frame (height, width, 3) that stands for the film where nothing moves."""
+    width, height = POSTER
+    return np.frombuffer(picture(film.scene, film.poster, width, height), np.uint8).reshape(height, width, 3)

@@ -29,7 +29,7 @@ from minima_volume.parameters import Layout, Parameters, layout_of
 from minima_volume.points import TILE_ELEMENTS, Minimum, Rays, Samples
 
 FROM, TO = -0.5, 1.5  # fractions of the parameter differences, as published
-SIDE = {"quick": 61, "paper": 101}  # points per side; both have nodes at 0 and 1, where the minima are
+SIDE = {"quick": 61, "paper": 81}  # points per side; both have nodes at 0 and 1, where the minima are
 SIZES = {"quick": 121, "paper": 401}
 ROWS = 4  # rows in one task: what a stopped run loses at most
 LETTERS = ("A", "B", "C")

@@ -1,12 +1,13 @@
 """How fast films are made, and where the time goes: drawing, encoding, and what lies between."""
 
 import argparse
+import json
 import os
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import encoding
@@ -136,6 +137,7 @@ if __name__ == "__main__":
     parser.add_argument("--frames", type=int, default=300, help="a film has 130 to 480")
     parser.add_argument("--quality", default="draft", choices=tuple(encoding.QUALITIES))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--json", action="store_true", help="the numbers for another program")
     given = parser.parse_args()
-    for speed in run(given.frames, encoding.quality(given.quality), given.processes):
-        print(speed.report())
+    speeds = run(given.frames, encoding.quality(given.quality), given.processes)
+    print(json.dumps([asdict(speed) for speed in speeds]) if given.json else "\n".join(s.report() for s in speeds))

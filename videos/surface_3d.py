@@ -95,7 +95,7 @@ def _frame(space: Axes3D, data: grid.Grid) -> None:
     space.set_ylabel(f"A → C (distance {data.info['length_c']:.1f})", labelpad=7)
     decades = data.decades()
     space.set_zticks([*decades], [*decades.values()])
-    space.set_zlabel(data.loss_name, labelpad=3)
+    space.set_zlabel(data.loss_name, labelpad=8)
     space.tick_params(axis="x", pad=0)
     space.tick_params(axis="y", pad=0)
     for side in (space.xaxis, space.yaxis, space.zaxis):
