@@ -19,10 +19,12 @@ from minima_volume import results
 from minima_volume.cutoff import cumulative_means, cutoff
 from minima_volume.errors import ResultsError
 from minima_volume.experiment import Repeat, Study, device
+from minima_volume.geometry import Floats
 from minima_volume.minima import failure, folder_of, minima_of, training_fingerprint
 from minima_volume.rays import crossings_of, ray_fingerprint
 from minima_volume.training import evaluate
-from minima_volume.volume import estimate
+from minima_volume.verdict import judge
+from minima_volume.volume import Volume, estimate, log_radii
 
 # What a study writes itself does not make the code that made it dirty.
 NOT_CODE = (":(exclude)results", ":(exclude)figs/paper", ":(exclude)figs/quick", ":(exclude)videos/paper")
@@ -58,9 +60,20 @@ def _volume_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
             )  # fmt: skip
             shown = target.threshold if target.metric == "loss" else round(1 - target.threshold, 10)
             yield {
-                **info, **vars(found), "landscape": target.size - study.base, "threshold": shown, "metric": target.metric,
+                **info, **vars(found), **_verdict(arrays["coefficients"][:, j], norms, minimum.layout.n_params, found), "landscape": target.size - study.base, "threshold": shown, "metric": target.metric,
                 "n_params": minimum.layout.n_params, "loss_at_zero": float(arrays["at_zero"][j]),
             }  # fmt: skip
+
+
+def _verdict(coefficients: Floats, norms: Floats, n_params: int, found: Volume) -> dict[str, object]:
+    """Whether ln E[rⁿ] can be trusted, as columns; see `verdict.Verdict`."""
+    if found.status == "unconverged":
+        return {"verdict": "unconverged"}
+    censored = found.n_directions - found.n_crossed
+    said = judge(n_params * log_radii(coefficients, norms), n_censored=censored, n_recrossed=found.n_recrossed)
+    return {name: getattr(said, name) for name in ("effective_size", "largest_share", "doubling", "pareto_k")} | {
+        "verdict": said.word
+    }
 
 
 def write_cutoffs(repeat: Repeat, scale: str) -> None:

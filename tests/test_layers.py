@@ -11,9 +11,9 @@ from conftest import ROOT, STAGES
 
 # A module imports only from modules named before it.
 ORDER = [
-    "errors", "geometry", "parameters", "directions", "losses", "datasets", "interventions", "models", "optim", "training",
-    "points", "stacked", "landscape", "volume", "radius", "cutoff", "sweep", "results", "experiment", "workload", "minima",
-    "rays", "tables", "stage",
+    "errors", "geometry", "verdict", "profile", "paired", "parameters", "directions", "losses", "datasets", "interventions", "models", "optim",
+    "points", "criteria", "preconditioned", "stacked", "training", "landscape", "bridges", "potential", "hamiltonian", "gold", "annealed", "volume", "polish", "radius", "close_in", "cutoff", "sweep", "results", "measurement", "measure", "bodies", "experiment", "workload", "minima",
+    "rays", "tables", "stage", "scaffold",
 ]  # fmt: skip
 # What a figure may know: stored tables and arrays, and arithmetic on them.
 FOR_FIGURES = {"errors", "geometry", "volume", "cutoff", "results"}
@@ -57,7 +57,8 @@ def test_every_module_has_its_place() -> None:
 
 @pytest.mark.parametrize("path", PACKAGE, ids=named)
 def test_the_package_imports_downwards(path: Path) -> None:
-    below = ORDER[: ORDER.index(path.stem)] if path.stem in ORDER else []
+    # The package itself knows only how to tell what goes wrong while its modules load.
+    below = ORDER[: ORDER.index(path.stem)] if path.stem in ORDER else ["errors"]
     assert from_package(path) <= set(below)
 
 

@@ -1,0 +1,157 @@
+"""Which order of a study's minima survives which estimator: results/paper/<study>/orderings.csv and confidences.csv.
+
+Reads the minima and radii that the study's stages left, at its first threshold in the base landscape. Gold runs are
+kept one by one, so a stopped command goes on where it was.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from minima_volume import results
+from minima_volume.experiment import Repeat
+from minima_volume.geometry import Floats, typical_log_volume
+from minima_volume.gold import measure_gold
+from minima_volume.minima import folder_of, minima_of
+from minima_volume.paired import Statistic, ordering
+from minima_volume.potential import NetworkPotential
+from minima_volume.profile import gaussian_profile
+from minima_volume.rays import Minima, crossings_of, ray_fingerprint
+from minima_volume.verdict import judge
+from minima_volume.volume import estimate, log_radii
+
+SCALE = "paper"
+COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
+CONFIDENCES = ("study", "repeat", "estimator", "sigma", "order", "confidence", "falling")
+# Widths in filter units around the typical radius over √n, c = 0.03 to 0.3 for all networks of the paper.
+SIGMAS = (0.01, 0.02, 0.03, 0.05, 0.1)
+GOLD_SIGMAS = (0.02, 0.03, 0.05)
+Row = dict[str, Any]
+
+
+def _radii(repeat: Repeat, minima: Minima) -> dict[int, tuple[Floats, Floats]]:
+    """Coefficients and log radii of every minimum that is below the first threshold in the base landscape."""
+    crossings, norms = crossings_of(repeat, minima, SCALE)
+    found = {}
+    for level in minima:
+        sizes = [(t.size, t.threshold, t.metric) for t in repeat.study.targets(level)]
+        column = sizes.index((repeat.study.base, repeat.study.thresholds[0], "loss"))
+        coefficients = crossings[level]["coefficients"][:, column]
+        if (coefficients != 0).all():
+            found[level] = coefficients, log_radii(coefficients, norms)
+    return found
+
+
+def by_rays(repeat: Repeat, minima: Minima) -> Iterator[Row]:
+    """Every estimator that the rays offer, minimum by minimum."""
+    _, norms = crossings_of(repeat, minima, SCALE)
+    for level, (coefficients, logs) in _radii(repeat, minima).items():
+        n = minima[level][1].layout.n_params
+        volume = estimate(coefficients, norms, n, recrossed=np.zeros(len(logs), dtype=bool),
+                          grid_directions=repeat.study.grid_directions)  # fmt: skip
+        said = judge(n * logs, n_censored=int(np.isnan(coefficients).sum()))
+        typical, typical_se = typical_log_volume(logs, n)
+        yield {
+            "level": level,
+            "estimator": "grid",
+            "value": volume.log_volume_grid,
+            "error": None,
+            "verdict": said.word,
+        }
+        yield {"level": level, "estimator": "log_volume", "value": volume.log_volume,
+               "error": max(volume.log_volume_se, said.bulk_error), "verdict": said.word}  # fmt: skip
+        yield {"level": level, "estimator": "typical", "value": typical, "error": typical_se, "verdict": "converged"}
+        for point in gaussian_profile(logs, n, sigmas=SIGMAS, censored=np.isnan(coefficients)).points:
+            yield {"level": level, "estimator": "gamma", "sigma": point.sigma, "value": point.log_gamma,
+                   "error": point.log_gamma_se, "verdict": point.verdict.word}  # fmt: skip
+
+
+def by_gold(repeat: Repeat, level: int, minima: Minima) -> list[Row]:
+    """ln γ_σ of one minimum by tethered Hamiltonian Monte Carlo, kept beside its radii."""
+    path = folder_of(repeat, SCALE) / "gold" / f"level_{level}.json"
+    wanted = results.fingerprint(ray_fingerprint(repeat, level), list(GOLD_SIGMAS))
+    stored = results.stored(results.read_json, path, wanted)
+    if not stored:
+        potential = NetworkPotential(repeat.model, minima[level][1], repeat.samples.part(0, repeat.study.base))
+        gold = measure_gold(potential, repeat.study.thresholds[0], GOLD_SIGMAS, seed=0)
+        places = [(sigma, gold.at(sigma)) for sigma in GOLD_SIGMAS]
+        rows = [{"level": level, "estimator": "gold", "sigma": sigma, "value": float(gold.log_gamma[i]),
+                 "error": float(gold.error()[i]), "verdict": gold.status[i]} for sigma, i in places]  # fmt: skip
+        stored = {"fingerprint": wanted, "rows": rows, "values": gold.n_values, "gradients": gold.n_gradients}
+        results.write_json(path, stored)
+    return list(stored["rows"])
+
+
+def confidences(repeat: Repeat, minima: Minima, rows: list[Row]) -> Iterator[Row]:
+    """The order by each estimator, the confidence of that order, and of volumes that fall with the level."""
+    radii = _radii(repeat, minima)
+    levels, logs = list(radii), np.stack([logs for _, logs in radii.values()])
+    n = next(iter(minima.values()))[1].layout.n_params
+    falling = list(range(len(levels)))
+    choices: list[tuple[str, Statistic, float | None]] = [
+        ("log_volume", "log_volume", None),
+        ("typical", "typical", None),
+    ]
+    for name, statistic, sigma in [*choices, *(("gamma", "gamma", s) for s in SIGMAS)]:
+        judged = partial(ordering, logs, n, statistic=statistic, sigma=sigma)  # type: ignore[arg-type]
+        own = judged()
+        yield {"estimator": name, "sigma": sigma, "order": " ".join(str(levels[i]) for i in own.order),
+               "confidence": own.confidence, "falling": judged(order=falling).confidence}  # fmt: skip
+    for name, sigma in [("grid", None), *(("gold", s) for s in GOLD_SIGMAS)]:
+        own_rows = [row for row in rows if row["estimator"] == name and row.get("sigma") == sigma]
+        if len(own_rows) == len(levels):
+            yield {"estimator": name, "sigma": sigma, **_independent(own_rows)}
+
+
+def _independent(rows: list[Row]) -> Row:
+    """Order and confidences where every minimum has its own normal error; without errors there is only the order."""
+    values = np.array([row["value"] for row in rows])
+    order = " ".join(str(rows[i]["level"]) for i in np.argsort(-values))
+    if rows[0]["error"] is None:
+        return {"order": order, "falling": float((np.diff(values) < 0).all())}
+    errors = np.array([row["error"] for row in rows])
+    draws = np.random.default_rng(0).normal(values, errors, size=(10_000, len(rows)))
+    ranked = draws[:, np.argsort(-values)]
+    return {"order": order, "confidence": float((np.diff(ranked) < 0).all(axis=1).mean()),
+            "falling": float((np.diff(draws) < 0).all(axis=1).mean())}  # fmt: skip
+
+
+def measure(study: Any, repeats: int, gold: bool) -> None:
+    """Write both tables of a study."""
+    torch.set_num_threads(1)
+    rows, sure = [], []
+    for number in range(repeats):
+        repeat = Repeat(study, number)
+        minima = minima_of(repeat, SCALE)
+        own = list(by_rays(repeat, minima))
+        if gold:
+            for level in tqdm(_radii(repeat, minima), desc=f"{study.name}, repeat {number}, gold"):
+                own += by_gold(repeat, level, minima)
+        common = {"study": study.name, "repeat": number, "threshold": study.thresholds[0]}
+        rows += [common | row for row in own]
+        sure += [common | row for row in confidences(repeat, minima, own)]
+    folder = results.study_folder(SCALE, study.name)
+    results.write_table(folder / "orderings.csv", COLUMNS, rows)
+    results.write_table(folder / "confidences.csv", CONFIDENCES, sure)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", help="experiment folder, such as swiss_roll")
+    parser.add_argument("study")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--gold", action="store_true", help="also by tethered Hamiltonian Monte Carlo, minutes per minimum"
+    )
+    given = parser.parse_args()
+    sys.path.insert(0, str(Path(given.folder).resolve()))
+    from config import STUDIES  # the folder's own tables
+
+    measure(STUDIES[given.study].at(SCALE), given.repeats, given.gold)

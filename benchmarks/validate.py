@@ -1,0 +1,187 @@
+"""Every estimator on bodies whose volume is known: how far off it is, and whether its own error bar and verdict say so."""
+
+import argparse
+import csv
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from minima_volume import Measurement, bodies, measure_volume
+from minima_volume.annealed import measure_annealed
+from minima_volume.bodies import SIZE, Body
+from minima_volume.gold import measure_gold
+from minima_volume.potential import Ellipsoid
+from minima_volume.preconditioned import Preconditioner, of_curvatures
+from minima_volume.results import whole
+
+HERE = Path(__file__).resolve().parent
+DIRECTIONS = 500
+# At the radius of a typical ray, and beyond it.
+SIGMAS = (SIZE, 2 * SIZE)
+MARKS = "osD^vPX*"
+# Chains are followed on bodies up to this size; an n of 5,000 takes a minute.
+MOST_FOR_CHAINS = 5000
+BODIES: tuple[Callable[[], Body], ...] = (
+    lambda: bodies.ball(1000),
+    lambda: bodies.ellipsoid(10, 0.5),
+    lambda: bodies.ellipsoid(1000, 0.5),
+    lambda: bodies.ellipsoid(1000, 1.5),
+    lambda: bodies.ellipsoid(1000, 3.0),
+    lambda: bodies.ellipsoid(10_000, 1.5),
+    lambda: bodies.cube(8),
+    lambda: bodies.cube(1000),
+    lambda: bodies.cross_polytope(15),
+    lambda: bodies.cross_polytope(1000),
+    lambda: bodies.two_wells(8),
+    lambda: bodies.two_wells(100),
+    lambda: bodies.linear_model(10),
+    lambda: bodies.linear_model(200),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One estimate of one body, in nats; `error` is estimate − exact, `error_bar` the estimator's own standard error."""
+
+    body: str
+    quantity: str
+    estimator: str
+    exact: float
+    error: float
+    error_bar: float
+    verdict: str
+
+
+def measured(body: Body, preconditioner: Preconditioner | str | None) -> Measurement:
+    """The body through the public door."""
+    sigmas = SIGMAS if body.log_gamma else None
+    return measure_volume(
+        body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=DIRECTIONS, sigmas=sigmas,
+        preconditioner=preconditioner, progress=False,
+    )  # fmt: skip
+
+
+def from_rays(body: Body, name: str, found: Measurement) -> Iterator[Row]:
+    """ln E[rⁿ], the typical volume, and ln γ where the truth is known."""
+    volume, exact = found.volume, body.log_volume
+    yield Row(body.name, "ln E[rⁿ]", name, exact, volume.log_volume - exact, found.log_volume_se, found.verdict.word)
+    if name == "rays":
+        gap = volume.typical_log_volume - exact
+        yield Row(body.name, "ln E[rⁿ]", "n·E[ln r]", exact, gap, volume.typical_log_volume_se, "lower bound")
+    for point in found.profile.points if found.profile and body.log_gamma else ():
+        truth = body.log_gamma(point.sigma)
+        yield Row(
+            body.name,
+            f"ln γ, σ = {point.sigma:.2g}",
+            name,
+            truth,
+            point.log_gamma - truth,
+            point.log_gamma_se,
+            point.verdict.word,
+        )
+
+
+def along_rays(body: Body) -> Iterator[Row]:
+    """Rays along Gaussian directions, and along preconditioned ones: the right shape, one with noise, a measured one."""
+    yield from from_rays(body, "rays", measured(body, None))
+    if body.curvatures is not None:
+        h = torch.from_numpy(body.curvatures)
+        noise = 0.3 * torch.randn(len(h), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        yield from from_rays(body, "preconditioned, exact", measured(body, of_curvatures(h, body.threshold)))
+        noisy = of_curvatures(h * noise.exp(), body.threshold)
+        yield from from_rays(body, "preconditioned, 30 % noise", measured(body, noisy))
+    if body.name.startswith("linear"):
+        yield from from_rays(body, "preconditioned, measured", measured(body, "curvature"))
+
+
+def by_chains(body: Body) -> Iterator[Row]:
+    """The two estimators that follow chains instead of rays, on ellipsoids."""
+    if body.curvatures is None or body.log_gamma is None or body.n_params > MOST_FOR_CHAINS:
+        return
+    potential = Ellipsoid(body.curvatures)
+    gold = measure_gold(potential, body.threshold, SIGMAS, seed=0)
+    annealed = measure_annealed(potential, body.threshold, SIGMAS, seed=0)
+    for i, sigma in enumerate(SIGMAS):
+        truth, rung = body.log_gamma(sigma), gold.at(sigma)
+        name = f"ln γ, σ = {sigma:.2g}"
+        yield Row(body.name, name, "gold", truth, gold.log_gamma[rung] - truth, gold.error()[rung], gold.status[rung])
+        gap = annealed.log_gamma[i] - truth
+        yield Row(body.name, name, "annealed", truth, gap, annealed.error()[i], annealed.status[i])
+
+
+ESTIMATORS = (along_rays, by_chains)
+
+
+def page(rows: list[Row]) -> str:
+    """The table as markdown."""
+    head = (
+        "# Estimators on bodies of known volume\n\n"
+        f"`make validate` writes this page. Errors are estimates minus the exact value, in nats; ± is the estimator's own\n"
+        f"standard error. Rays: {DIRECTIONS} directions, seed 0. Where the word is `converged` the error should lie within\n"
+        "three standard errors; any other word says not to believe the number.\n\n"
+        "| body | quantity | estimator | exact | error | ± | verdict |\n|---|---|---|---|---|---|---|\n"
+    )
+    return head + "".join(
+        f"| {row.body} | {row.quantity} | {row.estimator} | {row.exact:,.2f} | {row.error:+,.3f} | {row.error_bar:.2g} "
+        f"| {row.verdict} |\n"
+        for row in rows
+    )
+
+
+def picture(rows: list[Row]) -> Figure:
+    """Errors with bars of three standard errors, one line per body and quantity; filled where the verdict believes them."""
+    lines = list(dict.fromkeys((row.body, row.quantity) for row in rows))
+    names = list(dict.fromkeys(row.estimator for row in rows))
+    figure = Figure(figsize=(9, 0.26 * len(lines) + 1), layout="constrained")
+    axes = figure.subplots()
+    for k, name in enumerate(names):
+        axes.plot([], [], MARKS[k % len(MARKS)], color=f"C{k}", label=name)
+        for row in (row for row in rows if row.estimator == name):
+            y = lines.index((row.body, row.quantity)) + 0.7 * (k / len(names) - 0.5)
+            filled = f"C{k}" if row.verdict in ("converged", "ok") else "white"
+            axes.errorbar(
+                row.error, y, xerr=3 * row.error_bar, fmt=MARKS[k % len(MARKS)], markersize=4, color=f"C{k}",
+                markerfacecolor=filled, linewidth=0.8,
+            )  # fmt: skip
+    axes.axvline(0, color="0.7", zorder=0)
+    axes.set_xscale("symlog", linthresh=0.1)
+    axes.set_yticks(np.arange(len(lines)), [f"{body} · {quantity}" for body, quantity in lines], fontsize=7)
+    axes.set(xlabel="estimate − exact (nats); bars: 3 standard errors; filled: believed", ylim=(len(lines), -1))
+    axes.legend(loc="lower right", fontsize=7)
+    return figure
+
+
+def write(rows: list[Row], folder: Path) -> None:
+    """validation.md, .csv and .png."""
+    with whole(folder / "validation.md") as scratch:
+        scratch.write_text(page(rows))
+    with whole(folder / "validation.csv") as scratch, scratch.open("w", newline="") as stream:
+        table = csv.DictWriter(stream, [field.name for field in fields(Row)])
+        table.writeheader()
+        table.writerows(asdict(row) for row in rows)
+    with whole(folder / "validation.png") as scratch:
+        picture(rows).savefig(scratch, format="png", dpi=150)
+
+
+def main() -> None:
+    """Measure every body with every estimator, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=HERE, help="where the page is written")
+    folder = parser.parse_args().folder
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    for make in BODIES:
+        body, started = make(), time.perf_counter()
+        rows += [row for estimator in ESTIMATORS for row in estimator(body)]
+        print(f"{body.name}: {time.perf_counter() - started:.0f} s", flush=True)
+    write(rows, folder)
+    print(f"{len(rows)} estimates are in {folder / 'validation.md'}")
+
+
+if __name__ == "__main__":
+    main()

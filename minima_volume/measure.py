@@ -1,0 +1,249 @@
+"""The volume of any trained model in one call."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from minima_volume.close_in import BISECTION
+from minima_volume.criteria import Data, LossFunction, check, held, per_sample, plain_attention
+from minima_volume.directions import directions, norms
+from minima_volume.errors import UserError
+from minima_volume.geometry import Floats
+from minima_volume.landscape import ray_bytes
+from minima_volume.losses import Metric, misclassified
+from minima_volume.measurement import Measurement
+from minima_volume.parameters import Layout, Parameters, layout_of, parameters_of
+from minima_volume.points import Minimum, Samples
+from minima_volume.preconditioned import Preconditioner, preconditioner_of
+from minima_volume.profile import gaussian_profile
+from minima_volume.radius import Target
+from minima_volume.sweep import Sweep, tolerance_for
+from minima_volume.verdict import judge, unconverged
+from minima_volume.volume import Volume, estimate, log_radii
+
+MEMORY = 384 * 2**20
+# Leading directions of the curvature, where the samples have that many.
+RANK = 256
+
+
+def measure_volume(
+    model: nn.Module,
+    loss_fn: LossFunction | None,
+    data: Data,
+    *,
+    threshold: float,
+    n_directions: int = 500,
+    seed: int = 0,
+    metric: Metric = "loss",
+    only: Callable[[str], bool] | str | None = None,
+    per_layer: bool = False,
+    normalise: bool = True,
+    sigmas: Sequence[float] | None = None,
+    preconditioner: Preconditioner | Literal["curvature"] | None = None,
+    progress: bool | None = None,
+    memory: int = MEMORY,
+) -> Measurement:
+    """The volume of the basin around a trained model, from radii along random filter-normalised directions.
+
+    The basin holds the parameters θ* + s∘u, with s the norm of a weight's own filter (`parameters`), that a straight line
+    joins to θ* on which the mean loss stays at or below `threshold`; `log_volume` is ln E[rⁿ] in nats, r the length of u
+    where a ray leaves. With `metric="accuracy"` the basin is where the accuracy stays at or above `threshold`, and
+    `loss_fn` may be None.
+
+    `loss_fn(outputs, targets)`: one loss per sample, or a torch loss module that averages (`criteria.per_sample`).
+    `data`: (inputs, targets) tensors or a loader of such pairs, held in memory. `only`: which parameters move, by a
+    function of the name or a part of it. `per_layer`: also measure each layer alone. `normalise=False`: raw coordinates.
+    `sigmas`: widths of the Gaussian profile. `preconditioner`: rays along A·g, of the whole model only
+    (`preconditioned`); "curvature" takes A from the Gauss–Newton curvature at the minimum. `progress`: a bar on stderr, by
+    default if that is a terminal. `memory`: bytes that the rays in flight may keep.
+
+    Nothing of the model changes: neither weights, buffers, gradients and modes nor torch's random state. A minimum above
+    the threshold is no error but has the verdict "unconverged". Along a ray a loss that is NaN counts as above.
+
+    Raises UserError for arguments, models or losses that cannot be measured, DataError for data, and NumericsError for
+    losses at the minimum that are not finite.
+    """
+    _check_arguments(threshold, n_directions, metric, loss_fn)
+    parameters = _precise(parameters_of(model))
+    layout = layout_of(parameters, only=_filter(only))
+    device = next(iter(parameters.values())).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), plain_attention():
+        samples = held(data, misclassified if loss_fn is None else per_sample(loss_fn), device)
+        loss = check(model, samples, loss_fn)
+        plan = _Plan(model, samples, _target(len(samples), threshold, metric), threshold, n_directions, seed, memory)
+        layers = _layers(layout) if per_layer else {}
+        if preconditioner == "curvature":
+            preconditioner = _curved(plan, Minimum.of(parameters, layout, normalise=normalise), loss)
+        with tqdm(total=n_directions * (1 + len(layers)), unit="ray", disable=_hidden(progress)) as bar:
+            whole = plan.measured(parameters, layout, normalise, sigmas, preconditioner, bar.update)
+            parts = {
+                name: plan.measured(parameters, part, normalise, None, None, bar.update)
+                for name, part in layers.items()
+            }
+    return replace(whole, layers=parts)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What stays the same for the whole model and each of its layers."""
+
+    model: nn.Module
+    samples: Samples
+    target: Target
+    threshold: float
+    n_directions: int
+    seed: int
+    memory: int
+
+    def measured(
+        self,
+        parameters: Parameters,
+        layout: Layout,
+        normalise: bool,
+        sigmas: Sequence[float] | None,
+        preconditioner: Preconditioner | None,
+        tick: Callable[[int], object],
+    ) -> Measurement:
+        """The measurement with the parameters of `layout` moved and all others fixed."""
+        minimum = Minimum.of(parameters, layout, normalise=normalise)
+        parts = list(self._swept(minimum, preconditioner, tick))
+        rays = _Rays(*(np.concatenate([part[name] for part in parts]) for name in _Rays.__dataclass_fields__))
+        return self._judged(rays, layout.n_params, sigmas, preconditioner)
+
+    def _swept(
+        self, minimum: Minimum, preconditioner: Preconditioner | None, tick: Callable[[int], object]
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """The fields of `_Rays` for one batch of directions after another."""
+        work = Sweep(self.model, [minimum], [[self.target]], self.samples, self.memory)
+        fits = max(1, self.memory // max(1, ray_bytes(self.model, work.layout, self.samples)))
+        # Twenty ticks of the bar, but no tiny batches: below a million numbers a call costs more than its arithmetic.
+        batch = min(fits, max(25, self.n_directions // 20, 2**20 // work.layout.n_params))
+        for start in range(0, self.n_directions, batch):
+            indices = range(start, min(start + batch, self.n_directions))
+            block = directions(self.seed, indices, work.layout.n_params)
+            along = block if preconditioner is None else preconditioner.apply(block)
+            lengths = norms(block).numpy()
+            crossings = work.along(along)[0]
+            yield {
+                "coefficients": crossings.coefficients[:, 0],
+                "recrossed": crossings.recrossed[:, 0],
+                "lengths": lengths,
+                "stretches": np.log(norms(along).numpy() / lengths),
+                "at_zero": crossings.at_zero,
+            }
+            tick(len(indices))
+
+    def _judged(
+        self, rays: "_Rays", n: int, sigmas: Sequence[float] | None, preconditioner: Preconditioner | None
+    ) -> Measurement:
+        """Volume, verdict and profile from the crossings."""
+        log_det = preconditioner.log_determinant if preconditioner else 0.0
+        volume = estimate(rays.coefficients, rays.lengths, n, recrossed=rays.recrossed)
+        censored, at_zero = np.isnan(rays.coefficients), float(rays.at_zero[0])
+        logs = np.full(len(censored), -np.inf)
+        verdict, profile, error = unconverged(len(censored)), None, math.nan
+        if volume.status != "unconverged":
+            logs = log_radii(rays.coefficients, rays.lengths)
+            verdict = judge(n * logs, n_censored=int(censored.sum()), n_recrossed=volume.n_recrossed)
+            error = math.hypot(np.fmax(volume.log_volume_se, verdict.bulk_error), self._tolerance(n))
+            # Per direction dw the Gaussian measure of A's image is |det A|·‖A w‖⁻ⁿ (`preconditioned`).
+            weights = log_det - n * rays.stretches if preconditioner else None
+            profile = gaussian_profile(logs + rays.stretches, n, sigmas=sigmas, censored=censored, log_weights=weights)
+        value = 1 - at_zero if self.target.metric == "accuracy" else at_zero
+        return Measurement(
+            n, len(self.samples), self.seed, self.target.metric, self.threshold, value, _shifted(volume, log_det), error,
+            verdict, profile, logs, censored, log_det,
+        )  # fmt: skip
+
+    def _tolerance(self, n: int) -> float:
+        """Nats that the solver leaves open in n·ln r."""
+        return n * (BISECTION if self.target.metric == "accuracy" else tolerance_for(n))
+
+
+@dataclass(frozen=True)
+class _Rays:
+    """First crossings, ‖g‖ and ln(‖A·g‖/‖g‖) of all rays (directions,), and the height at the minimum, once per batch."""
+
+    coefficients: Floats
+    recrossed: NDArray[np.bool_]
+    lengths: Floats
+    stretches: Floats
+    at_zero: Floats
+
+
+def _check_arguments(threshold: float, n_directions: int, metric: str, loss_fn: LossFunction | None) -> None:
+    if n_directions < 1:
+        raise UserError(f"Expected at least one direction, got n_directions={n_directions}.")
+    if metric not in ("loss", "accuracy"):
+        raise UserError(f"Expected metric 'loss' or 'accuracy', got '{metric}'.")
+    if metric == "loss" and loss_fn is None:
+        raise UserError("Expected a loss function, got None: pass one, or metric='accuracy'.")
+    if metric == "loss" and not 0 < threshold < math.inf:
+        raise UserError(
+            f"Expected a finite threshold above 0, got {threshold}: add a constant to a loss that has none."
+        )
+    if metric == "accuracy" and not 0 < threshold <= 1:
+        raise UserError(f"Expected an accuracy above 0 and up to 1 as threshold, got {threshold}.")
+
+
+def _curved(plan: "_Plan", minimum: Minimum, loss: float) -> Preconditioner | None:
+    """A from the curvature at the minimum; None for an unconverged one, which has no basin to fit."""
+    if plan.target.metric == "accuracy":
+        raise UserError(
+            "Expected metric='loss' with preconditioner='curvature', got 'accuracy': its steps have no curvature."
+        )
+    rise = plan.threshold - loss
+    return preconditioner_of(plan.model, minimum, plan.samples, threshold=rise, rank=RANK) if rise > 0 else None
+
+
+def _target(size: int, threshold: float, metric: Metric) -> Target:
+    """The boundary; for an accuracy half a sample above the largest number of mistakes that it allows."""
+    if metric == "loss":
+        return Target(size, threshold)
+    allowed = math.floor((1 - threshold) * size + 1e-9)
+    return Target(size, (allowed + 0.5) / size, metric)
+
+
+def _precise(parameters: Parameters) -> Parameters:
+    """Half precision widened, so that filter norms and steps keep their digits."""
+    half = (torch.float16, torch.bfloat16)
+    return {name: value.float() if value.dtype in half else value for name, value in parameters.items()}
+
+
+def _filter(only: Callable[[str], bool] | str | None) -> Callable[[str], bool]:
+    if only is None:
+        return lambda name: True
+    return (lambda name: only in name) if isinstance(only, str) else only
+
+
+def _layers(layout: Layout) -> dict[str, Layout]:
+    """The layout of each module that owns parameters, by the module's name, and of each parameter outside of one."""
+    owners = {name: name.rpartition(".")[0] or name for name, _ in layout.shapes}
+    return {
+        owner: Layout(tuple((name, shape) for name, shape in layout.shapes if owners[name] == owner))
+        for owner in sorted(set(owners.values()))
+    }
+
+
+def _hidden(progress: bool | None) -> bool | None:
+    """tqdm's `disable`: None hides the bar where stderr is no terminal."""
+    return None if progress is None else not progress
+
+
+def _shifted(volume: Volume, log_det: float) -> Volume:
+    """The volume in u from that in A⁻¹u; the published grid rule knows no preconditioner."""
+    if log_det == 0.0:
+        return volume
+    return replace(
+        volume,
+        log_volume=volume.log_volume + log_det,
+        typical_log_volume=volume.typical_log_volume + log_det,
+        log_volume_grid=math.nan,
+    )
