@@ -84,7 +84,7 @@ OTHERS := $(filter-out $(FOLDERS) figs videos torture,$(patsubst %/,%,$(wildcard
 $(OTHERS):
 	@echo "'$@' is a folder, not a target: 'make help' lists the targets." >&2; exit 2
 
-.PHONY: FORCE $(OTHERS) help quickstart all figs toy slices videos compare readme new_experiment validate bench test test-slow torture check clean $(FOLDERS)
+.PHONY: FORCE $(OTHERS) help quickstart all figs toy slices videos compare readme new_experiment validate trust bench test test-slow torture check clean $(FOLDERS)
 quickstart: ## poison experiment on bundled 8x8 digits, no download, about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
 	@echo "Next: 'make mnist_poison SCALE=quick' (MNIST, minutes), 'make mnist_poison' (the paper's parameters), 'make help'"
@@ -123,7 +123,12 @@ new_experiment: | $(READY) ## a folder NAME=name that starts as a copy of FROM=f
 	@$(PY) figs/readme.py
 
 validate: | $(READY) ## every estimator on bodies of known volume: benchmarks/validation.md, .csv and .png, at most ten minutes
-	@nice -n 5 $(PY) benchmarks/validate.py
+	@$(PY) benchmarks/validate.py
+
+# Studies whose radii stay on this machine, small networks also by the gold standard.
+trust: | $(READY) ## every estimator beside every other on the minima of stored studies; TRUST.md says what it shows
+	@for study in swiss_data_x5 swiss_poison_x5; do $(PY) benchmarks/trust.py swiss_roll $$study --gold; done
+	@for study in mnist_data mnist_poison; do $(PY) benchmarks/trust.py MNIST $$study; done
 
 bench: | $(READY) ## speed against the published loop: benchmarks/README.md and results.json, about ten minutes
 	@$(PY) benchmarks/bench.py

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def confidences(repeat: Repeat, minima: Minima, rows: list[Row]) -> Iterator[Row
         ("typical", "typical", None),
     ]
     for name, statistic, sigma in [*choices, *(("gamma", "gamma", s) for s in SIGMAS)]:
-        judged = partial(ordering, logs, n, statistic=statistic, sigma=sigma)  # type: ignore[arg-type]
+        judged = partial(ordering, logs, n, statistic=statistic, sigma=sigma)
         own = judged()
         yield {"estimator": name, "sigma": sigma, "order": " ".join(str(levels[i]) for i in own.order),
                "confidence": own.confidence, "falling": judged(order=falling).confidence}  # fmt: skip
@@ -123,11 +124,14 @@ def _independent(rows: list[Row]) -> Row:
             "falling": float((np.diff(draws) < 0).all(axis=1).mean())}  # fmt: skip
 
 
-def measure(study: Any, repeats: int, gold: bool) -> None:
-    """Write both tables of a study."""
+def measure(study: Any, gold: bool) -> None:
+    """Write both tables of a study from all repeats whose rays are there."""
     torch.set_num_threads(1)
-    rows, sure = [], []
-    for number in range(repeats):
+    folder, rows, sure = results.study_folder(SCALE, study.name), [], []
+    numbers = sorted(int(path.parent.name.removeprefix("repeat_")) for path in folder.glob("repeat_*/rays.json"))
+    if not numbers:
+        sys.exit(f"error: {study.name} has no rays at paper scale: run `make {study.name} REPEATS=3` first.")
+    for number in numbers:
         repeat = Repeat(study, number)
         minima = minima_of(repeat, SCALE)
         own = list(by_rays(repeat, minima))
@@ -137,7 +141,6 @@ def measure(study: Any, repeats: int, gold: bool) -> None:
         common = {"study": study.name, "repeat": number, "threshold": study.thresholds[0]}
         rows += [common | row for row in own]
         sure += [common | row for row in confidences(repeat, minima, own)]
-    folder = results.study_folder(SCALE, study.name)
     results.write_table(folder / "orderings.csv", COLUMNS, rows)
     results.write_table(folder / "confidences.csv", CONFIDENCES, sure)
 
@@ -146,12 +149,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", help="experiment folder, such as swiss_roll")
     parser.add_argument("study")
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
         "--gold", action="store_true", help="also by tethered Hamiltonian Monte Carlo, minutes per minimum"
     )
     given = parser.parse_args()
     sys.path.insert(0, str(Path(given.folder).resolve()))
-    from config import STUDIES  # the folder's own tables
-
-    measure(STUDIES[given.study].at(SCALE), given.repeats, given.gold)
+    rows = import_module("config").STUDIES  # the folder's own tables
+    measure(rows[given.study].at(SCALE), given.gold)

@@ -20,6 +20,7 @@ import radii
 import rank_stability
 import slices
 import tables
+import trust
 import varying_landscape
 
 from minima_volume import results
@@ -28,7 +29,7 @@ from minima_volume.errors import ResultsError
 # Each has draw(study, scale), which returns the files it wrote, none where the study has no such figure.
 FIGURES: tuple[ModuleType, ...] = (
     fixed_landscape, varying_landscape, power_law, generalisation, methods, grokking, radii, cutoffs, rank_stability,
-    published, boundaries, slices,
+    published, boundaries, slices, trust,
 )  # fmt: skip
 
 

@@ -86,10 +86,10 @@ def ladder(ahead: Sequence[Floats], behind: Sequence[Floats]) -> Ladder:
 def verdict(*, thin: bool, spread: float, within: float, drift: float) -> str:
     """What two errors and the halves of the run say of an estimate.
 
-    "thin": too few draws carry it; "disagree": replicas spread more than three times wider than autocorrelations explain;
+    "thin": too few draws carry it, or some replica has none; "disagree": replicas spread more than three times wider than autocorrelations explain;
     "drift": its later half differs from its earlier one by more than three standard errors of that difference, 2·within.
     """
-    if thin or not np.isfinite(within):
+    if thin or not (np.isfinite(within) and np.isfinite(spread)):
         return "thin"
     if spread > 3 * within:
         return "disagree"
@@ -126,5 +126,6 @@ def mean_error(series: Floats) -> float:
 
 
 def spread_error(values: Floats) -> float:
-    """Standard error of the mean of independent replicas (R,): sd/√R; NaN for fewer than two."""
-    return float(np.std(values, ddof=1) / np.sqrt(values.size)) if values.size > 1 else float("nan")
+    """Standard error of the mean of independent replicas (R,): sd/√R; NaN for fewer than two, or one without an estimate."""
+    known = values.size > 1 and bool(np.isfinite(values).all())
+    return float(np.std(values, ddof=1) / np.sqrt(values.size)) if known else float("nan")

@@ -1,15 +1,18 @@
 """Data sets as tensors: downloaded, verified and normalised once, the same on every machine."""
 
+import fcntl
 import gzip
 import os
+import pickle
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +20,9 @@ from torch import Tensor
 
 from minima_volume.errors import DataError
 
-MNIST_FILES = {
-    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
-}
+IDX_FILES = (
+    "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
+)  # fmt: skip
 OFFLINE = "`make digits_poison` runs the same experiment and needs no download."
 
 
@@ -40,6 +40,41 @@ class Dataset:
     checksums: dict[str, str]
 
 
+@dataclass(frozen=True)
+class IdxImages:
+    """A data set in the format of MNIST: ten kinds of grey images, in the four archives IDX_FILES."""
+
+    name: str
+    source: str  # torchvision's class that knows where to get it; the archives lie in DATA_DIR/<source>/raw
+    mean: float  # of the training set's pixels, which are between 0 and 1
+    deviation: float
+    md5: tuple[str, str, str, str]  # of IDX_FILES, in their order
+
+
+IDX_SETS = {
+    "mnist": IdxImages(
+        name="MNIST",
+        source="MNIST",
+        mean=0.1307,
+        deviation=0.3081,
+        md5=(
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "9fb629c4189551a2d022fa330f9573f3",
+            "ec29112dd5afa0611ce80d1b7f02629c",
+        ),
+    ),
+}
+CIFAR10_FILES = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+
+
 def digest(path: Path) -> str:
     """The md5 of a file, as the data sets' authors publish it; it guards against damage, not against attackers."""
     return md5(path.read_bytes(), usedforsecurity=False).hexdigest()
@@ -51,40 +86,55 @@ def tensor_digest(*tensors: Tensor) -> str:
     return md5(joined, usedforsecurity=False).hexdigest()
 
 
-def _mnist_archives(data_dir: Path) -> dict[str, Path]:
-    """The four verified MNIST archives, downloaded through torchvision where they are missing."""
-    folder = data_dir / "MNIST" / "raw"
-    paths = {name: folder / name for name in MNIST_FILES}
-    missing = [name for name, path in paths.items() if not path.exists()]
-    if missing:
-        _download_mnist(data_dir, missing)
-    for name, path in paths.items():
+def _verified(data_dir: Path, folder: str, md5s: dict[str, str], source: str) -> list[Path]:
+    """The files of a data set in the order of `md5s`, downloaded where they are missing, and exact."""
+    paths = [data_dir / folder / name for name in md5s]
+    if not all(path.exists() for path in paths):
+        _fetch(data_dir, [path.relative_to(data_dir) for path in paths], source)
+    for path, expected in zip(paths, md5s.values(), strict=True):
         got = digest(path)
-        if got != MNIST_FILES[name]:
+        if got != expected:
             raise DataError(
-                f"Expected md5 {MNIST_FILES[name]} of {path}, got {got} ({path.stat().st_size} bytes): "
+                f"Expected md5 {expected} of {path}, got {got} ({path.stat().st_size} bytes): "
                 f"delete the file to have it downloaded again, or copy a good one there. {OFFLINE}"
             )
     return paths
 
 
-def _download_mnist(data_dir: Path, missing: list[str]) -> None:
-    """Fetch into a scratch folder and move whole archives only, so that nothing half-written is ever found."""
-    from torchvision.datasets import MNIST
+def _fetch(data_dir: Path, wanted: Sequence[Path], source: str) -> None:
+    """Download through torchvision into a scratch folder and move whole files only, so that none is ever half there."""
+    # Imported only here, because torchvision takes longer to load than any of its data sets.
+    from torchvision import datasets as sources
 
-    folder = data_dir / "MNIST" / "raw"
+    known = getattr(sources, source)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=data_dir) as scratch:
-            MNIST(scratch, download=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in missing:
-                shutil.move(Path(scratch) / "MNIST" / "raw" / name, folder / name)
+        with _alone(data_dir), tempfile.TemporaryDirectory(dir=data_dir) as scratch:
+            missing = [path for path in wanted if not (data_dir / path).exists()]
+            if missing:
+                print(f"Downloading {source} into {data_dir}", flush=True)
+                known(scratch, download=True)
+            for path in missing:
+                (data_dir / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(Path(scratch) / path, data_dir / path)
     except (OSError, RuntimeError) as error:
+        missing = [path for path in wanted if not (data_dir / path).exists()]
         raise DataError(
-            f"Expected the MNIST archives {', '.join(missing)} in {folder}, found none, and none of "
-            f"{' and '.join(MNIST.mirrors)} answered: put the four .gz files there or point DATA_DIR at them. {OFFLINE}"
+            f"Expected the files {', '.join(path.name for path in missing)} in {data_dir / wanted[0].parent}, found none, "
+            f"and none of {' and '.join(getattr(known, 'mirrors', None) or [known.url])} answered: put them there or "
+            f"point DATA_DIR at them. {OFFLINE}"
         ) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time; the others wait, and find the files when their turn comes."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _idx(path: Path) -> np.ndarray:
@@ -95,54 +145,35 @@ def _idx(path: Path) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
-def load_mnist(data_dir: Path, seed: int) -> Dataset:
-    """60,000 + 10,000 handwritten digits, 1×28×28, normalised by mean 0.1307 and deviation 0.3081."""
-    paths = _mnist_archives(data_dir)
-    arrays = {name.split("-idx")[0]: torch.from_numpy(_idx(path).copy()) for name, path in paths.items()}
+def load_idx(images: IdxImages, data_dir: Path, seed: int) -> Dataset:
+    """Grey images of a row of IDX_SETS with one channel, shifted and scaled by the row's mean and deviation."""
+    md5s = dict(zip(IDX_FILES, images.md5, strict=True))
+    paths = _verified(data_dir, f"{images.source}/raw", md5s, images.source)
+    inputs, targets, test_inputs, test_targets = (torch.from_numpy(_idx(path).copy()) for path in paths)
 
-    def normalised(images: Tensor) -> Tensor:
-        return ((images.float() / 255 - 0.1307) / 0.3081).unsqueeze(1)
+    def normalised(pixels: Tensor) -> Tensor:
+        return pixels.float().div_(255).sub_(images.mean).div_(images.deviation).unsqueeze(1)
 
     return Dataset(
-        "MNIST",
-        normalised(arrays["train-images"]),
-        arrays["train-labels"].long(),
-        normalised(arrays["t10k-images"]),
-        arrays["t10k-labels"].long(),
-        "cross_entropy",
-        10,
-        dict(MNIST_FILES),
-    )
+        images.name, normalised(inputs), targets.long(), normalised(test_inputs), test_targets.long(),
+        "cross_entropy", 10, md5s,
+    )  # fmt: skip
 
 
 def load_cifar10(data_dir: Path, seed: int) -> Dataset:
     """50,000 + 10,000 colour images, 3×32×32, normalised channel by channel."""
-    from torchvision.datasets import CIFAR10
-
-    present = (data_dir / "cifar-10-batches-py").is_dir()
-    try:
-        train, test = (CIFAR10(str(data_dir), train=part, download=not present) for part in (True, False))
-    except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"Expected the md5-exact CIFAR-10 batches in {data_dir / 'cifar-10-batches-py'}, got: {error} "
-            f"Unpack cifar-10-python.tar.gz there ({CIFAR10.url}) or point DATA_DIR at it. {OFFLINE}"
-        ) from error
+    paths = _verified(data_dir, "cifar-10-batches-py", CIFAR10_FILES, "CIFAR10")
+    # Unpickling runs what a file says; these are the published files to the byte.
+    batches = [pickle.loads(path.read_bytes(), encoding="latin1") for path in paths]
     mean = torch.tensor([0.4914, 0.4822, 0.4465]).view(3, 1, 1)
     deviation = torch.tensor([0.2470, 0.2435, 0.2616]).view(3, 1, 1)
 
-    def normalised(images: np.ndarray) -> Tensor:
-        return (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - mean) / deviation
+    def part(*chosen: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        pixels = torch.from_numpy(np.concatenate([batch["data"] for batch in chosen])).view(-1, 3, 32, 32)
+        labels = torch.tensor([label for batch in chosen for label in batch["labels"]])
+        return pixels.float().div_(255).sub_(mean).div_(deviation), labels  # in place: a copy is 600 MB
 
-    return Dataset(
-        "CIFAR-10",
-        normalised(train.data),
-        torch.tensor(train.targets),
-        normalised(test.data),
-        torch.tensor(test.targets),
-        "cross_entropy",
-        10,
-        dict([*CIFAR10.train_list, *CIFAR10.test_list]),
-    )
+    return Dataset("CIFAR-10", *part(*batches[:-1]), *part(batches[-1]), "cross_entropy", 10, dict(CIFAR10_FILES))
 
 
 def load_digits(data_dir: Path, seed: int) -> Dataset:
@@ -190,11 +221,11 @@ def load_modulo(data_dir: Path, seed: int) -> Dataset:
 
 
 LOADERS: dict[str, Callable[[Path, int], Dataset]] = {
-    "mnist": load_mnist,
     "cifar10": load_cifar10,
     "digits": load_digits,
     "swiss_roll": load_swiss_roll,
     "modulo": load_modulo,
+    **{name: partial(load_idx, images) for name, images in IDX_SETS.items()},
 }
 
 
@@ -206,11 +237,3 @@ def load(name: str, seed: int) -> Dataset:
 @cache
 def _load(name: str, data_dir: Path, seed: int) -> Dataset:
     return LOADERS[name](data_dir, seed)
-
-
-if __name__ == "__main__":
-    try:
-        for wanted in sys.argv[1:]:
-            load(wanted, 0)
-    except DataError as error:
-        sys.exit(f"error: {error}")

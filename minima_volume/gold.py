@@ -30,14 +30,13 @@ from minima_volume.hamiltonian import Chains
 from minima_volume.potential import Counted, Potential, check_inside
 
 Integers = NDArray[np.int64]
-EVERY = slice(None)
 FIRST_RATIO = 1.3  # between the σ tried for the first rung
 LONGEST_STEP, SHORTEST_STEP = 0.4, 0.004  # of ln σ
 CORRECTION = 0.2  # of the distance of ⟨L⟩ from τ, per rung
 PLAN_POINTS = 160  # draws that plan the next rung
 LARGEST_BETA = 1e7  # in units of 1/τ
 THIN = 0.05  # overlap below which a bridge rests on a few draws
-ENOUGH_INSIDE = 50  # effective draws that a rung's own γ needs
+ENOUGH_INSIDE = 30  # effective draws that a rung's own γ needs
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Settings:
     chains: int = 4  # of each replica
     burn: int = 30  # trajectories of every chain on a new rung before any counts
     keep: int = 60  # trajectories of every chain that count
+    finish: int = 4  # times as many on the rungs that were asked for, whose γ rests on the draws nearest to the wall
     stride: float = 1.0  # standard deviation, in nats, of the weights between neighbouring rungs
     rank: int | None = None  # leading curvature directions in the mass matrix; None: a mass for each coordinate
 
@@ -93,9 +93,13 @@ class _Rung(NamedTuple):
     above: Floats
     acceptance: float
 
-    def part(self, times: slice = EVERY, chains: Integers | slice = EVERY) -> "_Rung":
-        """The draws of some times and chains."""
-        here, below, above = (losses[times][:, chains] for losses in (self.here, self.below, self.above))
+    def of(self, chains: Integers) -> "_Rung":
+        """The draws of some chains."""
+        return self._replace(here=self.here[:, chains], below=self.below[:, chains], above=self.above[:, chains])
+
+    def half(self, which: int) -> "_Rung":
+        """The earlier (0) or later (1) half of the draws."""
+        here, below, above = (np.array_split(losses, 2)[which] for losses in (self.here, self.below, self.above))
         return self._replace(here=here, below=below, above=above)
 
 
@@ -126,7 +130,7 @@ def _climb(potential: Counted, threshold: float, sigmas: list[float], seed: int,
         settled = chains.burn(settings.burn, settings.rank)
         goal = next((wanted for wanted in sigmas if wanted > sigma), None)
         above, beta_above = _next_rung(chains, settled, threshold, goal, settings.stride) if goal else (sigma, beta)
-        yield _sample(chains, below, above, settings.keep)
+        yield _sample(chains, below, above, settings.keep * (settings.finish if sigma in sigmas else 1))
         if goal is None:
             return
         below, sigma, beta = sigma, above, beta_above
@@ -187,14 +191,8 @@ def _profile(rungs: list[_Rung], threshold: float, settings: Settings, counter: 
     """All rungs' estimates from the pooled draws, from those of each replica alone, and from either half of the run."""
     groups = np.arange(settings.replicas * settings.chains).reshape(settings.replicas, settings.chains)
     whole = _estimates(rungs, threshold)
-    replicas = np.stack(
-        [_estimates([r.part(chains=own) for r in rungs], threshold).log_gamma for own in groups], axis=1
-    )
-    middle = settings.keep // 2
-    early, late = (
-        _estimates([r.part(times=times) for r in rungs], threshold).log_gamma
-        for times in (slice(None, middle), slice(middle, None))
-    )
+    replicas = np.stack([_estimates([rung.of(own) for rung in rungs], threshold).log_gamma for own in groups], axis=1)
+    early, late = (_estimates([rung.half(which) for rung in rungs], threshold).log_gamma for which in (0, 1))
     spread, drift = np.array([spread_error(row) for row in replicas]), late - early
     return Gold(
         sigmas=np.array([rung.sigma for rung in rungs]),

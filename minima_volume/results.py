@@ -32,8 +32,8 @@ DAMAGE = (
 VOLUME_COLUMNS = (
     "study", "data", "model", "repeat", "level", "landscape", "threshold", "metric", "status", "n_params", "n_directions",
     "n_crossed", "n_recrossed", "log_volume", "log_volume_se", "verdict", "effective_size", "largest_share", "doubling",
-    "pareto_k", "typical_log_volume", "typical_log_volume_se", "log_volume_grid", "grid_directions", "loss_at_zero", "train_loss", "test_loss", "test_accuracy", "train_accuracy",
-    "unseen_accuracy",
+    "pareto_k", "typical_log_volume", "typical_log_volume_se", "log_volume_grid", "grid_directions", "loss_at_zero",
+    "train_loss", "test_loss", "test_accuracy", "train_accuracy", "unseen_accuracy",
 )  # fmt: skip
 SLICE_COLUMNS = ("repeat", "level", "n_train", "radius_1", "radius_2", "seen_loss", "unseen_loss")
 CUTOFF_COLUMNS = ("study", "data", "model", "repeat", "level", "threshold", "cutoff", "n_samples", "final_mean_loss")

@@ -60,7 +60,8 @@ def _volume_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
             )  # fmt: skip
             shown = target.threshold if target.metric == "loss" else round(1 - target.threshold, 10)
             yield {
-                **info, **vars(found), **_verdict(arrays["coefficients"][:, j], norms, minimum.layout.n_params, found), "landscape": target.size - study.base, "threshold": shown, "metric": target.metric,
+                **info, **vars(found), **_verdict(arrays["coefficients"][:, j], norms, minimum.layout.n_params, found),
+                "landscape": target.size - study.base, "threshold": shown, "metric": target.metric,
                 "n_params": minimum.layout.n_params, "loss_at_zero": float(arrays["at_zero"][j]),
             }  # fmt: skip
 

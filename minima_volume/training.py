@@ -76,10 +76,8 @@ def train(
         inputs, targets, weights = batch
         outputs = _outputs(model, layout.split(at), inputs)
         # A criterion needs to know nothing about networks side by side.
-        if len(jobs) == 1:
-            losses = criterion(outputs[0], targets[0]).unsqueeze(0)
-        else:
-            losses = vmap(criterion)(outputs, targets)
+        alone = len(jobs) == 1
+        losses = criterion(outputs[0], targets[0]).unsqueeze(0) if alone else vmap(criterion)(outputs, targets)
         return torch.autograd.grad((losses * weights).sum(), at)[0]
 
     full_batch = list(_batches(jobs, recipe, 0)) if len(jobs) > 1 or recipe.batch_size is None else None

@@ -1,0 +1,98 @@
+"""Every estimator of the same minima side by side: which order of the levels survives, and where an estimate says no."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tables
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+import style
+from minima_volume import results
+
+COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
+TITLES = {
+    "grid": "published grid rule",
+    "log_volume": "ln E[$r^n$], solved",
+    "typical": "typical volume $n$ E[ln $r$]",
+}
+SURE = {"converged", "ok"}
+
+
+def panels(frame: pd.DataFrame) -> list[tuple[str, float | None]]:
+    """The estimators to show: the three volumes, and ln γ at three widths, those of the gold runs where there are any."""
+    gold = sorted(frame.loc[frame["estimator"] == "gold", "sigma"].unique())
+    widths = gold or sorted(frame.loc[frame["estimator"] == "gamma", "sigma"].unique())[1:4]
+    return [(name, None) for name in TITLES] + [("gamma", float(width)) for width in widths]
+
+
+def read(study: str, scale: str) -> pd.DataFrame:
+    """Rows of orderings.csv with numbers as numbers."""
+    rows = results.read_table(results.study_folder(scale, study) / "orderings.csv", COLUMNS)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    for name in ("repeat", "level", "threshold", "sigma", "value", "error"):
+        frame[name] = tables.numbers(frame[name].tolist())
+    return frame
+
+
+def draw(study: str, scale: str) -> list[Path]:
+    """One panel per estimator, one line per repeat; nothing where the study has no such table."""
+    if not (results.study_folder(scale, study) / "orderings.csv").exists():
+        return []
+    style.use()
+    frame, settings = read(study, scale), tables.settings(scale, study)
+    chosen = panels(frame)
+    figure, grid = plt.subplots(2, 3, figsize=(style.DOUBLE_COLUMN, 4.2), sharex=True)
+    levels = sorted(frame["level"].unique())
+    for axes, (name, sigma) in zip(grid.flat, chosen, strict=False):
+        _panel(axes, frame, levels, name, sigma)
+    for axes in grid[1]:
+        axes.set_xlabel(settings.level_axis)
+    for axes in grid.flat[len(chosen) :]:
+        axes.set_axis_off()
+    style.label_panels(grid.flat[: len(chosen)])
+    figure.suptitle(f"{settings.title}, loss threshold {frame['threshold'].iloc[0]:g}")
+    figure.legend(handles=_handles(sorted(frame["repeat"].unique()), "gold" in set(frame["estimator"])),
+                  loc="outside lower center", ncols=6)  # fmt: skip
+    if scale == "quick":
+        style.mark_quick(figure)
+    return style.save(figure, tables.output(scale, study, "trust"))
+
+
+def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigma: float | None) -> None:
+    repeats = sorted(frame["repeat"].unique())
+    for number, (repeat, color) in enumerate(zip(repeats, style.series_colors(len(repeats)), strict=True)):
+        shift = 0.12 * (number - (len(repeats) - 1) / 2)
+        for kind, marker in ((name, "o"), ("gold", "D")):
+            same = frame["sigma"] == sigma if sigma is not None else frame["sigma"].isna()
+            rows = frame[(frame["estimator"] == kind) & same & (frame["repeat"] == repeat)].sort_values("level")
+            if rows.empty:
+                continue
+            x = np.array([levels.index(level) for level in rows["level"]]) + shift
+            dashed = ":" if kind == "gold" else "-"
+            axes.plot(x, rows["value"], dashed, color=color, lw=0.8)
+            axes.errorbar(x, rows["value"], rows["error"].fillna(0), fmt="none", ecolor=color, lw=0.8)
+            hollow = ~rows["verdict"].isin(SURE).to_numpy()
+            axes.scatter(x, rows["value"], s=16, marker=marker, edgecolor=color, lw=0.8, zorder=3,
+                         facecolor=np.where(hollow, "white", color))  # fmt: skip
+    axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+    axes.set_title(TITLES.get(name, rf"ln $\gamma_\sigma$, $\sigma$ = {sigma:g}" if sigma else name), loc="left")
+    axes.set_ylabel("nats")
+    style.nats(axes.yaxis)
+
+
+def _handles(repeats: list[float], gold: bool) -> list[Line2D]:
+    colors = style.series_colors(len(repeats))
+    shown = [Line2D([], [], color=c, label=f"repeat {r:g}") for r, c in zip(repeats, colors, strict=True)]
+    plain = {"color": style.GREY, "lw": 0, "markersize": 4}
+    shown += [
+        Line2D([], [], marker="o", label="rays", **plain),  # type: ignore[arg-type]
+        Line2D([], [], marker="o", markerfacecolor="white", label="says it has not converged", **plain),  # type: ignore[arg-type]
+    ]
+    return shown + ([Line2D([], [], marker="D", label="gold", **plain)] if gold else [])  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    tables.run(draw, __doc__)
