@@ -21,14 +21,19 @@ from torch.nn import functional
 
 import minima_volume
 from minima_volume import (
+    annealed,
+    bodies,
+    bridges,
     datasets,
     errors,
+    gold,
     interventions,
     measurement,
     minima,
     models,
     paired,
     parameters,
+    potential,
     preconditioned,
     profile,
     rays,
@@ -209,6 +214,21 @@ def wide(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 # What the user did; a part of what is said; how to do it here. First what users of `make` can do.
+class Above(potential.Ellipsoid):
+    """An ellipsoid's loss lifted by 1."""
+
+    def values(self, points: torch.Tensor) -> torch.Tensor:
+        return 1 + super().values(points)
+
+
+above = Above(np.ones(3))
+
+
+def few_trials(*_: object) -> None:
+    settings = annealed.AnnealedSettings(replicas=2, chains=2, trials=2, burn=1, keep=2, rank=1, fits=0)
+    annealed.measure_annealed(potential.Ellipsoid(np.geomspace(1, 1e6, 50)), 0.1, [1.0], seed=0, settings=settings)
+
+
 TABLE: tuple[tuple[str, str, Trigger], ...] = (
     ("ran a misspelt study", "Expected a study among tiny, got 'tony'", command("tony", "--repeats", "0")),
     ("asked for repeat -1", "counted from 0, got '-1'", command("tiny", "--repeats=-1")),
@@ -288,6 +308,13 @@ TABLE: tuple[tuple[str, str, Trigger], ...] = (
     ("asked for a profile without rays", "at least one ray",
      lambda *_: profile.gaussian_profile(np.ones(0), 3, sigmas=[1.0])),
     ("asked for a verdict on nothing", "at least one log weight", lambda *_: verdict.judge(np.ones(0))),
+    ("gave a loss below 0", "a mean loss of at least 0", measured(loss=lambda outputs, targets: -1 - outputs[:, 0] ** 2)),
+    ("asked for gold above the threshold", "a minimum below the threshold 0.1, got the loss",
+     lambda *_: gold.measure_gold(above, 0.1, [1.0], seed=0)),
+    ("drew too few points to start from", "draws of the fitted Gaussian inside the basin", few_trials),
+    ("built a ladder of one rung", "at least two rungs", lambda *_: bridges.ladder([], [])),
+    ("asked for two wells in 3 dimensions", "an even number of dimensions, got 3", lambda *_: bodies.two_wells(3)),
+    ("fitted more parameters than samples", "more than 9 samples", lambda *_: bodies.linear_model(9, n_samples=9)),
     ("misspelt a name of the package", "has no attribute 'measure_volumes'",
      lambda *_: getattr(minima_volume, "measure_volumes")),  # noqa: B009 - a type checker would see the mistake
 )  # fmt: skip
