@@ -12,7 +12,7 @@ and no draw. It too counts all of {L ≤ τ} that its chains reach, not the star
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -89,30 +89,15 @@ def measure_annealed(
     settings = settings or AnnealedSettings()
     check_inside(potential, threshold)
     basins = [_Basin(potential, threshold, sigma, generator("annealed", seed, i)) for i, sigma in enumerate(sigmas)]
-    rows = [_measured(basin, settings) for basin in basins]
-    columns = {name: np.array([getattr(row, name) for row in rows]) for name in _Row._fields[:-2]}
+    parts = [_measured(basin, settings) for basin in basins]
+    names = [field.name for field in fields(Annealed) if field.type == Floats]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return Annealed(
-        sigmas=np.array(sigmas, dtype=np.float64),
         **columns,
-        n_rungs=tuple(row.n_rungs for row in rows),
-        status=tuple(row.status for row in rows),
-        n_values=sum(basin.counter.n_values for basin in basins),
+        n_rungs=tuple(part.n_rungs[0] for part in parts),
+        status=tuple(part.status[0] for part in parts),
+        n_values=sum(part.n_values for part in parts),
     )
-
-
-class _Row(NamedTuple):
-    """What `Annealed` holds, at one σ."""
-
-    log_gamma: float
-    log_gamma_se: float
-    log_gamma_within_se: float
-    drift: float
-    replica_log_gamma: Floats
-    log_gaussian: float
-    inside: float
-    angle: float
-    n_rungs: int
-    status: str
 
 
 class _Rung(NamedTuple):
@@ -123,7 +108,7 @@ class _Rung(NamedTuple):
     angle: float
 
 
-def _measured(basin: "_Basin", settings: AnnealedSettings) -> _Row:
+def _measured(basin: "_Basin", settings: AnnealedSettings) -> Annealed:
     """ln γ at one σ from all draws, from those of each replica alone, and from either half of the run."""
     basin.fit(settings)
     points, inside = basin.cut(settings)
@@ -131,29 +116,28 @@ def _measured(basin: "_Basin", settings: AnnealedSettings) -> _Row:
     groups = np.arange(len(points)).reshape(settings.replicas, settings.chains)
     middle = settings.keep // 2
     whole = _joined(rungs)
-    early, late = (
-        float(_joined([rung._replace(q=rung.q[half]) for rung in rungs]).log_z[-1])
-        for half in (slice(None, middle), slice(middle, None))
-    )
+    halves = (slice(None, middle), slice(middle, None))
+    early, late = (float(_joined([r._replace(q=r.q[half]) for r in rungs]).log_z[-1]) for half in halves)
     each = [_joined([rung._replace(q=rung.q[:, own]) for rung in rungs]).log_z[-1] for own in groups]
     share, log_det = float(inside.mean()), float(basin.gaussian.strengths.double().log1p().sum())
     replicas = np.array(each) + np.log(inside) - log_det / 2
     counted = (1 - share) / (share * settings.replicas * settings.trials)
     spread, within = spread_error(replicas), math.sqrt(whole.error(-1) ** 2 + counted)
     log_gaussian = math.log(share) - log_det / 2
-    return _Row(
-        log_gamma=log_gaussian + float(whole.log_z[-1]),
-        log_gamma_se=spread,
-        log_gamma_within_se=within,
-        drift=late - early,
-        replica_log_gamma=replicas,
-        log_gaussian=log_gaussian,
-        inside=share,
-        angle=float(np.mean([rung.angle for rung in rungs])),
-        n_rungs=len(rungs),
-        status=verdict(
-            thin=min(float(whole.overlap[-1]), share) < THIN, spread=spread, within=within, drift=late - early
-        ),
+    doubt = verdict(thin=min(float(whole.overlap[-1]), share) < THIN, spread=spread, within=within, drift=late - early)
+    return Annealed(
+        sigmas=np.array([basin.sigma]),
+        log_gamma=np.array([log_gaussian + whole.log_z[-1]]),
+        log_gamma_se=np.array([spread]),
+        log_gamma_within_se=np.array([within]),
+        drift=np.array([late - early]),
+        replica_log_gamma=replicas[None],
+        log_gaussian=np.array([log_gaussian]),
+        inside=np.array([share]),
+        angle=np.array([np.mean([rung.angle for rung in rungs])]),
+        n_rungs=(len(rungs),),
+        status=(doubt,),
+        n_values=basin.counter.n_values,
     )
 
 
@@ -196,10 +180,6 @@ class _Basin:
         """L(σz) (k,) at z (k, n)."""
         return self.counter.values(self.sigma * points)
 
-    def noise(self, count: int) -> Tensor:
-        """Standard Gaussian draws (count, n)."""
-        return torch.randn(count, self.potential.n_params, generator=self.draws)
-
     def q(self, points: Tensor) -> Floats:
         """½ zᵀDz (k,) at z (k, n), float64."""
         full = self.gaussian.power(points, 0.5).double().square().sum(dim=1)
@@ -207,7 +187,7 @@ class _Basin:
 
     def fit(self, settings: AnnealedSettings) -> None:
         """D = βσ²C with C the mean curvature over the Gaussian's own draws, and β such that half of them lie inside."""
-        noise = self.noise(settings.trials // 4)
+        noise = self._noise(settings.trials // 4)
         points = noise
         while self.heights(points).median() > self.threshold:
             points = points / 1.5  # the first curvature is taken where a round Gaussian is half inside
@@ -228,7 +208,7 @@ class _Basin:
 
     def cut(self, settings: AnnealedSettings) -> tuple[Tensor, Floats]:
         """Starting points inside (all chains, n), and the share of each replica's draws that lie inside (replicas,)."""
-        tried = self.gaussian.power(self.noise(settings.replicas * settings.trials), -0.5)
+        tried = self.gaussian.power(self._noise(settings.replicas * settings.trials), -0.5)
         inside = (self.heights(tried) <= self.threshold).view(settings.replicas, settings.trials)
         if int(inside.sum(dim=1).min()) < settings.chains:
             raise NumericsError(
@@ -245,7 +225,7 @@ class _Basin:
         Ellipses go through draws of N(0, (I + pull·D)⁻¹); the rest of the density, exp((pull − weight)·q), is sliced. The
         bracket of angles shrinks towards 0, where the point itself lies, until a point is inside the slice.
         """
-        through = self.gaussian.scaled(pull).power(self.noise(len(points)), -0.5)
+        through = self.gaussian.scaled(pull).power(self._noise(len(points)), -0.5)
         tilt = pull - weight
         floor = torch.as_tensor(tilt * self.q(points)) + self._uniform(len(points)).log()
         angles = 2 * math.pi * self._uniform(len(points))
@@ -257,7 +237,7 @@ class _Basin:
             fits = torch.as_tensor(tilt * self.q(tried)) >= floor[rest]
             fits[fits.clone()] = self.heights(tried[fits]) <= self.threshold
             result[rest[fits]] = tried[fits]
-            # Within rounding of its own position a point stays: sums over batches of other sizes may round it outside.
+            # This near its own position a point stays: sums over batches of another size may round it outside.
             rest = rest[~fits & (high - low > SMALLEST_ANGLE)[rest]]
             below = angles[rest] < 0
             low[rest[below]], high[rest[~below]] = angles[rest[below]], angles[rest[~below]]
@@ -266,3 +246,6 @@ class _Basin:
 
     def _uniform(self, count: int) -> Tensor:
         return torch.rand(count, generator=self.draws, dtype=torch.float64)
+
+    def _noise(self, count: int) -> Tensor:
+        return torch.randn(count, self.potential.n_params, generator=self.draws)

@@ -86,7 +86,8 @@ def ladder(ahead: Sequence[Floats], behind: Sequence[Floats]) -> Ladder:
 def verdict(*, thin: bool, spread: float, within: float, drift: float) -> str:
     """What two errors and the halves of the run say of an estimate.
 
-    "thin": too few draws carry it, or some replica has none; "disagree": replicas spread more than three times wider than autocorrelations explain;
+    "thin": too few draws carry it, or some replica has none; "disagree": replicas spread more than three times wider than
+    autocorrelations explain;
     "drift": its later half differs from its earlier one by more than three standard errors of that difference, 2·within.
     """
     if thin or not (np.isfinite(within) and np.isfinite(spread)):

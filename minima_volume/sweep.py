@@ -135,7 +135,8 @@ class Sweep:
         c = torch.from_numpy(np.exp(representable(np.log(found.coefficients[0, columns]))))
         off = (rays.means(index, c, [len(part)]) - exact.means(index, c, [len(part)]))[:, 0].numpy()
         nats = self.layout.n_params * off / (ladder.thresholds[columns] * found.slopes[0, columns])
-        return bool((np.abs(nats) * np.sqrt(len(part) / sizes) < 2 * TOLERATED).all())
+        # A guard against networks that lose digits elsewhere; one ray's noise must not trip it.
+        return bool((np.abs(nats) * np.sqrt(len(part) / sizes) < 5 * TOLERATED).all())
 
     def _finish(self, block: Tensor, found: Sequence[Found]) -> None:
         """Take the last steps in float64 where float32 is not enough, all minima in one pass over the data."""
