@@ -1,9 +1,5 @@
-# Studies of this folder: data.NAME the data set to fetch first, about.NAME its line in `make help`.
+# Studies of this folder: about.NAME is a study's line in `make help`.
 CIFAR10_STUDIES := cifar_data cifar_cnn_data cifar_poison
-
-data.cifar_data := cifar10
-data.cifar_cnn_data := cifar10
-data.cifar_poison := cifar10
 
 about.cifar_data := 50 to 50,000 samples of CIFAR-10, every nested landscape
 about.cifar_cnn_data := 50 to 50,000 samples of CIFAR-10, convolutional network

@@ -19,7 +19,7 @@ MNIST_POISON = Study(
     thresholds=THRESHOLDS,
     n_directions=1000,
     grid_directions=500,  # the paper's figure took the first half of its sweep
-    quick={"n_directions": 50, "grid_directions": None, "base": 1000, "levels": (0, 20, 100, 200, 400)},
+    quick={"n_directions": 50, "grid_directions": None, "base": 1000, "levels": (0, 100, 400)},
 )
 DIGITS_POISON = Study(
     name="digits_poison",
@@ -50,7 +50,7 @@ DIGITS_DATA = Study(
 )
 
 LEVELS = (0, 540, 1940, 5940, 19940, 59940)  # 60 … 60,000 training samples
-QUICK_LEVELS = {"levels": (0, 540, 1940), "n_directions": 25}
+QUICK_LEVELS = {"levels": (0, 240, 940), "n_directions": 25}
 
 MNIST_DATA = Study(
     name="mnist_data",
@@ -85,6 +85,7 @@ MNIST_DATA_LARGE = replace(
     thresholds=THRESHOLDS,
     accuracies=(),
     n_directions=50,
+    quick={"levels": (0, 240), "n_directions": 25, "recipe": Recipe(epochs=300)},
 )
 MNIST_CNN_DATA = replace(
     MNIST_DATA,

@@ -1,15 +1,7 @@
-# Studies of this folder: data.NAME the data set to fetch first, about.NAME its line in `make help`.
+# Studies of this folder: about.NAME is a study's line in `make help`.
 MNIST_STUDIES := digits_poison digits_data mnist_poison mnist_noise mnist_data mnist_data_raw mnist_data_large mnist_cnn_data mnist_batch_size
 # Small networks: all repeats go through a stage in one process.
 MNIST_TOGETHER := digits_poison digits_data
-
-data.mnist_poison := mnist
-data.mnist_noise := mnist
-data.mnist_data := mnist
-data.mnist_data_raw := mnist
-data.mnist_data_large := mnist
-data.mnist_cnn_data := mnist
-data.mnist_batch_size := mnist
 
 about.digits_poison := mislabelled extras on the bundled 8x8 digits; needs no download
 about.digits_data := more data on the bundled 8x8 digits, every nested landscape

@@ -1,11 +1,14 @@
-"""The published numbers beside ours, minimum by minimum, as one table."""
+"""The published numbers beside ours, minimum by minimum and trend by trend, as two tables."""
 
+import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import tables
+import trends
 
 from minima_volume import results
 from minima_volume.errors import ResultsError
@@ -16,8 +19,9 @@ PUBLISHED_COLUMNS = (
 )  # fmt: skip
 COLUMNS = (
     "study", "level", "landscape", "threshold", "ours_repeats", "ours_without_volume", "ours_log_volume_grid",
-    "ours_spread", "published_repeats", "published_without_volume", "published_log_volume_grid", "relative_difference",
-    "grid_steps", "ours_test_loss", "published_test_loss", "ours_test_accuracy", "published_test_accuracy",
+    "ours_spread", "published_repeats", "published_without_volume", "published_log_volume_grid", "published_spread",
+    "relative_difference", "grid_steps", "standard_errors", "within", "ours_test_loss", "published_test_loss",
+    "test_loss_standard_errors", "ours_test_accuracy", "published_test_accuracy",
 )  # fmt: skip
 KEY = ["level", "landscape", "threshold"]
 
@@ -37,57 +41,101 @@ def grid_step(log_volume: float, n_params: int) -> float:
     return float(2 * n_params / k)
 
 
+def combined_error(ours: pd.Series, theirs: pd.Series, rounding: float = 0.0) -> float:
+    """Standard error of the difference of two means over repeats: s √(1/N + 1/M), s the pooled spread of all repeats.
+
+    Where the spread is below the error of `rounding`, that counts instead: repeats on one grid point seem to agree
+    exactly. NaN if one side has nothing, both have a single repeat, or nothing spreads.
+    """
+    parts = [values[np.isfinite(values)] for values in (ours, theirs)]
+    freedom = sum(map(len, parts)) - 2
+    if min(map(len, parts)) == 0 or freedom < 1:
+        return math.nan
+    spread = math.sqrt(sum(((part - part.mean()) ** 2).sum() for part in parts) / freedom)
+    return max(spread, rounding) * math.sqrt(sum(1 / len(part) for part in parts)) or math.nan
+
+
 def comparison(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     """A row for each level, landscape and threshold that both have: means over repeats that have a volume.
 
     `relative_difference` is (ours − published)/|published|; `grid_steps` the same difference in steps of the published
-    grid. Test results are means over repeats of the level, whatever the landscape.
+    grid and `standard_errors` in combined standard errors over repeats, each radius rounded by step/√12; `within` says
+    which of the two explains it. Test results are means over repeats of the level, whatever the landscape.
     """
     loss = ours[ours["metric"] == "loss"]
-    mine = _volumes(loss, "ours").assign(
-        ours_spread=loss.groupby(KEY)["log_volume_grid"].std(ddof=1), n_params=loss.groupby(KEY)["n_params"].first()
-    )
     measured = theirs[theirs["log_volume_grid"].notna()]
-    both = mine.join(_volumes(measured.replace(-np.inf, np.nan), "published"), how="inner").reset_index()
-    difference = both["ours_log_volume_grid"] - both["published_log_volume_grid"]
-    both["relative_difference"] = difference / both["published_log_volume_grid"].abs()
-    steps = [grid_step(v, n) for v, n in zip(both["published_log_volume_grid"], both["n_params"], strict=True)]
-    both["grid_steps"] = difference / np.array(steps)
-    both["study"] = ours["study"].iloc[0]
-    for name in ("test_loss", "test_accuracy"):
-        both[f"ours_{name}"] = both["level"].map(
-            loss.groupby(["level", "repeat"])[name].first().groupby("level").mean()
-        )
-        # A repeat that is stored in several folders or landscapes counts once: its name without the folder.
-        names = theirs["repeat_name"].str.split().str[0].rename("name")
-        means = theirs.groupby([theirs["level"], names])[name].mean().groupby("level").mean()
-        both[f"published_{name}"] = both["level"].map(means)
-    return both.sort_values(["threshold", "landscape", "level"], ascending=[False, True, True])[list(COLUMNS)]
+    tested = {"ours": _once(loss, "repeat"), "published": _once(theirs, "repeat_name")}
+    published_at = dict(iter(measured.groupby(KEY)["log_volume_grid"]))
+    rows = [
+        {"study": ours["study"].iloc[0], **dict(zip(KEY, key, strict=True))}
+        | _volumes(here["log_volume_grid"], published_at[key], int(here["n_params"].iloc[0]))
+        | _tests(int(key[0]), tested)
+        for key, here in loss.groupby(KEY)
+        if key in published_at
+    ]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.sort_values(["threshold", "landscape", "level"], ascending=[False, True, True])
 
 
-def _volumes(frame: pd.DataFrame, who: str) -> pd.DataFrame:
-    groups = frame.groupby(KEY)["log_volume_grid"]
-    counted = {f"{who}_repeats": groups.size(), f"{who}_without_volume": groups.size() - groups.count()}
-    return pd.DataFrame({**counted, f"{who}_log_volume_grid": groups.mean()})
+def _volumes(ours: pd.Series, theirs: pd.Series, n_params: int) -> dict[str, Any]:
+    """The cells about grid volumes of one level, landscape and threshold."""
+    cells: dict[str, Any] = {}
+    for who, values in (("ours", ours), ("published", theirs)):
+        known = values[np.isfinite(values)]
+        cells |= {f"{who}_repeats": len(values), f"{who}_without_volume": len(values) - len(known)}
+        cells |= {f"{who}_log_volume_grid": known.mean(), f"{who}_spread": known.std(ddof=1)}
+    difference = cells["ours_log_volume_grid"] - cells["published_log_volume_grid"]
+    step = grid_step(cells["published_log_volume_grid"], n_params)
+    cells["relative_difference"] = difference / abs(cells["published_log_volume_grid"])
+    cells["grid_steps"] = difference / step
+    cells["standard_errors"] = difference / combined_error(ours, theirs, step / math.sqrt(12))
+    explained = {"a grid step": abs(cells["grid_steps"]) <= 1, "two errors": abs(cells["standard_errors"]) <= 2}
+    cells["within"] = (
+        "" if np.isnan(difference) else next((name for name, holds in explained.items() if holds), "neither")
+    )
+    return cells
 
 
-def main() -> Path:
-    """Write the comparison of all studies that both have; raises ResultsError if there is none."""
-    parts = []
+def _once(frame: pd.DataFrame, repeat: str) -> pd.DataFrame:
+    """Test results by level and repeat; one stored in several folders or landscapes counts once: its name without them."""
+    names = frame[repeat].astype(str).str.split().str[0].rename("name")
+    return frame.groupby([frame["level"], names])[["test_loss", "test_accuracy"]].mean()
+
+
+def _tests(level: int, tested: dict[str, pd.DataFrame]) -> dict[str, float]:
+    """The cells about test results of one level."""
+    ours, theirs = (frame.loc[level] if level in frame.index else frame.iloc[:0] for frame in tested.values())
+    cells = {
+        f"{who}_{name}": frame[name].mean() for who, frame in zip(tested, (ours, theirs), strict=True) for name in frame
+    }
+    difference = cells["ours_test_loss"] - cells["published_test_loss"]
+    return cells | {"test_loss_standard_errors": difference / combined_error(ours["test_loss"], theirs["test_loss"])}
+
+
+def both() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Volumes and trends of all studies that both have; raises ResultsError if there is none."""
+    volumes, slopes = [], []
     for study in tables.studies("paper"):
         theirs = published(study)
         if not theirs.empty:
-            parts.append(comparison(tables.volumes("paper", study), theirs))
-    rows = [dict(zip(COLUMNS, row, strict=True)) for part in parts for row in part.itertuples(index=False)]
-    if not rows:
+            ours, settings = tables.volumes("paper", study), tables.settings("paper", study)
+            volumes.append(comparison(ours, theirs))
+            slopes.append(trends.trends(ours, theirs, settings))
+    if not volumes:
         raise ResultsError("Expected paper results of a published study, got none: run `make mnist_poison` or another.")
-    path = results.ROOT / "paper" / "comparison.csv"
-    results.write_table(path, COLUMNS, rows)
-    return path
+    return pd.concat(volumes, ignore_index=True), pd.concat(slopes, ignore_index=True)
+
+
+def main() -> list[Path]:
+    """Write both tables."""
+    paths = [results.ROOT / "paper" / name for name in ("comparison.csv", "comparison_trends.csv")]
+    for path, frame in zip(paths, both(), strict=True):
+        results.write_table(path, list(frame.columns), frame.to_dict("records"))
+    return paths
 
 
 if __name__ == "__main__":
     try:
-        print(tables.shown(main()))
+        print(*map(tables.shown, main()), sep="\n")
     except ResultsError as error:
         sys.exit(f"error: {error}")

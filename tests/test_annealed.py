@@ -36,10 +36,10 @@ class Misjudged(Ellipsoid):
 
 def test_misjudged_ellipsoid() -> None:
     body = Misjudged(spread_ellipsoid(60).curvatures)
-    sigmas = [unit(body), 2 * unit(body), 4 * unit(body)]
+    sigmas = [unit(body), 4 * unit(body)]
     found = measure_annealed(body, TAU, sigmas, seed=0, settings=FAST)
     exact = np.array([body.log_mass(sigma, TAU) for sigma in sigmas])
-    assert found.status == ("ok",) * 3
+    assert found.status == ("ok",) * 2
     assert (np.abs(found.log_gamma - exact) <= 3 * found.error()).all()
     assert (np.abs(found.log_gamma - exact) <= np.maximum(3, 0.01 * np.abs(exact))).all()
     # The Gaussian alone, before it is relaxed, is not the answer.
@@ -109,13 +109,13 @@ def test_two_roads_agree_on_a_small_network() -> None:
         torch.manual_seed(0)
         model, inputs = mlp(2, 6, 6, 1), torch.randn(12, 2)
     targets = (inputs[:, 0] * inputs[:, 1] > 0).long()
-    recipe, criterion = Recipe(epochs=400, lr=0.02), CRITERIA["binary_cross_entropy"]
+    recipe, criterion = Recipe(epochs=200, lr=0.03), CRITERIA["binary_cross_entropy"]
     *_, (_, (parameters,)) = train(model, [Job(parameters_of(model), inputs, targets, 0)], recipe, criterion)
     minimum = Minimum.of(parameters, layout_of(parameters))
     potential = NetworkPotential(model, minimum, Samples(inputs, targets, criterion))
     # Few moves of many chains: each call costs more than its points.
-    gold = measure_gold(potential, TAU, [0.4], seed=0, settings=Settings(chains=8, burn=10, keep=20))
-    agree(potential, gold, [0.4], AnnealedSettings(burn=15, keep=30, rank=20, fits=2))
+    gold = measure_gold(potential, TAU, [0.3], seed=0, settings=Settings(chains=8, burn=8, keep=16))
+    agree(potential, gold, [0.3], AnnealedSettings(burn=10, keep=20, rank=20, fits=2))
 
 
 @pytest.mark.slow

@@ -1,20 +1,39 @@
-"""Data sets: counts, normalisation, checksums, and one sentence where MNIST is damaged or cannot be had."""
+"""Data sets: counts, normalisation, checksums, and one sentence where one is damaged or cannot be had."""
 
 import gzip
+import pickle
 import shutil
 import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from hashlib import md5
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from minima_volume import datasets
-from minima_volume.datasets import MNIST_FILES, load, load_digits, load_mnist, load_modulo, load_swiss_roll
+from minima_volume.datasets import (
+    CIFAR10_FILES,
+    IDX_FILES,
+    IDX_SETS,
+    load,
+    load_cifar10,
+    load_digits,
+    load_idx,
+    load_modulo,
+    load_swiss_roll,
+)
 from minima_volume.errors import DataError
 
 NOWHERE = Path("/nonexistent")
+MNIST_MD5 = dict(zip(IDX_FILES, IDX_SETS["mnist"].md5, strict=True))
+load_mnist = partial(load_idx, IDX_SETS["mnist"])
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +147,7 @@ def mnist_folder(tmp_path: Path, source: Path | None) -> Path:
     """tmp_path as DATA_DIR with four archives, real where `source` has them, else made up."""
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
-    for name in MNIST_FILES:
+    for name in IDX_FILES:
         if source:
             shutil.copyfile(source / "MNIST" / "raw" / name, folder / name)
         else:
@@ -154,10 +173,121 @@ def check_damage(data_dir: Path, path: Path, content: bytes) -> None:
     with pytest.raises(DataError) as caught:
         load_mnist(data_dir, 0)
     said = str(caught.value)
-    for part in (str(path), f"Expected md5 {MNIST_FILES[path.name]}", f"got {md5(content).hexdigest()}", "delete"):
+    for part in (str(path), f"Expected md5 {MNIST_MD5[path.name]}", f"got {md5(content).hexdigest()}", "delete"):
         assert part in said
     assert "make digits_poison" in said and "\n" not in said
     assert path.read_bytes() == content  # nobody's file is thrown away unasked
+
+
+def archive(array: np.ndarray) -> bytes:
+    """An IDX archive written by hand: two zero bytes, type 8 for bytes, rank, big-endian sizes, values."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return gzip.compress(bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes(), mtime=0)
+
+
+def test_a_row_is_all_that_a_data_set_of_this_format_needs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [
+        rng.integers(0, 256, (30, 4, 4)),
+        np.arange(30) % 10,
+        rng.integers(0, 256, (20, 4, 4)),
+        np.arange(20) % 10,
+    ]
+    folder = tmp_path / "Made" / "raw"
+    folder.mkdir(parents=True)
+    for name, array in zip(IDX_FILES, arrays, strict=True):
+        (folder / name).write_bytes(archive(array))
+    sums = tuple(md5((folder / name).read_bytes()).hexdigest() for name in IDX_FILES)
+    row = replace(IDX_SETS["mnist"], name="made", source="Made", mean=0.25, deviation=0.5, md5=sums)
+    found = load_idx(row, tmp_path, 0)
+    for inputs, pixels in ((found.inputs, arrays[0]), (found.test_inputs, arrays[2])):
+        # Float32 keeps seven digits.
+        np.testing.assert_allclose(inputs[:, 0].numpy(), (pixels / 255 - 0.25) / 0.5, rtol=1e-5, atol=1e-6)
+    assert found.targets.tolist() == arrays[1].tolist() and found.test_targets.tolist() == arrays[3].tolist()
+    assert found.name == "made" and tuple(found.checksums.values()) == sums
+    assert found.targets.dtype == torch.int64
+
+
+@pytest.fixture
+def tiny_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """Six published-format batches of three images in tmp_path; their pixels (3, 3072)."""
+    rng, folder = np.random.default_rng(1), tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    pixels = [rng.integers(0, 256, (3, 3072)).astype(np.uint8) for _ in CIFAR10_FILES]
+    sums = {}
+    for i, (name, data) in enumerate(zip(CIFAR10_FILES, pixels, strict=True)):
+        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [i, 1, 2]}, protocol=2))
+        sums[name] = md5((folder / name).read_bytes()).hexdigest()
+    monkeypatch.setattr(datasets, "CIFAR10_FILES", sums)
+    return pixels
+
+
+def test_cifar_batches_are_joined_channel_by_channel(tiny_cifar: list[np.ndarray], tmp_path: Path) -> None:
+    cifar = load_cifar10(tmp_path, 0)
+    assert cifar.inputs.shape == (15, 3, 32, 32) and cifar.test_inputs.shape == (3, 3, 32, 32)
+    assert cifar.targets.tolist() == [label for i in range(5) for label in (i, 1, 2)]
+    assert cifar.test_targets.tolist() == [5, 1, 2]
+    # A batch holds 1,024 red, 1,024 green and 1,024 blue values per image, row by row.
+    blue = (tiny_cifar[1][2, 2048 + 32 * 7 + 9] / 255 - 0.4465) / 0.2616
+    red = (tiny_cifar[5][0, 32 * 31] / 255 - 0.4914) / 0.2470
+    assert cifar.inputs[5, 2, 7, 9].item() == pytest.approx(blue, rel=1e-5)
+    assert cifar.test_inputs[0, 0, 31, 0].item() == pytest.approx(red, rel=1e-5)
+
+
+def test_a_foreign_batch_is_never_unpickled(tiny_cifar: list[np.ndarray], tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    path = tmp_path / "cifar-10-batches-py" / "data_batch_3"
+    path.write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(DataError, match=r"Expected md5 .*data_batch_3, got .*delete"):
+        load_cifar10(tmp_path, 0)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_rows_and_readers_agree_with_torchvision(data_dir: Path) -> None:
+    from torchvision import datasets as sources
+
+    for row in IDX_SETS.values():
+        assert dict(getattr(sources, row.source).resources) == dict(zip(IDX_FILES, row.md5, strict=True))
+    assert dict([*sources.CIFAR10.train_list, *sources.CIFAR10.test_list]) == CIFAR10_FILES
+    if not (data_dir / "cifar-10-batches-py").is_dir():
+        pytest.skip(f"CIFAR-10 is not in DATA_DIR={data_dir}")
+    cifar, train = load_cifar10(data_dir, 0), sources.CIFAR10(str(data_dir), train=True)
+    assert torch.bincount(cifar.targets).tolist() == [5000] * 10 and cifar.targets.tolist() == train.targets
+    for i in (0, 12_345, 49_999):
+        back = (cifar.inputs[i] * torch.tensor([0.2470, 0.2435, 0.2616]).view(3, 1, 1)).permute(1, 2, 0)
+        pixels = (back + torch.tensor([0.4914, 0.4822, 0.4465])) * 255
+        assert np.array_equal(pixels.round().numpy(), train.data[i])
+
+
+class Shop:
+    """Stands for a class of torchvision.datasets: writes the archives into its root, slowly, and counts."""
+
+    mirrors = ("http://shop",)
+    downloads = 0
+
+    def __init__(self, root: str, download: bool) -> None:
+        type(self).downloads += 1
+        folder = Path(root) / "Shop" / "raw"
+        folder.mkdir(parents=True)
+        for name in IDX_FILES:
+            time.sleep(0.02)
+            (folder / name).write_bytes(archive(np.zeros((2, 3, 3) if "images" in name else 2)))
+
+
+def test_data_are_fetched_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shops = SimpleNamespace(datasets=SimpleNamespace(Shop=Shop))
+    monkeypatch.setitem(sys.modules, "torchvision", shops)  # type: ignore[arg-type]  # the real one takes seconds to load
+    archives = [archive(np.zeros((2, 3, 3) if "images" in name else 2)) for name in IDX_FILES]
+    row = replace(IDX_SETS["mnist"], source="Shop", md5=tuple(md5(content).hexdigest() for content in archives))
+    # Each call opens its own lock, as the stages of several studies under `make -j` do.
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: load_idx(row, tmp_path / "data", 0), range(4)))
+    assert Shop.downloads == 1 and all(len(each.inputs) == 2 for each in found)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["Shop"]  # no scratch folder is left
 
 
 @pytest.mark.filterwarnings("default")  # torchvision's own warnings about failed mirrors are its affair

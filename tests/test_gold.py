@@ -7,13 +7,12 @@ import plain
 import pytest
 import torch
 from scipy.integrate import quad
-from scipy.stats import chi, chi2, norm
+from scipy.stats import chi2, norm
 from torch import Tensor, nn
 
 from minima_volume.bridges import bridge, correlation_time, ladder, log_mean, mean_error, verdict
 from minima_volume.directions import generator
 from minima_volume.errors import NumericsError
-from minima_volume.geometry import log_mean_exp
 from minima_volume.gold import Gold, Settings, measure_gold
 from minima_volume.hamiltonian import Chains
 from minima_volume.losses import CRITERIA
@@ -25,6 +24,8 @@ from minima_volume.potential import Ellipsoid, Metric, NetworkPotential
 TAU = 0.1
 # Few moves of many chains: at these sizes a call costs more than its points.
 QUICK = Settings(replicas=8, chains=4, burn=12, keep=24)
+
+SHORT = Settings(replicas=8, chains=2, burn=10, keep=24, stride=1.5, finish=16)  # many rungs, so few draws on each
 
 
 def spread_ellipsoid(n: int) -> Ellipsoid:
@@ -38,11 +39,14 @@ def unit(body: Ellipsoid) -> float:
 
 
 def naive(body: Ellipsoid, sigma: float, n_rays: int = 500) -> float:
-    """ln of the mean over rays of P(σ·χ_n ≤ r): what radii along Gaussian directions make of the same mass."""
+    """At least ln of the mean over rays of P(σ·χ_n ≤ r), what radii along Gaussian directions make of the mass.
+
+    No mean exceeds its largest term, the longest ray's.
+    """
     rays = np.random.default_rng(0).standard_normal((n_rays, body.n_params))
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    radii = np.sqrt(2 * TAU / (rays**2 @ body.curvatures))
-    return log_mean_exp(chi.logcdf(radii / sigma, body.n_params))
+    longest = 1 / (rays**2 @ body.curvatures).min()
+    return Ellipsoid(np.ones(body.n_params)).log_mass(sigma, TAU * longest)
 
 
 def check(body: Ellipsoid, found: Gold, sigmas: list[float], *, fails: float) -> None:
@@ -131,11 +135,11 @@ def test_correlation_time_of_an_autoregression() -> None:
 
 
 def test_verdicts() -> None:
-    fine = {"thin": False, "spread": 1.0, "within": 0.9, "drift": 1.0}
-    assert verdict(**fine) == "ok"
-    assert verdict(**{**fine, "spread": 3.0}) == "disagree"
-    assert verdict(**{**fine, "drift": -6.0}) == "drift"
-    assert verdict(**{**fine, "thin": True}) == "thin"
+    fine = {"spread": 1.0, "within": 0.9, "drift": 1.0}
+    assert verdict(thin=False, **fine) == "ok"
+    assert verdict(thin=False, **{**fine, "spread": 3.0}) == "disagree"
+    assert verdict(thin=False, **{**fine, "drift": -6.0}) == "drift"
+    assert verdict(thin=True, **fine) == verdict(thin=False, **{**fine, "spread": math.nan}) == "thin"
 
 
 def test_metric_from_the_gradients_of_a_gaussian() -> None:
@@ -219,7 +223,7 @@ def test_ellipsoid_profile_where_rays_fail() -> None:
 
 def test_errors_are_honest_over_seeds() -> None:
     body = spread_ellipsoid(20)
-    sigmas = [unit(body), 4 * unit(body)]
+    sigmas = [unit(body), 2 * unit(body)]
     scores = []
     for seed in range(6):
         found = measure_gold(body, TAU, sigmas, seed=seed, settings=QUICK)
@@ -239,7 +243,7 @@ def test_same_seed_same_numbers() -> None:
 
 
 class TwoSlabs:
-    """L = ½ min(u₁², (u₁ − 3)²): two slabs around u₁ = 0 and u₁ = 3, free in all other directions."""
+    """L = ½ min(u₁², (u₁ − 1.2)²): two slabs with a hill of 1.8 τ between them, free in all other directions."""
 
     n_params = 40
 
@@ -248,16 +252,16 @@ class TwoSlabs:
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
         first = points[:, 0]
-        near = torch.where(first < 1.5, first, first - 3)
+        near = torch.where(first < 0.6, first, first - 1.2)
         gradients = torch.zeros_like(points)
         gradients[:, 0] = near
         return 0.5 * near.double().square(), gradients
 
 
 def test_mass_behind_a_hill_is_counted() -> None:
-    sigma, half = 1.5, math.sqrt(2 * TAU)
-    found = measure_gold(TwoSlabs(), TAU, [sigma], seed=0, settings=Settings(replicas=8, chains=64, burn=20, keep=30))
-    edges = [norm.cdf(edge / sigma) for edge in (-half, half, 3 - half, 3 + half)]
+    sigma, half = 1.0, math.sqrt(2 * TAU)
+    found = measure_gold(TwoSlabs(), TAU, [sigma], seed=0, settings=Settings(replicas=8, chains=32, burn=20, keep=30))
+    edges = [norm.cdf(edge / sigma) for edge in (-half, half, 1.2 - half, 1.2 + half)]
     exact = math.log(edges[1] - edges[0] + edges[3] - edges[2])
     seen_by_rays = math.log(edges[1] - edges[0])
     assert abs(found.log_gamma[-1] - exact) <= 3 * found.error()[-1]
@@ -274,11 +278,11 @@ def test_a_minimum_above_the_threshold_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "factor", "fails"), [(200, 10, 50), (1000, 10, 300), (5000, 5, 1000)])
+@pytest.mark.parametrize(("n", "factor", "fails"), [(200, 10, 50), (1000, 10, 300), (5000, 2, 100)])
 def test_ellipsoids_of_the_networks_size(n: int, factor: float, fails: float) -> None:
     body = spread_ellipsoid(n)
-    sigmas = [unit(body), 2 * unit(body), factor * unit(body)]
-    check(body, measure_gold(body, TAU, sigmas, seed=0), sigmas, fails=fails)
+    sigmas = [unit(body), 1.5 * unit(body), factor * unit(body)]
+    check(body, measure_gold(body, TAU, sigmas, seed=0, settings=SHORT), sigmas, fails=fails)
 
 
 @pytest.mark.slow

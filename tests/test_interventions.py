@@ -1,12 +1,15 @@
 """What is done to a training set: labels always wrong, nested prefixes, ratios, and sentences where data run out."""
 
+import runpy
 from collections import Counter
 
 import pytest
 import torch
+from conftest import ROOT
 
 from minima_volume.datasets import Dataset
 from minima_volume.errors import DataError
+from minima_volume.experiment import Study
 from minima_volume.interventions import (
     INTERVENTIONS,
     imbalanced_base,
@@ -155,3 +158,35 @@ def test_too_much_is_said_with_numbers(
     with pytest.raises(DataError, match=r"(?s)Expected .*numbered.*got .*: lower") as caught:
         INTERVENTIONS[name](dataset, base, extra, 0)
     assert all(number in str(caught.value).replace(",", "") for number in numbers)
+
+
+# Training samples of each class, as published; the other data sets are loaded by their own tests.
+CLASSES = {
+    "mnist": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+    "cifar10": [5000] * 10,
+    "digits": [130] * 9 + [127],
+    "swiss_roll": [500] * 2,
+    "modulo": [97] * 97,
+}
+ROWS = {
+    name: study for path in ROOT.glob("*/config.py") for name, study in runpy.run_path(str(path))["STUDIES"].items()
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_every_study_finds_its_samples(name: str, scale: str) -> None:
+    study: Study = ROWS[name].at(scale)
+    if study.data not in CLASSES:
+        pytest.skip(f"the classes of {study.data} are not known here")
+    labels = torch.repeat_interleave(torch.arange(len(CLASSES[study.data])), torch.tensor(CLASSES[study.data]))
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+    inputs = torch.zeros(len(labels), 1)
+    dataset = Dataset("counts", inputs, labels, inputs, labels, "", len(CLASSES[study.data]), {})
+    for repeat in range(10):
+        pool = INTERVENTIONS[study.intervention](dataset, study.base, study.n_extra, study.data_seed + repeat)
+        assert len(pool.targets) == study.base + study.n_extra
+        part = {"imbalanced_base": pool.targets[: study.base], "imbalanced_extra": pool.targets[study.base :]}
+        uneven = part.get(study.intervention)
+        if uneven is not None:
+            assert (uneven == 0).double().mean().item() == pytest.approx(0.9, abs=0.01)  # to a sample in the last ten

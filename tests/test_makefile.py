@@ -18,9 +18,6 @@ MAKES_OWN = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS"
 STUB = """#!/usr/bin/env bash
 set -eu
 echo "$*" >> calls.log
-if [[ "$1" == -m && "$2" == minima_volume.datasets ]]; then
-  mkdir -p "$DATA_DIR/MNIST/raw"; touch "$DATA_DIR/MNIST/raw/train-images-idx3-ubyte.gz"; exit
-fi
 [[ "$(basename "$1")" != "${FAILING:-}" ]] || { mkdir -p "$HALF"; touch "$HALF/rays.json"; exit 3; }
 case "$(basename "$1")" in
   train_models.py) out=minima.json;; random_perturbs.py) out=rays.json;;
@@ -100,7 +97,7 @@ def test_dry_run_lists_the_stages_in_order(study: str, together: bool, project: 
 
 @pytest.mark.parametrize("study", ["digits_poison", "mnist_poison"])
 def test_second_run_does_nothing(study: str, project: Path) -> None:
-    arguments = (table(study), "SCALE=quick", "REPEATS=2", "DATA_DIR=data")
+    arguments = (table(study), "SCALE=quick", "REPEATS=2")
     assert make(*arguments, cwd=project).returncode == 0
     assert set(STAGES) <= set(stages_of(calls(project)))
     done = make(*arguments, cwd=project)
@@ -138,9 +135,9 @@ def test_directions_wake_the_sweep(project: Path) -> None:
 
 @pytest.mark.parametrize("study", ["mnist_poison", "digits_poison"])
 def test_a_further_repeat_is_made(study: str, project: Path) -> None:
-    make(table(study), "SCALE=quick", "REPEATS=1", "DATA_DIR=data", cwd=project)
+    make(table(study), "SCALE=quick", "REPEATS=1", cwd=project)
     calls(project)
-    make(table(study), "SCALE=quick", "REPEATS=2", "DATA_DIR=data", cwd=project)
+    make(table(study), "SCALE=quick", "REPEATS=2", cwd=project)
     found = calls(project)
     trained = [line for line in found if "train_models" in line]
     assert len(trained) == 1 and trained[0].endswith(" 1") and found[-1].endswith("--repeats 0 1 --gather")
@@ -148,7 +145,7 @@ def test_a_further_repeat_is_made(study: str, project: Path) -> None:
 
 @pytest.mark.parametrize("study", ["mnist_poison", "digits_poison"])
 def test_a_lost_repeat_is_made_again(study: str, project: Path) -> None:
-    arguments = (table(study), "SCALE=quick", "REPEATS=2", "DATA_DIR=data")
+    arguments = (table(study), "SCALE=quick", "REPEATS=2")
     make(*arguments, cwd=project)
     calls(project)
     shutil.rmtree(project / "results" / "quick" / study / "repeat_1")
@@ -156,18 +153,22 @@ def test_a_lost_repeat_is_made_again(study: str, project: Path) -> None:
     assert set(stages_of(calls(project))) == set(STAGES)
 
 
-def test_data_are_fetched_once(project: Path) -> None:
-    done = make("-j4", table("mnist_poison"), table("mnist_data"), "SCALE=quick", "REPEATS=3", cwd=project)
-    assert done.returncode == 0, done.stderr
-    found = calls(project)
-    assert sum(line.startswith("-m minima_volume.datasets mnist") for line in found) == 1
-    assert found[0].startswith("-m minima_volume.datasets mnist")
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_all_makes_every_study_and_every_figure(scale: str, project: Path) -> None:
+    lines = make("-n", "all", f"SCALE={scale}", "REPEATS=1", cwd=project).stdout.splitlines()
+    called = {tuple(line.split()[1:5]) for line in lines if line.startswith(".venv/bin/python ")}
+    for folder in FOLDERS:
+        for study in studies_of(folder):
+            assert {(f"{folder}/{stage}.py", study, "--scale", scale) for stage in STAGES} <= called
+            assert ("figs/fixed_landscape.py", study, "--scale", scale) in called
+    drawn = next(line for line in lines if "figs/draw.py" in line)
+    assert {study for folder in FOLDERS for study in studies_of(folder)} <= set(drawn.split())
 
 
 def test_a_failing_stage_stops_and_leaves_nothing_half(project: Path) -> None:
     half = "results/quick/mnist_poison/repeat_0"
     (project / half).mkdir(parents=True)
-    arguments = (table("mnist_poison"), "SCALE=quick", "REPEATS=1", "DATA_DIR=data")
+    arguments = (table("mnist_poison"), "SCALE=quick", "REPEATS=1")
     done = make(*arguments, cwd=project, FAILING="random_perturbs.py", HALF=half)
     assert done.returncode != 0
     assert "volume_estimation" not in stages_of(calls(project))
@@ -261,9 +262,7 @@ def test_facts_agree_with_the_config(folder: str) -> None:
     known, studies = facts(folder), runpy.run_path(str(ROOT / folder / "config.py"))["STUDIES"]
     assert sorted(studies_of(folder)) == sorted(studies)
     assert all(name == study.name for name, study in studies.items())
-    fetched = {study.name: study.data for study in studies.values() if study.data in ("mnist", "cifar10")}
-    assert {key.removeprefix("data."): value for key, value in known.items() if key.startswith("data.")} == fetched
-    assert {key.removeprefix("about.") for key in known if key.startswith("about.")} == set(studies)
+    assert set(known) - {f"{folder}_STUDIES", f"{folder}_TOGETHER"} == {f"about.{name}" for name in studies}
     assert set(known.get(f"{folder}_TOGETHER", "").split()) <= set(studies)
 
 
