@@ -22,6 +22,7 @@ import torch
 from problems import workloads
 from schemes import SCHEMES, Problem, error_of_engine, error_of_grid
 
+from minima_volume.close_in import Ladder
 from minima_volume.points import Rays
 from minima_volume.volume import PAPER_GRID
 from minima_volume.workload import forward_operations, matmul_rate
@@ -75,8 +76,20 @@ def operations_per_ray(problem: Problem, scheme: str, rays: int) -> float:
         return 100 * (first + rest) * sum(map(sum, problem.landscapes)) / solved
     with counted_operations(problem) as count:
         SCHEMES[scheme](problem, rays, PAPER_GRID)
-    products = 3 * first * max(map(max, problem.landscapes)) * rays  # once in float32, once in float64
+    n_params = problem.minima[0].layout.n_params
+    small = min(Ladder.of(targets, n_params, sharp=True).small for targets in problem.targets)
+    doubled = max((size for sizes in problem.landscapes for size in sizes if size < small), default=0)
+    products = (
+        first * (max(map(max, problem.landscapes)) + 2 * doubled) * rays
+    )  # float32, and float64 where it finishes
     return (count[0] + products) / (rays * solved)
+
+
+def fewest_operations(problem: Problem) -> float:
+    """Operations per crossing that no exact solver goes below: the shared first layer, and one look at the result."""
+    first, rest = forward_operations(problem.model, problem.samples.inputs)
+    sizes = [size for sizes in problem.landscapes for size in sizes]
+    return (first * max(sizes) + rest * sum(sizes)) / len(sizes)
 
 
 def measure(problem: Problem, scheme: str, runs: int) -> Row:
@@ -95,6 +108,7 @@ def measure(problem: Problem, scheme: str, runs: int) -> Row:
         "evaluations_per_ray": evaluations * 100 / points / solved,
         "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
         "share_of_matmul": operations_per_ray(problem, scheme, min(rays, 8)) * solved / seconds / matmul_rate(),
+        "fewest_mflop": fewest_operations(problem) / 1e6,
     }
 
 

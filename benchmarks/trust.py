@@ -77,11 +77,13 @@ def by_rays(repeat: Repeat, minima: Minima) -> Iterator[Row]:
                    "error": point.log_gamma_se, "verdict": point.verdict.word}  # fmt: skip
 
 
-def by_gold(repeat: Repeat, level: int, minima: Minima) -> list[Row]:
-    """ln γ_σ of one minimum by tethered Hamiltonian Monte Carlo, kept beside its radii."""
+def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list[Row]:
+    """ln γ_σ of one minimum by tethered Hamiltonian Monte Carlo, kept beside its radii; not `sample`: what is kept."""
     path = folder_of(repeat, SCALE) / "gold" / f"level_{level}.json"
     wanted = results.fingerprint(ray_fingerprint(repeat, level), list(GOLD_SIGMAS), asdict(GOLD))
     stored = results.stored(results.read_json, path, wanted)
+    if not stored and not sample:
+        return []
     if not stored:
         potential = NetworkPotential(repeat.model, minima[level][1], repeat.samples.part(0, repeat.study.base))
         gold = measure_gold(potential, repeat.study.thresholds[0], GOLD_SIGMAS, seed=0, settings=GOLD)
@@ -138,9 +140,8 @@ def measure(study: Any, gold: bool) -> None:
         repeat = Repeat(study, number)
         minima = minima_of(repeat, SCALE)
         own = list(by_rays(repeat, minima))
-        if gold:
-            for level in tqdm(_radii(repeat, minima), desc=f"{study.name}, repeat {number}, gold"):
-                own += by_gold(repeat, level, minima)
+        for level in tqdm(_radii(repeat, minima), desc=f"{study.name}, repeat {number}, gold", disable=not gold):
+            own += by_gold(repeat, level, minima, sample=gold)
         common = {"study": study.name, "repeat": number, "threshold": study.thresholds[0]}
         rows += [common | row for row in own]
         sure += [common | row for row in confidences(repeat, minima, own)]

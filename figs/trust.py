@@ -48,8 +48,7 @@ def draw(study: str, scale: str) -> list[Path]:
     levels = sorted(frame["level"].unique())
     for axes, (name, sigma) in zip(grid.flat, chosen, strict=False):
         _panel(axes, frame, levels, name, sigma)
-    for axes in grid[1]:
-        axes.set_xlabel(settings.level_axis)
+    figure.supxlabel(settings.level_axis, fontsize=8)
     for axes in grid.flat[len(chosen) :]:
         axes.set_axis_off()
     style.label_panels(grid.flat[: len(chosen)])

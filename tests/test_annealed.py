@@ -122,5 +122,5 @@ def test_two_roads_agree_on_a_small_network() -> None:
 @pytest.mark.parametrize("n_samples", [50, 200, 800])
 def test_two_roads_agree_on_swiss_networks(n_samples: int) -> None:
     potential, sigmas = trained("swiss_x5", n_samples, 1000), [0.02, 0.05]
-    gold = measure_gold(potential, TAU, sigmas, seed=0, settings=Settings(chains=2, burn=20, keep=60, rank=64))
-    agree(potential, gold, sigmas, AnnealedSettings(burn=40, keep=80))
+    gold = measure_gold(potential, TAU, sigmas, seed=0, settings=Settings(chains=2, burn=15, keep=30, rank=64))
+    agree(potential, gold, sigmas, AnnealedSettings(chains=4, trials=128, burn=15, keep=30, rank=150))
