@@ -50,7 +50,7 @@ def test_misjudged_ellipsoid() -> None:
 def test_slice_moves_keep_the_cut_gaussian(weight: float, pull: float) -> None:
     # One stiff axis: N(0, 1/(1 + 4·weight)) cut at |z| = √(2τ/h) = 1; beside it a free one.
     body = Ellipsoid(np.array([2 * TAU, 1e-9]))
-    basin = _Basin(body, TAU, 1.0, generator("slices", weight, pull))  # type: ignore[arg-type]
+    basin = _Basin(body, TAU, 1.0, generator("slices", weight, pull))
     basin.gaussian = Metric(torch.tensor([4.0, 0.0]))
     points, squares = torch.zeros(800, 2), []
     for i in range(100):
