@@ -133,7 +133,7 @@ trust: | $(READY) ## every estimator beside every other on the minima of stored 
 bench: | $(READY) ## speed against the published loop: benchmarks/README.md and results.json, about ten minutes
 	@$(PY) benchmarks/bench.py
 
-test: | $(READY) ## tests with oracles, at most three minutes
+test: | $(READY) ## tests with oracles, some minutes; a short torture is the longest
 	@$(PY) -m pytest -m "not slow"
 
 test-slow: | $(READY) ## the tests that take minutes each
