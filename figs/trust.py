@@ -1,6 +1,7 @@
 """Every estimator of the same minima side by side: which order of the levels survives, and where an estimate says no."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,12 +86,12 @@ def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigm
 def _handles(repeats: list[float], gold: bool) -> list[Line2D]:
     colors = style.series_colors(len(repeats))
     shown = [Line2D([], [], color=c, label=f"repeat {r:g}") for r, c in zip(repeats, colors, strict=True)]
-    plain = {"color": style.GREY, "lw": 0, "markersize": 4}
+    plain: dict[str, Any] = {"color": style.GREY, "lw": 0, "markersize": 4}
     shown += [
-        Line2D([], [], marker="o", label="rays", **plain),  # type: ignore[arg-type]
-        Line2D([], [], marker="o", markerfacecolor="white", label="says it has not converged", **plain),  # type: ignore[arg-type]
+        Line2D([], [], marker="o", label="rays", **plain),
+        Line2D([], [], marker="o", markerfacecolor="white", label="says it has not converged", **plain),
     ]
-    return shown + ([Line2D([], [], marker="D", label="gold", **plain)] if gold else [])  # type: ignore[arg-type]
+    return shown + ([Line2D([], [], marker="D", label="gold", **plain)] if gold else [])
 
 
 if __name__ == "__main__":

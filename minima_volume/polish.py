@@ -47,11 +47,6 @@ class Open:
         """The crossings where `rows` is true."""
         return Open(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
-    @staticmethod
-    def joined(parts: "list[Open]") -> "Open":
-        """Several sets of crossings as one."""
-        return Open(*(np.concatenate([getattr(part, name) for part in parts]) for name in Open.__dataclass_fields__))
-
 
 def representable(x: Floats) -> Floats:
     """The ln c nearest to x whose c is a float32, so that no precision evaluates another point than the one meant."""
