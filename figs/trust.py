@@ -49,7 +49,7 @@ def draw(study: str, scale: str) -> list[Path]:
     levels = sorted(frame["level"].unique())
     for axes, (name, sigma) in zip(grid.flat, chosen, strict=False):
         _panel(axes, frame, levels, name, sigma)
-    figure.supxlabel(settings.level_axis, fontsize=8)
+    grid[1, 1].set_xlabel(settings.level_axis)
     for axes in grid.flat[len(chosen) :]:
         axes.set_axis_off()
     style.label_panels(grid.flat[: len(chosen)])
