@@ -30,7 +30,7 @@ from minima_volume.workload import forward_operations, matmul_rate
 HERE = Path(__file__).parent
 # A point of the grid costs the same anywhere on it, so the large workloads time these many points and count them as 100.
 GRID_POINTS = {"nested": 1, "6000": 10, "CNN": 20}
-ENGINE_RAYS = {"Swiss": 512, "nested": 6, "6000": 24, "MLP, 60": 128}
+ENGINE_RAYS = {"Swiss": 512, "nested": 25, "6000": 24, "MLP, 60": 128}
 Row = dict[str, str | float]
 T = TypeVar("T")
 

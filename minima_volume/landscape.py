@@ -69,11 +69,14 @@ class Bundle:
         if isinstance(self.model, nn.Sequential) and stackable(model, samples.inputs.ndim):
             self.stack = Stack(self.model, layout, self.samples, self.block)
 
-    def rays(self, minimum: Minimum, n_samples: int | None = None) -> Rays:
-        """The rays that start at `minimum`; `n_samples` says how many of the samples they will be asked for."""
+    def rays(self, minimum: Minimum, n_samples: int | None = None, shared: Tensor | None = None) -> Rays:
+        """The rays that start at `minimum`; `n_samples` says how many of the samples they will be asked for.
+
+        `shared`: `Rays.shared` of the same minimum, samples and precision along another block of directions.
+        """
         here = minimum.to(self.block.device, self.dtype)
         return (
-            StackedRays(self.stack, here, n_samples)
+            StackedRays(self.stack, here, n_samples, shared)
             if self.stack
             else ModuleRays(self.model, self.samples, self.block, here)
         )

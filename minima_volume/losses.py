@@ -15,8 +15,7 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """−ln softmax(outputs)[target] in nats; targets are class numbers (N,)."""
     labels = targets.expand(outputs.shape[:-1])
-    losses = functional.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none")
-    return losses.view(labels.shape)
+    return functional.cross_entropy(outputs.movedim(-1, min(1, outputs.ndim - 1)), labels, reduction="none")
 
 
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -66,10 +66,11 @@ class Rays(ABC):
     """The rays of one minimum along a block of directions, over one data set.
 
     `sharp`: float32 rays whose logits and criterion are computed in float64, so that mean losses over thousands of samples
-    need no second look in float64.
+    need no second look in float64. `shared`: what a minimum's rays compute that no direction changes, if anything.
     """
 
     sharp = False
+    shared: Tensor | None = None
 
     def __init__(self, samples: Samples, n_rays: int) -> None:
         self.samples, self.n_rays = samples, n_rays

@@ -53,7 +53,8 @@ def sweep(
     """Crossings of each minimum with its own targets along the directions `indices` of `seed`.
 
     All minima share the directions and their products with the data; `memory` bounds, in bytes, what the rays in flight
-    keep. Any split of the indices into calls, and any memory, gives the same crossings to the solver's tolerance.
+    keep, and a quarter of it what serves all of them. Any split of the indices into calls, and any memory, gives the same
+    crossings to the solver's tolerance.
     """
     work = Sweep(model, minima, targets, samples, memory)
     batch = max(1, memory // max(1, ray_bytes(model, work.layout, samples)))
@@ -84,6 +85,7 @@ class Sweep:
     memory: int
     _at_zero: dict[int, Floats] = field(default_factory=dict, repr=False, compare=False)
     _ladders: dict[int, Ladder] = field(default_factory=dict, repr=False, compare=False)
+    _shared: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def layout(self) -> Layout:
@@ -109,7 +111,8 @@ class Sweep:
     def _closed_in(self, number: int, bundle: Bundle) -> Found:
         """What float32 finds along the block for one minimum."""
         targets = self.targets[number]
-        rays = bundle.rays(self.minima[number], max(target.size for target in targets))
+        rays = bundle.rays(self.minima[number], max(target.size for target in targets), self._shared.get(number))
+        self._keep(number, rays.shared)
         ladder = self._ladders.get(number) or Ladder.of(targets, self.layout.n_params, sharp=rays.sharp)
         if number not in self._at_zero:
             self._at_zero[number] = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
@@ -120,6 +123,13 @@ class Sweep:
         self._ladders[number] = Ladder.of(targets, self.layout.n_params, sharp=False)
         del self._at_zero[number]
         return self._closed_in(number, bundle)
+
+    def _keep(self, number: int, shared: Tensor | None) -> None:
+        """Keep what the next block of directions can use again, as long as all of it fits a quarter of the memory."""
+        if shared is not None and number not in self._shared:
+            used = sum(kept.nbytes for kept in self._shared.values())
+            if used + shared.nbytes <= self.memory // 4:
+                self._shared[number] = shared
 
     def _sharp_enough(self, number: int, bundle: Bundle, rays: Rays, found: Found) -> bool:
         """Whether float64 moves the crossings of one ray, on the first samples, by no more than is tolerated."""
