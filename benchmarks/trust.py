@@ -98,6 +98,8 @@ def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list
 def confidences(repeat: Repeat, minima: Minima, rows: list[Row]) -> Iterator[Row]:
     """The order by each estimator, the confidence of that order, and of volumes that fall with the level."""
     radii = _radii(repeat, minima)
+    if not radii:
+        return
     levels, logs = list(radii), np.stack([logs for _, logs in radii.values()])
     n = next(iter(minima.values()))[1].layout.n_params
     falling = list(range(len(levels)))

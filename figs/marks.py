@@ -49,16 +49,18 @@ def series(
     axes: Axes, frame: pd.DataFrame, places: Mapping[int, float], column: str, *, by: str = "level", color: str,
     label: str, marker: str = "o", line: str = "-",
 ) -> list[float]:  # fmt: skip
-    """Repeats translucent, their mean with error bars, open for a lower bound; places where some row has no number."""
+    """Repeats translucent, their mean with error bars, open for a lower bound; places where some row has no number.
+
+    Lines break where there is no number: nothing is known of what lies there.
+    """
     if frame["repeat"].nunique() > 1:
         for _, repeat in frame.groupby("repeat"):
             ordered = repeat.sort_values(by)
             axes.plot(ordered[by].map(places), ordered[column], line, color=color, alpha=0.25, lw=0.8)
     table = summary(frame, column, by)
-    drawn = table[table["count"] > 0]
-    at = [places[level] for level in drawn.index]
-    axes.errorbar(at, drawn["mean"], drawn["spread"], color=color, ls=line, capsize=2, marker=marker, label=label)
-    bounds = drawn[drawn["bound"]]
+    at = [places[level] for level in table.index]
+    axes.errorbar(at, table["mean"], table["spread"], color=color, ls=line, capsize=2, marker=marker, label=label)
+    bounds = table[table["bound"]]
     axes.plot([places[level] for level in bounds.index], bounds["mean"], marker, color=color, mfc="white", zorder=3)
     return [places[level] for level in table.index[table["missing"] > 0]]
 

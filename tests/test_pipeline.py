@@ -4,7 +4,7 @@ import csv
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import plain
 import pytest
 import torch
-from conftest import STAGES
+from running import TINY, Stages, run
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
@@ -22,7 +22,7 @@ from minima_volume import minima, rays, results, stage
 from minima_volume.datasets import load_digits, load_modulo
 from minima_volume.directions import directions
 from minima_volume.errors import UserError
-from minima_volume.experiment import Repeat, Study
+from minima_volume.experiment import Repeat
 from minima_volume.interventions import Pool, more_data, poison
 from minima_volume.losses import cross_entropy
 from minima_volume.models import build_model, initial_parameters
@@ -30,28 +30,7 @@ from minima_volume.optim import Recipe
 from minima_volume.parameters import layout_of, parameters_of
 from minima_volume.training import Job, train
 
-Stages = dict[str, Callable[..., None]]
-# Thresholds: crossed by all rays, crossed, by some, and already exceeded at the minimum.
-TINY = Study(
-    name="tiny", title="Tiny", data="digits", model="digits_mlp", intervention="poison", base=48, levels=(0, 16),
-    recipe=Recipe(epochs=80, lr=3e-3), thresholds=(1.0, 0.1, 300.0, 1e-7), n_directions=30, grid_directions=20,
-    landscapes="nested",
-)  # fmt: skip
 N_PARAMS = 6570
-
-
-def run(stages: Stages, root: Path, study: Study = TINY, repeats: Sequence[int] = (0, 1), **settings: str) -> Path:
-    """All four stages as make calls them; the study's folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "ROOT", root)
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        for name in (*STAGES, "gather"):
-            script, last = (name, []) if name in STAGES else (STAGES[-1], ["--gather"])
-            arguments = [study.name, "--scale", "paper", "--repeats", *map(str, repeats), *last]
-            patch.setattr(sys, "argv", [f"{script}.py", *arguments])
-            stage.main({study.name: study}, stages[script])
-    return root / "paper" / study.name
 
 
 @pytest.fixture(scope="module")
