@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from minima_volume.backprop import Batch, dense_gradient, is_dense
 from minima_volume.directions import generator
 from minima_volume.losses import Criterion, misclassified
 from minima_volume.optim import Recipe, sam_ascent
 from minima_volume.parameters import Parameters, layout_of
-from minima_volume.stacked import stackable
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def _padded(tensors: Sequence[Tensor], length: int) -> Tensor:
     return out
 
 
-def _batches(jobs: Sequence[Job], recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _batches(jobs: Sequence[Job], recipe: Recipe, epoch: int) -> Iterator[Batch]:
     """(inputs, targets, weights) of one epoch, stacked over networks; weights sum to 1 over each network's batch."""
     size = recipe.batch_size
     if size is None or all(len(job.inputs) <= size for job in jobs):
@@ -72,7 +72,7 @@ def train(
     flat = torch.stack([layout.flatten(job.parameters) for job in jobs]).requires_grad_()
     optimiser = torch.optim.AdamW([flat], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
 
-    def gradient(at: Tensor, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def autograd(at: Tensor, batch: Batch) -> Tensor:
         inputs, targets, weights = batch
         outputs = _outputs(model, layout.split(at), inputs)
         # A criterion needs to know nothing about networks side by side.
@@ -80,6 +80,8 @@ def train(
         losses = criterion(outputs[0], targets[0]).unsqueeze(0) if alone else vmap(criterion)(outputs, targets)
         return torch.autograd.grad((losses * weights).sum(), at)[0]
 
+    dense = is_dense(model, jobs[0].inputs.ndim)
+    gradient = dense_gradient(model, layout, criterion) if dense else autograd
     full_batch = list(_batches(jobs, recipe, 0)) if len(jobs) > 1 or recipe.batch_size is None else None
     for epoch in range(1, recipe.epochs + 1):
         for batch in full_batch or _batches(jobs, recipe, epoch):
@@ -96,21 +98,11 @@ def train(
 
 def _outputs(model: nn.Module, stacked: Parameters, inputs: Tensor) -> Tensor:
     """Outputs (networks, N, …) of every network on its own inputs (networks, N, …)."""
-    if not stackable(model, inputs.ndim - 1) or any(isinstance(layer, nn.Conv2d) for layer in model.modules()):
-        if len(inputs) > 1:
-            called: Tensor = vmap(lambda own, x: functional_call(model, own, (x,)))(stacked, inputs)
-            return called
-        alone: Tensor = functional_call(model, {name: tensor[0] for name, tensor in stacked.items()}, (inputs[0],))
-        return alone.unsqueeze(0)
-    hidden = inputs
-    for name, layer in model.named_children():
-        if isinstance(layer, nn.Linear):
-            turned = stacked[f"{name}.weight"].transpose(1, 2)
-            bias = stacked.get(f"{name}.bias")
-            hidden = torch.bmm(hidden, turned) if bias is None else torch.baddbmm(bias.unsqueeze(1), hidden, turned)
-        else:
-            hidden = hidden.flatten(2) if isinstance(layer, nn.Flatten) else layer(hidden)
-    return hidden
+    if len(inputs) > 1:
+        called: Tensor = vmap(lambda own, x: functional_call(model, own, (x,)))(stacked, inputs)
+        return called
+    alone: Tensor = functional_call(model, {name: tensor[0] for name, tensor in stacked.items()}, (inputs[0],))
+    return alone.unsqueeze(0)
 
 
 @torch.no_grad()
