@@ -23,7 +23,9 @@ from problems import workloads
 from schemes import SCHEMES, Problem, error_of_engine, error_of_grid
 
 from minima_volume.close_in import Ladder
+from minima_volume.landscape import ray_bytes
 from minima_volume.points import Rays
+from minima_volume.sweep import MEMORY
 from minima_volume.volume import PAPER_GRID
 from minima_volume.workload import forward_operations, matmul_rate
 
@@ -74,15 +76,23 @@ def operations_per_ray(problem: Problem, scheme: str, rays: int) -> float:
     solved = sum(map(len, problem.landscapes))
     if scheme != "engine":
         return 100 * (first + rest) * sum(map(sum, problem.landscapes)) / solved
+    seen = min(rays, 8)
     with counted_operations(problem) as count:
-        SCHEMES[scheme](problem, rays, PAPER_GRID)
-    n_params = problem.minima[0].layout.n_params
-    small = min(Ladder.of(targets, n_params, sharp=True).small for targets in problem.targets)
-    doubled = max((size for sizes in problem.landscapes for size in sizes if size < small), default=0)
-    products = (
-        first * (max(map(max, problem.landscapes)) + 2 * doubled) * rays
-    )  # float32, and float64 where it finishes
-    return (count[0] + products) / (rays * solved)
+        SCHEMES[scheme](problem, seen, PAPER_GRID)
+    return count[0] / (seen * solved) + first * first_layer_passes(problem, rays) / (rays * solved)
+
+
+def first_layer_passes(problem: Problem, rays: int) -> float:
+    """Samples that the engine sends through the first layer for so many directions; float64, where it finishes, twice.
+
+    Directions go through once for all minima, a minimum's own weights once in float32 and once per batch in float64.
+    """
+    layout = problem.minima[0].layout
+    small = min(Ladder.of(targets, layout.n_params, sharp=True).small for targets in problem.targets)
+    doubled = [max((size for size in sizes if size < small), default=0) for sizes in problem.landscapes]
+    largest = [max(sizes) for sizes in problem.landscapes]
+    batches = -(-rays // max(1, MEMORY // ray_bytes(problem.model, layout, problem.samples)))
+    return rays * (max(largest) + 2 * max(doubled)) + sum(largest) + 2 * sum(doubled) * batches
 
 
 def fewest_operations(problem: Problem) -> float:
@@ -107,7 +117,7 @@ def measure(problem: Problem, scheme: str, runs: int) -> Row:
         "rays_per_s": solved / seconds,
         "evaluations_per_ray": evaluations * 100 / points / solved,
         "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
-        "share_of_matmul": operations_per_ray(problem, scheme, min(rays, 8)) * solved / seconds / matmul_rate(),
+        "share_of_matmul": operations_per_ray(problem, scheme, rays) * solved / seconds / matmul_rate(),
         "fewest_mflop": fewest_operations(problem) / 1e6,
     }
 

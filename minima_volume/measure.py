@@ -24,11 +24,10 @@ from minima_volume.points import Minimum, Samples
 from minima_volume.preconditioned import Preconditioner, preconditioner_of
 from minima_volume.profile import gaussian_profile
 from minima_volume.radius import Target
-from minima_volume.sweep import Sweep, tolerance_for
+from minima_volume.sweep import MEMORY, Sweep, tolerance_for
 from minima_volume.verdict import judge, unconverged
 from minima_volume.volume import Volume, estimate, log_radii
 
-MEMORY = 384 * 2**20
 # Leading directions of the curvature, where the samples have that many.
 RANK = 256
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from minima_volume import results
 from minima_volume.errors import INTERRUPTED, DataError, UserError, told
 from minima_volume.experiment import Repeat, Study, device, positive
+from minima_volume.sweep import MEMORY
 
 EXIT_INTERRUPTED = 130
 # What torch, CUDA and the system say when memory is short; torch raises it as a RuntimeError.
@@ -72,8 +73,8 @@ def workers() -> int:
 
 
 def memory() -> int:
-    """Bytes that the rays of one worker may keep: MEMORY in MiB (default 384), so that no number depends on THREADS."""
-    return positive("MEMORY", os.environ.get("MEMORY") or "384") * 2**20
+    """Bytes that the rays of one worker may keep: MEMORY in MiB, with a default that no number of THREADS changes."""
+    return positive("MEMORY", os.environ["MEMORY"]) * 2**20 if os.environ.get("MEMORY") else MEMORY
 
 
 def _parse(studies: Mapping[str, Study]) -> argparse.Namespace:

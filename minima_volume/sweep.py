@@ -18,6 +18,8 @@ from minima_volume.radius import Floats, Target, means_at
 
 # Samples on which a sweep compares float32 with float64 before it trusts it.
 CHECKED = 512
+# Bytes that the rays in flight may keep: two workers stay well below 4 GiB on the largest landscape of the paper.
+MEMORY = 384 * 2**20
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def sweep(
     *,
     seed: int,
     indices: Sequence[int],
-    memory: int = 384 * 2**20,
+    memory: int = MEMORY,
 ) -> list[Crossings]:
     """Crossings of each minimum with its own targets along the directions `indices` of `seed`.
 
