@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import marks
 import numpy as np
 import pandas as pd
 import tables
@@ -20,6 +21,8 @@ TITLES = {
     "typical": "typical volume $n$ E[ln $r$]",
 }
 SURE = {"converged", "ok"}
+# Where rays find ln γ this low beside gold of a few nats, only a logarithmic axis shows both.
+FAR = -100.0
 
 
 def panels(frame: pd.DataFrame) -> list[tuple[str, float | None]]:
@@ -77,9 +80,13 @@ def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigm
             hollow = ~rows["verdict"].isin(SURE).to_numpy()
             axes.scatter(x, rows["value"], s=16, marker=marker, edgecolor=color, lw=0.8, zorder=3,
                          facecolor=np.where(hollow, "white", color))  # fmt: skip
-    axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+    marks.level_ticks(axes, marks.places(map(int, levels)), crowded=max(levels) >= 10_000)
     axes.set_title(TITLES.get(name, rf"ln $\gamma_\sigma$, $\sigma$ = {sigma:g}" if sigma else name), loc="left")
     axes.set_ylabel("nats")
+    if sigma is not None and axes.get_ylim()[0] < FAR:
+        axes.set_yscale("symlog", linthresh=1)
+        axes.set_yticks([0, *(-(10.0**power) for power in range(5) if -(10.0**power) > axes.get_ylim()[0])])
+        axes.set_ylim(2 * frame.loc[(frame["estimator"] == name) & (frame["sigma"] == sigma), "value"].min(), 0.5)
     style.nats(axes.yaxis)
 
 
