@@ -56,16 +56,19 @@ class Undisturbed:
         return copied(self.house, self.folder / name)
 
 
-def undisturbed(studies: list[str], folder: Path) -> Undisturbed:
-    """Run every study once, to compare with."""
-    house, tables, seconds = House(folder / "undisturbed"), {}, {}
-    for study in studies:
+def undisturbed(studies: list[str], folder: Path, pool: ThreadPoolExecutor) -> Undisturbed:
+    """Run every study once, side by side as later, to compare with."""
+    house = House(folder / "undisturbed")
+
+    def run(study: str) -> float:
         started = time.perf_counter()
         done = house.make(study, THREADS="1")
         if done.code:
             sys.exit(f"error: Expected `make {study} SCALE=quick` to work undisturbed, got:\n{done.text}")
-        tables[study], seconds[study] = house.table(study), time.perf_counter() - started
-    return Undisturbed(folder, house, tables, seconds)
+        return time.perf_counter() - started
+
+    seconds = dict(zip(studies, pool.map(run, studies), strict=True))
+    return Undisturbed(folder, house, {study: house.table(study) for study in studies}, seconds)
 
 
 def one(call: Callable[..., Row], *given: object) -> Task:
@@ -135,7 +138,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="torture_") as folder,
         ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool,
     ):
-        known = undisturbed(list(plan.kills), Path(folder))
+        known = undisturbed(list(plan.kills), Path(folder), pool)
         chosen = [
             task for theme, each in tasks(plan, known).items() for task in each if theme in (given.only or [theme])
         ]
