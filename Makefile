@@ -10,6 +10,8 @@ SCALE ?= paper
 DATA_DIR ?= data
 PYTHON ?= python3
 REPEATS ?= $(if $(filter quick,$(SCALE)),1,10)
+# On a full disk Python 3.11 leaves half a .pyc behind and trips over it ever after, so nothing is compiled but at set-up.
+export PYTHONDONTWRITEBYTECODE := 1
 export SCALE DATA_DIR
 
 FOLDERS := $(patsubst %/studies.mk,%,$(wildcard */studies.mk))
@@ -40,7 +42,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up .venv (once)"
 	@$(PYTHON) -m venv .venv
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(PY) -m uv pip install --quiet --python $(PY) -c constraints.txt -e '.[dev]'
+	@$(PY) -m uv pip install --quiet --compile-bytecode --python $(PY) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 # --- studies: train -> rays -> cutoffs -> volumes, repeat by repeat, then joined --------------------------------------
