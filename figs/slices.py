@@ -1,6 +1,6 @@
 """The loss on a plane of random directions around minima: little data and much, before grokking and after."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import marks
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 import style
 from minima_volume import results
 from minima_volume.errors import ResultsError
+
+TITLE = "Little and much data, before and after grokking"
 
 Floats = NDArray[np.float64]
 PAIRS = {"modulo_grokking": "modulo_data"}  # the study whose figure it is, and the one that stands left of it
@@ -69,7 +71,7 @@ def draw(study: str, scale: str) -> list[Path]:
     bar = figure.colorbar(image, ax=list(grid.flat), label="mean squared error", shrink=0.7, extend="both")
     marks.log_ticks(bar.ax.yaxis)
     caption = _caption(found[0].repeat, settings.thresholds)
-    return marks.finish(figure, grid.flat, frame, settings, scale, "slices", caption)
+    return marks.finish(figure, grid.flat, frame, replace(settings, title=TITLE), scale, "slices", caption)
 
 
 def _panel(axes: Axes, radius: Floats, loss: Floats, colors: LogNorm, thresholds: list[float]) -> AxesImage:
