@@ -154,10 +154,13 @@ class Sweep:
         """Take the last steps in float64 where float32 is not enough, all minima in one pass over the data."""
         doubles = [np.flatnonzero(f.ladder.in_double()) for f in found]
         pending = [f.open(columns, columns) for f, columns in zip(found, doubles, strict=True)]
+        exact: Tensor | None = None
         for _ in range(ROUNDS):
             if not any(len(open_.ray) for open_ in pending):
                 break
-            heights = self._float64_means(block, pending)
+            if exact is None:
+                exact = block.to(device_for(torch.float64, self.samples.inputs.device), torch.float64)
+            heights = self._float64_means(exact, pending)
             for number, (f, open_, means) in enumerate(zip(found, pending, heights, strict=True)):
                 thresholds = f.ladder.thresholds[open_.target]
                 stepped = step(open_, means, thresholds, self.tolerance, trust=STEEPEST * CLOSE_IN)
@@ -165,12 +168,11 @@ class Sweep:
                 pending[number] = stepped.open.select(stepped.unfinished)
 
     def _float64_means(self, block: Tensor, pending: Sequence[Open]) -> list[Floats]:
-        """Float64 mean loss of each open point; one pass over the data in chunks, shared by all minima."""
+        """Mean loss of each open point along a float64 block; one pass over the data in chunks, shared by all minima."""
         used = np.unique(np.concatenate([open_.ray for open_ in pending]))
         place = np.searchsorted(used, np.arange(len(block)))
-        device = device_for(torch.float64, self.samples.inputs.device)
-        exact = block[torch.from_numpy(used)].to(device, torch.float64)
-        doubles = [minimum.to(device, torch.float64) for minimum in self.minima]
+        exact = block if len(used) == len(block) else block[torch.from_numpy(used)]
+        doubles = [minimum.to(block.device, torch.float64) for minimum in self.minima]
         sizes = [
             np.array([target.size for target in wanted])[open_.target]
             for wanted, open_ in zip(self.targets, pending, strict=True)
