@@ -12,8 +12,8 @@ from conftest import ROOT, STAGES
 # A module imports only from modules named before it.
 ORDER = [
     "errors", "geometry", "verdict", "profile", "paired", "parameters", "directions", "losses", "datasets",
-    "interventions", "models", "optim", "points", "criteria", "preconditioned", "stacked", "backprop", "training", "landscape",
-    "bridges", "potential", "hamiltonian", "gold", "annealed", "volume", "polish", "radius", "close_in", "cutoff",
+    "interventions", "models", "optim", "points", "criteria", "preconditioned", "stacked", "backprop", "training",
+    "landscape", "bridges", "potential", "hamiltonian", "gold", "annealed", "volume", "polish", "radius", "close_in", "cutoff",
     "sweep", "results", "measurement", "measure", "bodies", "experiment", "workload", "minima", "rays", "tables",
     "stage", "scaffold",
 ]  # fmt: skip
