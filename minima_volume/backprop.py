@@ -6,18 +6,25 @@ of small networks. Here tiles of networks and samples run forward and back one a
     Δ_{l−1} = (Δ_l W_l) ∘ 1[h_{l−1} > 0],   ∂L/∂W_l = Δ_lᵀ h_{l−1},   ∂L/∂b_l = Σ Δ_l.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from minima_volume.losses import Criterion
-from minima_volume.parameters import Layout
+from minima_volume.losses import Criterion, derivative
+from minima_volume.parameters import Layout, Parameters
 from minima_volume.points import TILE_ELEMENTS
-from minima_volume.stacked import stackable
+from minima_volume.stacked import THIN, stackable
 
 # (inputs (networks, N, …), targets (networks, N), weights (networks, N))
 Batch = tuple[Tensor, Tensor, Tensor]
+# Autograd's own kernel: zero where the activation is, in one pass.
+relu_gradient = torch.ops.aten.threshold_backward.grad_input
+# The gradient (networks, n) at what some parameters hold when it is called.
+Gradient = Callable[[], Tensor]
+Linear = tuple[Tensor, Tensor]  # weight and bias of one layer of every network
 
 
 def is_dense(model: nn.Module, input_dims: int) -> bool:
@@ -29,64 +36,97 @@ def is_dense(model: nn.Module, input_dims: int) -> bool:
     return dense and len(layers) % 2 == 1 and all(type(layer) is nn.ReLU for layer in layers[1::2])
 
 
-def dense_gradient(model: nn.Module, layout: Layout, criterion: Criterion) -> Callable[[Tensor, Batch], Tensor]:
+def dense_gradient(model: nn.Module, layout: Layout, criterion: Criterion) -> Callable[[Tensor, Batch], Gradient]:
     """The function (parameters (networks, n), batch) -> gradient (networks, n) of Σ weights·criterion of each network.
 
-    `model` must satisfy `is_dense`; `layout` must hold all its parameters.
+    What it returns is a function without arguments: it reads the parameters anew and writes one tensor over and over, so
+    that small networks do not spend their time on slicing. `model` must satisfy `is_dense`; `layout` must hold all its
+    parameters.
     """
     names = [name for name, layer in model.named_children() if isinstance(layer, nn.Linear)]
 
-    def views(flat: Tensor) -> list[tuple[Tensor, Tensor]]:
-        split = layout.split(flat)
-        return [(split[f"{name}.weight"], split[f"{name}.bias"]) for name in names]
+    def bound(at: Tensor, batch: Batch) -> Gradient:
+        parameters, (memory, sums) = layout.split(at.detach()), _accumulators(layout, at)
+        tiles = _tiles(batch, [(parameters[f"{n}.weight"], parameters[f"{n}.bias"]) for n in names],
+                       [(sums[f"{n}.weight"], sums[f"{n}.bias"]) for n in names])  # fmt: skip
+        out = torch.empty_like(at, requires_grad=False)
 
-    @torch.no_grad()
-    def gradient(at: Tensor, batch: Batch) -> Tensor:
-        out = torch.zeros_like(at)
-        inputs, targets, weights = batch
-        inputs = inputs.flatten(2)
-        layers, sums = views(at), views(out)
-        points = TILE_ELEMENTS[at.device.type] // max(weight.shape[1] for weight, _ in layers)
-        for rows, span in _tiles(len(targets), targets.shape[1], points):
-            hidden = _forward([(w[rows], b[rows]) for w, b in layers], inputs[rows, span])
-            delta = _output_gradient(criterion, hidden[-1], targets[rows, span], weights[rows, span])
-            _backward([w[rows] for w, _ in layers], hidden, delta, [(w[rows], b[rows]) for w, b in sums])
-        return out
+        @torch.no_grad()
+        def gradient() -> Tensor:
+            memory.zero_()
+            for tile in tiles:
+                tile.add_gradient(criterion)
+            return torch.cat([part.flatten(1) for part in sums.values()], dim=1, out=out)
 
-    return gradient
+        return gradient
+
+    return bound
 
 
-def _tiles(n_networks: int, n_samples: int, points: int) -> Iterator[tuple[slice, slice]]:
-    """Ranges of networks and of samples with about `points` samples in all."""
+def _accumulators(layout: Layout, at: Tensor) -> tuple[Tensor, Parameters]:
+    """Memory for gradients, and its views (networks, *shape) in the layout's order; products write best without gaps."""
+    memory = at.new_empty(at.numel())
+    shapes = [(len(at), *shape) for _, shape in layout.shapes]
+    parts = memory.split([math.prod(shape) for shape in shapes])
+    return memory, {name: part.view(shape) for (name, _), part, shape in zip(layout.shapes, parts, shapes, strict=True)}
+
+
+def _tiles(batch: Batch, layers: list[Linear], sums: list[Linear]) -> list["Tile"]:
+    """The batch in tiles of networks and samples, all at work in the memory of the first, the largest."""
+    inputs, targets, weights = batch
+    inputs, (n_networks, n_samples) = inputs.flatten(2), targets.shape
+    widths = [weight.shape[1] for weight, _ in layers]
+    points = TILE_ELEMENTS[targets.device.type] // max(widths)
     span = max(1, min(n_samples, points))
     networks = max(1, points // span)
+    memory = [inputs.new_empty(2, min(networks, n_networks) * span, width) for width in widths]
+    tiles = []
     for first in range(0, n_networks, networks):
         for start in range(0, n_samples, span):
-            yield slice(first, first + networks), slice(start, start + span)
+            rows, columns = slice(first, first + networks), slice(start, start + span)
+            x, y, w = inputs[rows, columns], targets[rows, columns], weights[rows, columns]
+            hidden, delta = ([part[half, : y.numel()].view(*y.shape, -1) for part in memory] for half in (0, 1))
+            here, there = ([(weight[rows], bias[rows].unsqueeze(1)) for weight, bias in own] for own in (layers, sums))
+            tiles.append(Tile(here, there, [x, *hidden], delta, y.flatten(), w.unsqueeze(-1)))
+    return tiles
 
 
-def _forward(layers: list[tuple[Tensor, Tensor]], inputs: Tensor) -> list[Tensor]:
-    """Inputs and outputs of every linear layer, ReLU applied to all but the last."""
-    hidden = [inputs]
-    for number, (weight, bias) in enumerate(layers, start=1):
-        out = torch.baddbmm(bias.unsqueeze(1), hidden[-1], weight.transpose(1, 2))
-        hidden.append(out if number == len(layers) else out.relu_())
-    return hidden
+@dataclass(frozen=True)
+class Tile:
+    """Some networks on some samples: views of their parameters, and of the gradient that the tile adds to."""
+
+    layers: list[Linear]
+    sums: list[Linear]
+    hidden: list[Tensor]  # inputs and outputs of every layer
+    delta: list[Tensor]  # gradients by the outputs of every layer
+    targets: Tensor
+    weights: Tensor
+
+    def add_gradient(self, criterion: Criterion) -> None:
+        """One pass forward and back, ReLU behind all layers but the last."""
+        last = len(self.layers) - 1
+        for layer, (weight, bias) in enumerate(self.layers):
+            out = torch.baddbmm(bias, self.hidden[layer], weight.transpose(1, 2), out=self.hidden[layer + 1])
+            if layer < last:
+                out.relu_()
+        outputs = self.hidden[-1].flatten(0, 1)
+        # A criterion judges sample by sample, so networks side by side are more samples to it.
+        by_output = derivative(criterion, outputs, self.targets).view_as(self.delta[last])
+        torch.mul(by_output, self.weights, out=self.delta[last])
+        for layer in range(last, -1, -1):
+            weight, (own, bias) = self.layers[layer][0], self.sums[layer]
+            delta, hidden = self.delta[layer], self.hidden[layer]
+            _add_outer(own, delta, hidden)
+            bias += delta.sum(dim=1, keepdim=True)
+            if layer:
+                product = torch.mul if weight.shape[1] == 1 else torch.bmm
+                back = product(delta, weight, out=self.delta[layer - 1])
+                relu_gradient(back, hidden, 0, grad_input=back)
 
 
-@torch.enable_grad()
-def _output_gradient(criterion: Criterion, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    outputs = outputs.requires_grad_()
-    # A criterion judges sample by sample, so networks side by side are more samples to it.
-    losses = criterion(outputs.flatten(0, 1), targets.flatten())
-    return torch.autograd.grad((losses * weights.flatten()).sum(), outputs)[0]
-
-
-def _backward(weights: list[Tensor], hidden: list[Tensor], delta: Tensor, sums: list[tuple[Tensor, Tensor]]) -> None:
-    """Add a tile's gradients to `sums`; the activations are used up."""
-    for layer in reversed(range(len(weights))):
-        own, bias = sums[layer]
-        own += torch.bmm(delta.transpose(1, 2), hidden[layer])
-        bias += delta.sum(dim=1)
-        if layer:
-            delta = torch.bmm(delta, weights[layer]).mul_(hidden[layer].sign_())
+def _add_outer(sums: Tensor, delta: Tensor, hidden: Tensor) -> None:
+    """Add Δᵀh, summed over samples; a product with few columns is several times slower than one with few rows."""
+    if hidden.shape[2] < min(THIN, delta.shape[2]):
+        sums.transpose(1, 2).baddbmm_(hidden.transpose(1, 2), delta)
+    else:
+        sums.baddbmm_(delta.transpose(1, 2), hidden)

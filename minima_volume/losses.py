@@ -44,6 +44,23 @@ CRITERIA: dict[str, Criterion] = {
 }
 
 
+def derivative(criterion: Criterion, outputs: Tensor, targets: Tensor) -> Tensor:
+    """∂ criterion/∂ outputs (N, C), sample by sample: closed forms for this module's criteria, autograd for any other.
+
+    softmax(z) − one_hot(y) for cross-entropy, σ(z) − y for the binary one, 2(z − one_hot(y))/C for the squared error.
+    """
+    if criterion is binary_cross_entropy:
+        return torch.sigmoid(outputs).sub_(targets.to(outputs.dtype).unsqueeze(-1))
+    if criterion is cross_entropy:
+        return outputs.softmax(dim=-1).sub_(functional.one_hot(targets.long(), outputs.shape[-1]))
+    if criterion is one_hot_squared_error:
+        wanted = functional.one_hot(targets.long(), outputs.shape[-1])
+        return (outputs - wanted).mul_(2 / outputs.shape[-1])
+    with torch.enable_grad():
+        free = outputs.detach().requires_grad_()
+        return torch.autograd.grad(criterion(free, targets).sum(), free)[0]
+
+
 def total(values: Tensor) -> Tensor:
     """Sum over samples, accumulated in float64: (…, N) -> (…)."""
     return values.sum(dim=-1, dtype=torch.float64)

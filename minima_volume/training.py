@@ -4,19 +4,20 @@ Many networks are stacked along a leading axis. AdamW works element by element a
 share no parameter, so every network takes exactly the steps it would take alone, up to the order of float additions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from minima_volume.backprop import Batch, dense_gradient, is_dense
+from minima_volume.backprop import Batch, Gradient, dense_gradient, is_dense
 from minima_volume.directions import generator
 from minima_volume.losses import Criterion, misclassified
 from minima_volume.optim import Recipe, sam_ascent
-from minima_volume.parameters import Parameters, layout_of
+from minima_volume.parameters import Layout, Parameters, layout_of
 
 
 @dataclass(frozen=True)
@@ -37,23 +38,28 @@ def _padded(tensors: Sequence[Tensor], length: int) -> Tensor:
     return out
 
 
-def _batches(jobs: Sequence[Job], recipe: Recipe, epoch: int) -> Iterator[Batch]:
-    """(inputs, targets, weights) of one epoch, stacked over networks; weights sum to 1 over each network's batch."""
-    size = recipe.batch_size
-    if size is None or all(len(job.inputs) <= size for job in jobs):
-        longest = max(len(job.inputs) for job in jobs)
-        weights = [torch.full((len(job.inputs),), 1 / len(job.inputs), device=job.inputs.device) for job in jobs]
-        yield (
-            _padded([j.inputs for j in jobs], longest),
-            _padded([j.targets for j in jobs], longest),
-            _padded(weights, longest),
-        )
-        return
-    for job in jobs:
-        order = torch.randperm(len(job.inputs), generator=generator("order", job.seed, epoch))
-        for batch in order.to(job.inputs.device).split(size):
-            weight = torch.full((1, len(batch)), 1 / len(batch), device=job.inputs.device)
-            yield job.inputs[batch].unsqueeze(0), job.targets[batch].unsqueeze(0), weight
+def _one_batch(jobs: Sequence[Job], recipe: Recipe) -> bool:
+    """Whether every epoch is one step on all samples."""
+    return recipe.batch_size is None or all(len(job.inputs) <= recipe.batch_size for job in jobs)
+
+
+def _full_batch(jobs: Sequence[Job]) -> Batch:
+    """All samples of all networks, stacked; weights sum to 1 over each network's own."""
+    longest = max(len(job.inputs) for job in jobs)
+    weights = [torch.full((len(job.inputs),), 1 / len(job.inputs), device=job.inputs.device) for job in jobs]
+    return (
+        _padded([j.inputs for j in jobs], longest),
+        _padded([j.targets for j in jobs], longest),
+        _padded(weights, longest),
+    )
+
+
+def _mini_batches(job: Job, size: int, epoch: int) -> Iterator[Batch]:
+    """The batches of one epoch of one network, in the order that its seed gives them."""
+    order = torch.randperm(len(job.inputs), generator=generator("order", job.seed, epoch))
+    for batch in order.to(job.inputs.device).split(size):
+        weight = torch.full((1, len(batch)), 1 / len(batch), device=job.inputs.device)
+        yield job.inputs[batch].unsqueeze(0), job.targets[batch].unsqueeze(0), weight
 
 
 def train(
@@ -63,7 +69,7 @@ def train(
 
     The last epoch is always yielded. Mini-batches need one job at a time, because batch orders differ.
     """
-    if len(jobs) > 1 and recipe.batch_size is not None and any(len(job.inputs) > recipe.batch_size for job in jobs):
+    if len(jobs) > 1 and not _one_batch(jobs, recipe):
         raise ValueError("expected one job at a time with mini-batches; train full-batch or call once per job")
     model = deepcopy(model)  # a functional call swaps the module's tensors, which other threads must not see
     wanted = {*checkpoints, recipe.epochs}
@@ -71,29 +77,48 @@ def train(
     # One flat tensor for all networks: an optimiser's step is one pass over it.
     flat = torch.stack([layout.flatten(job.parameters) for job in jobs]).requires_grad_()
     optimiser = torch.optim.AdamW([flat], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-
-    def autograd(at: Tensor, batch: Batch) -> Tensor:
-        inputs, targets, weights = batch
-        outputs = _outputs(model, layout.split(at), inputs)
-        # A criterion needs to know nothing about networks side by side.
-        alone = len(jobs) == 1
-        losses = criterion(outputs[0], targets[0]).unsqueeze(0) if alone else vmap(criterion)(outputs, targets)
-        return torch.autograd.grad((losses * weights).sum(), at)[0]
-
     dense = is_dense(model, jobs[0].inputs.ndim)
-    gradient = dense_gradient(model, layout, criterion) if dense else autograd
-    full_batch = list(_batches(jobs, recipe, 0)) if len(jobs) > 1 or recipe.batch_size is None else None
+    gradient_of = dense_gradient(model, layout, criterion) if dense else _autograd(model, layout, criterion)
+    bind = partial(_bound, gradient_of, flat, recipe)
+    whole = bind(_full_batch(jobs)) if _one_batch(jobs, recipe) else None
     for epoch in range(1, recipe.epochs + 1):
-        for batch in full_batch or _batches(jobs, recipe, epoch):
-            flat.grad = gradient(flat, batch)
-            if recipe.sam_rho is not None:
-                with torch.no_grad():
-                    worst = sam_ascent({"flat": flat}, {"flat": flat.grad}, recipe.sam_rho, recipe.sam_adaptive)["flat"]
-                flat.grad = gradient(worst.requires_grad_(), batch)
+        for gradient in [whole] if whole else map(bind, _mini_batches(jobs[0], recipe.batch_size or 0, epoch)):
+            flat.grad = gradient()
             optimiser.step()
         if epoch in wanted:
             parts = [layout.split(own) for own in flat.detach().unbind()]
             yield epoch, [{name: part[name].clone() for name in jobs[0].parameters} for part in parts]
+
+
+def _bound(gradient_of: Callable[[Tensor, Batch], Gradient], flat: Tensor, recipe: Recipe, batch: Batch) -> Gradient:
+    """The gradient that the optimiser follows at `flat`: the plain one, or the one at SAM's worst point nearby."""
+    plain = gradient_of(flat, batch)
+    if recipe.sam_rho is None:
+        return plain
+    worst, rho = flat.detach().clone().requires_grad_(), recipe.sam_rho
+    there = gradient_of(worst, batch)
+
+    def at_worst() -> Tensor:
+        gradient = plain()
+        with torch.no_grad():
+            worst.copy_(sam_ascent({"flat": flat}, {"flat": gradient}, rho, recipe.sam_adaptive)["flat"])
+        return there()
+
+    return at_worst
+
+
+def _autograd(model: nn.Module, layout: Layout, criterion: Criterion) -> Callable[[Tensor, Batch], Gradient]:
+    """As `dense_gradient`, for any module."""
+
+    def gradient(at: Tensor, batch: Batch) -> Tensor:
+        inputs, targets, weights = batch
+        outputs = _outputs(model, layout.split(at), inputs)
+        # A criterion needs to know nothing about networks side by side.
+        alone = len(inputs) == 1
+        losses = criterion(outputs[0], targets[0]).unsqueeze(0) if alone else vmap(criterion)(outputs, targets)
+        return torch.autograd.grad((losses * weights).sum(), at)[0]
+
+    return lambda at, batch: partial(gradient, at, batch)
 
 
 def _outputs(model: nn.Module, stacked: Parameters, inputs: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def test_every_network_gets_its_own_autograd_gradient(loss: str, points: int, mo
     weights[-1, 15:] = 0
     monkeypatch.setitem(backprop.TILE_ELEMENTS, "cpu", 9 * points)
     flat = torch.stack([layout.flatten(parameters_of(model)) for model in models])
-    found = dense_gradient(models[0], layout, CRITERIA[loss])(flat, (inputs, targets, weights))
+    found = dense_gradient(models[0], layout, CRITERIA[loss])(flat, (inputs, targets, weights))()
     for model, row, x, y, w in zip(models, found, inputs, targets, weights, strict=True):
         (CRITERIA[loss](model(x), y) * w).sum().backward()
         expected = layout.flatten({name: tensor.grad for name, tensor in model.named_parameters()})
@@ -41,7 +41,7 @@ def test_inputs_and_parameters_are_left_alone() -> None:
     flat = layout.flatten(parameters_of(model)).unsqueeze(0)
     batch = (torch.randn(1, 40, 64), torch.randint(10, (1, 40)), torch.full((1, 40), 1 / 40))
     kept = [tensor.clone() for tensor in (flat, *batch)]
-    dense_gradient(model, layout, CRITERIA["cross_entropy"])(flat, batch)
+    dense_gradient(model, layout, CRITERIA["cross_entropy"])(flat, batch)()
     assert all(torch.equal(now, before) for now, before in zip((flat, *batch), kept, strict=True))
 
 
@@ -51,7 +51,7 @@ def test_a_sample_no_network_can_digest_shows_in_the_gradient() -> None:
     flat = layout.flatten(parameters_of(model)).unsqueeze(0)
     inputs = torch.tensor([[[0.0, 1.0], [float("nan"), 0.0]]])
     batch = (inputs, torch.tensor([[0, 1]]), torch.full((1, 2), 0.5))
-    assert dense_gradient(model, layout, CRITERIA["binary_cross_entropy"])(flat, batch).isnan().any()
+    assert dense_gradient(model, layout, CRITERIA["binary_cross_entropy"])(flat, batch)().isnan().any()
 
 
 @pytest.mark.parametrize(
@@ -88,5 +88,5 @@ def test_single_samples_agree_with_functional_calls() -> None:
         return outputs.squeeze(-1) * targets
 
     x = torch.randn(1, 11, 5, dtype=torch.float64)
-    dense_gradient(model, layout, criterion)(flat, (x, torch.ones(1, 11), torch.ones(1, 11, dtype=torch.float64)))
+    dense_gradient(model, layout, criterion)(flat, (x, torch.ones(1, 11), torch.ones(1, 11, dtype=torch.float64)))()
     torch.testing.assert_close(torch.cat(seen), functional_call(model, parameters_of(model), (x[0],)))
