@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import rendering
 import report
@@ -23,6 +24,7 @@ from problems import workloads
 from schemes import SCHEMES, Problem, error_of_engine, error_of_grid
 
 from minima_volume.close_in import Ladder
+from minima_volume.hardest import Exact
 from minima_volume.landscape import ray_bytes
 from minima_volume.points import Rays
 from minima_volume.sweep import MEMORY
@@ -53,21 +55,40 @@ def median_seconds(call: Callable[[], object], runs: int) -> float:
 
 @contextmanager
 def counted_operations(problem: Problem) -> Iterator[list[float]]:
-    """Float32-equivalent operations (float64 counts twice) of the engine behind the first layer, while the block runs."""
-    _, rest = forward_operations(problem.model, problem.samples.inputs)
-    count, original = [0.0], Rays.sums
+    """Float32-equivalent operations (float64 counts twice) of the engine behind the first layer, while the block runs.
 
-    def counting(self: Rays, rays: torch.Tensor, c: torch.Tensor, sizes: list[int], *metric: str) -> torch.Tensor:
-        weight = 2 if self.samples.inputs.dtype == torch.float64 else 1
-        count[0] += weight * rest * len(rays) * sizes[-1]
-        return original(self, rays, c, sizes, *metric)  # type: ignore[arg-type]
+    Samples that float64 sees again go through all layers anew.
+    """
+    first, rest = forward_operations(problem.model, problem.samples.inputs)
+    count, sums, losses, at = [0.0], Rays.sums, Rays.losses, Exact.at
 
-    # The engine has no counter of its own, so the method is wrapped for this block; a type checker cannot follow that.
-    Rays.sums = counting  # type: ignore[method-assign,assignment]
-    try:
+    def points(rays: Rays, number: int, size: int) -> None:
+        count[0] += (2 if rays.samples.inputs.dtype == torch.float64 else 1) * rest * number * size
+
+    def counting_sums(self: Rays, rays: torch.Tensor, c: torch.Tensor, sizes: list[int], *metric: Any) -> torch.Tensor:
+        points(self, len(rays), sizes[-1])
+        return sums(self, rays, c, sizes, *metric)
+
+    def counting_losses(self: Rays, rays: torch.Tensor, c: torch.Tensor, size: int) -> torch.Tensor:
+        points(self, len(rays), size)
+        return losses(self, rays, c, size)
+
+    def counting_at(self: Exact, *point: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        seen_by = at(self, *point)
+
+        def seen(chosen: torch.Tensor) -> torch.Tensor:
+            count[0] += 2 * (first + rest) * len(chosen)
+            return seen_by(chosen)
+
+        return seen
+
+    # The engine has no counter of its own, so methods are wrapped for this block.
+    with (
+        patch.object(Rays, "sums", counting_sums),
+        patch.object(Rays, "losses", counting_losses),
+        patch.object(Exact, "at", counting_at),
+    ):
         yield count
-    finally:
-        Rays.sums = original  # type: ignore[method-assign]
 
 
 def operations_per_ray(problem: Problem, scheme: str, rays: int) -> float:

@@ -5,13 +5,17 @@ whose curve lies close by, takes two or three heights per crossing. Rays whose p
 landscape are scanned and solved on it from scratch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from minima_volume.hardest import EXPECTED
+from minima_volume.losses import sensitivity
 from minima_volume.points import Rays
 from minima_volume.polish import SLOPE_ERROR, STEEPEST, Floats, Heights, Open, polish
 from minima_volume.radius import SCAN_NODES, Target, brackets_of, evaluator, scan, solve
@@ -19,16 +23,22 @@ from minima_volume.radius import SCAN_NODES, Target, brackets_of, evaluator, sca
 # A float32 point this close (relative) leaves the float64 steps nothing but a Newton correction.
 CLOSE_IN = 1e-3
 BISECTION = 1e-4
-# Sharp float32 heights leave up to n·ROUNDING/√samples nats of error in n·ln r: the worst that trained MNIST minima showed
-# at a threshold of 0.01. Where that is more than TOLERATED, float64 finishes.
-ROUNDING, TOLERATED = 2e-6, 0.005
+# Sharp float32 heights leave about n·ROUNDING/√samples nats of error in n·ln r. Landscapes where that is more than
+# TOLERATED, and which have fewer than MANY samples, are finished in float64 as a whole; `hardest` mends the others.
+ROUNDING, TOLERATED, MANY = 2e-6, 0.005, 1024
 # Fewer samples than this average nothing away, and cost nothing in float64.
 FEW = 50
+# What samples that float64 does not see may do, in tolerances; it is a standard deviation.
+UNSEEN = 0.5
 # Landscapes from here on are worth a pilot, an eighth to a quarter as large.
 WORTH_A_PILOT = 4096
 # A pilot vouches for a scan node of a larger landscape where its own loss lies this far below the threshold; nodes
 # nearer than NEAR to the crossing are inside on any curve that rises there.
 MARGIN, NEAR = np.log(3.0), np.log(1.25)
+
+
+# (ray, coefficient, float32 losses, tolerated error) -> the sum of losses that float32 misses, see `hardest.Exact`
+Missing = Callable[[int, float, Tensor, float], float]
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class Ladder:
     @classmethod
     def of(cls, targets: Sequence[Target], n_params: int, *, sharp: bool) -> "Ladder":
         """Without sharp float32 heights float64 finishes everything, and a pilot would save little."""
-        small = max(FEW, (n_params * ROUNDING / TOLERATED) ** 2) if sharp else float("inf")
+        small = float(np.clip((n_params * ROUNDING / TOLERATED) ** 2, FEW, MANY)) if sharp else float("inf")
         losses = sorted({target.size for target in targets if target.metric == "loss"})
         largest = max(target.size for target in targets)
         if not sharp or largest < WORTH_A_PILOT:
@@ -100,7 +110,14 @@ class Found:
         self.coefficients, self.slopes = np.full(shape, np.nan), np.full(shape, np.nan)
         self.coefficients[:, ~(at_zero <= ladder.thresholds)] = 0.0
         self.recrossed = np.zeros(shape, dtype=bool)
+        self.unsettled = np.zeros(shape, dtype=bool)  # what float64 has to finish
+        self.unsettled[:, : ladder.n_wanted] = ladder.in_double()
         self.points = np.zeros(n_rays, dtype=np.int64)
+
+    def open_unsettled(self) -> Open:
+        """The crossings that float64 has to finish."""
+        ray, target = np.nonzero(self.unsettled & (self.coefficients > 0))
+        return Open.at(ray, target, np.log(self.coefficients[ray, target]), self.slopes[ray, target])
 
     def open(self, columns: NDArray[np.int64], start: NDArray[np.int64]) -> Open:
         """The crossings of some columns, starting where the columns `start` cross."""
@@ -114,8 +131,8 @@ class Found:
         np.add.at(self.points, open_.ray, steps)
 
 
-def close_in(rays: Rays, ladder: Ladder, at_zero: Floats, tolerance: float) -> Found:
-    """All crossings: those of `Ladder.in_double` to CLOSE_IN, the others as exactly as float32 has them."""
+def close_in(rays: Rays, ladder: Ladder, at_zero: Floats, tolerance: float, missing: Missing) -> Found:
+    """All crossings: those left `unsettled` to CLOSE_IN, the others to the tolerance."""
     found = Found(rays.n_rays, ladder, at_zero)
     every = np.ones((rays.n_rays, len(ladder.scanned)), dtype=bool)
     table = np.full((rays.n_rays, 1 + len(SCAN_NODES), len(ladder.targets)), np.nan)
@@ -132,15 +149,42 @@ def close_in(rays: Rays, ladder: Ladder, at_zero: Floats, tolerance: float) -> F
             if unsafe.any():
                 _solved(rays, found, columns, unsafe)
         if size >= ladder.small:
-            _polish(found, heights, found.open(columns, columns), tolerance, trust=STEEPEST * CLOSE_IN)
+            _polish(found, rays, columns, tolerance, missing)
     return found
 
 
-def _polish(found: Found, heights: Heights, open_: Open, tolerance: float, *, trust: float) -> None:
-    """Polish crossings; where that does not settle, what was known before stays."""
+def _polish(found: Found, rays: Rays, columns: NDArray[np.int64], tolerance: float, missing: Missing) -> None:
+    """Polish the crossings of one landscape and mend what float32 rounds off; what does not settle is left to float64."""
+    open_ = found.open(columns, columns)
+    thresholds = found.ladder.thresholds[open_.target]
+    heights = Watched(rays, found.ladder.targets[columns[0]].size)
+    x, slope, steps = polish(heights, open_, thresholds, tolerance, trust=STEEPEST * CLOSE_IN)
+    settled = ~np.isnan(x)
+    for i in np.flatnonzero(settled):
+        c, losses, squares = heights.last[open_.ray[i], open_.target[i]]
+        tolerated = UNSEEN * tolerance * slope[i] * float(losses.sum())
+        if EXPECTED * squares**0.5 > tolerated:
+            x[i] -= np.log1p(missing(int(open_.ray[i]), c, losses, tolerated) / float(losses.sum())) / slope[i]
     before = np.log(found.coefficients[open_.ray, open_.target])
-    x, slope, steps = polish(heights, open_, found.ladder.thresholds[open_.target], tolerance, trust=trust)
-    found.write(open_, np.where(np.isnan(x), before, x), slope, steps)
+    found.write(open_, np.where(settled, x, before), np.where(settled, slope, open_.slope), steps)
+    found.unsettled[open_.ray, open_.target] |= ~settled
+
+
+class Watched:
+    """Heights of one landscape that remember each crossing's last point, its samples' losses, and their Σ slope²."""
+
+    def __init__(self, rays: Rays, size: int) -> None:
+        self.rays, self.size = rays, size
+        self.last: dict[tuple[int, int], tuple[float, Tensor, float]] = {}
+
+    def __call__(self, open_: Open) -> Floats:
+        order, c, means = np.argsort(open_.ray, kind="stable"), np.exp(open_.x), np.empty(len(open_.ray))
+        losses = self.rays.losses(torch.from_numpy(open_.ray[order]), torch.from_numpy(c[order]), self.size)
+        squares = sensitivity(self.rays.samples.criterion, losses).square().sum(dim=1).cpu().numpy()
+        means[order] = losses.mean(dim=1).cpu().numpy()
+        for row, i in enumerate(order):
+            self.last[open_.ray[i], open_.target[i]] = float(c[i]), losses[row], squares[row]
+        return means
 
 
 def _carry(found: Found, heights: Heights, columns: NDArray[np.int64]) -> NDArray[np.bool_]:

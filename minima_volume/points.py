@@ -5,7 +5,7 @@ divided once.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -89,21 +89,31 @@ class Rays(ABC):
 
         The metric "accuracy" sums misclassified samples instead, so that inside still means below a threshold.
         """
-        criterion = self.samples.criterion if metric == "loss" else misclassified
-        targets = self.samples.targets
-        device = self.samples.inputs.device
-        budget = TILE_ELEMENTS[device.type] // self.width()
-        span = max(1, min(sizes[-1], budget))
-        per_tile = max(1, budget // span)
-        edges = sorted({*range(0, sizes[-1], span), *sizes, 0})
         result = torch.zeros(len(rays), len(sizes), dtype=torch.float64)
-        for rows in torch.arange(len(rays)).split(per_tile):
-            outputs = self.at(rays[rows].to(device), coefficients[rows])
-            tiles = [total(criterion(outputs(a, b), targets[a:b])) for a, b in pairwise(edges)]
-            parts = torch.stack(tiles).cpu()
+        for rows, edges, tiles in self._tiles(rays, coefficients, sizes, metric):
+            parts = torch.stack([total(values) for values in tiles]).cpu()
             cumulative = dict(zip(edges[1:], parts.cumsum(0), strict=True))
             result[rows] = torch.stack([cumulative[size] for size in sizes], dim=1)
         return result
+
+    @torch.no_grad()
+    def losses(self, rays: Tensor, coefficients: Tensor, size: int) -> Tensor:
+        """Losses (k, size) of every sample, float64 on the rays' device."""
+        found = [torch.cat(list(tiles), dim=-1) for _, _, tiles in self._tiles(rays, coefficients, [size], "loss")]
+        return torch.cat(found).double()
+
+    def _tiles(
+        self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric
+    ) -> Iterator[tuple[Tensor, list[int], Iterator[Tensor]]]:
+        """Points that are evaluated together, the edges of their tiles of samples, and the tiles' values (points, span)."""
+        criterion = self.samples.criterion if metric == "loss" else misclassified
+        targets, device = self.samples.targets, self.samples.inputs.device
+        budget = TILE_ELEMENTS[device.type] // self.width()
+        span = max(1, min(sizes[-1], budget))
+        edges = sorted({*range(0, sizes[-1], span), *sizes, 0})
+        for rows in torch.arange(len(rays)).split(max(1, budget // span)):
+            outputs = self.at(rays[rows].to(device), coefficients[rows])
+            yield rows, edges, (criterion(outputs(a, b), targets[a:b]) for a, b in pairwise(edges))
 
     def means(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric = "loss") -> Tensor:
         """Mean losses (k, len(sizes)) over the first `size` samples, float64 on the CPU."""

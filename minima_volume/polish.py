@@ -16,8 +16,12 @@ from minima_volume.volume import PAPER_GRID
 Floats = NDArray[np.float64]
 # One step never goes further than this in ln c, whatever its slope says.
 LONGEST = 0.1
-# A slope is good to a few percent, so a step leaves up to a twentieth of its length as error.
-SLOPE_ERROR = 0.05
+# A carried slope is good to a few percent, so its step leaves up to a twentieth of its length as error. A secant is wrong
+# by half the curvature times its length, where trained networks bend by f''/2f' of 0.1 to 0.6 in ln c, and by what
+# float32 adds to both its ends, about SHORTEST.
+SLOPE_ERROR, BEND = 0.05, 2.0
+# Of two heights closer than this the difference is mostly rounding, and their secant with it.
+TOO_CLOSE = 1e-5
 # Coefficients are float32 numbers, so a shorter step than this leads back to the same point.
 SHORTEST = 1.2e-7
 # Trained networks leave their basins with slopes d ln L/d ln c of 2 to 15; what is steeper than this is a jump.
@@ -28,7 +32,7 @@ ROUNDS = 12
 
 @dataclass(frozen=True)
 class Open:
-    """Crossings not yet final: x = ln c, the slope d ln L/d ln c, and the last point (x, ln L/τ) if any."""
+    """Crossings not yet final: x = ln c, the slope d ln L/d ln c, the last point (x, ln L/τ) and its secant's length."""
 
     ray: NDArray[np.int64]
     target: NDArray[np.int64]
@@ -36,12 +40,13 @@ class Open:
     slope: Floats
     last_x: Floats
     last_f: Floats
+    length: Floats
 
     @classmethod
     def at(cls, ray: NDArray[np.int64], target: NDArray[np.int64], x: Floats, slope: Floats) -> "Open":
         """Crossings to start from, at coefficients that float32 holds exactly."""
         nothing = np.full(len(ray), np.nan)
-        return cls(ray, target, representable(x), slope, nothing, nothing)
+        return cls(ray, target, representable(x), slope, nothing, nothing, nothing)
 
     def select(self, rows: NDArray[np.bool_]) -> "Open":
         """The crossings where `rows` is true."""
@@ -72,13 +77,18 @@ def step(open_: Open, means: Floats, thresholds: Floats, tolerance: float, *, tr
     with np.errstate(all="ignore"):
         f = np.log(means / thresholds)
         secant = (f - open_.last_f) / (open_.x - open_.last_x)
-        slope = np.where(np.isfinite(secant) & (secant > 0), secant, open_.slope)
+        apart = np.abs(open_.x - open_.last_x) > TOO_CLOSE
+        good = apart & np.isfinite(secant) & (secant > 0)
+        slope = np.where(good, secant, open_.slope)
+        length = np.where(good, np.abs(open_.x - open_.last_x), open_.length)
         # Rays rise where they leave a basin; a slope that says otherwise is noise, and 1 is a careful step.
         slope = np.where(np.isfinite(slope) & (slope > 0), slope, 1.0)
         moved = np.where(np.abs(f) < trust, np.clip(-f / slope, -LONGEST, LONGEST), 0.0)
     x = open_.x + moved
-    following = Open(open_.ray, open_.target, representable(x), slope, open_.x, f)
-    return Stepped(following, x, np.abs(moved) > shortest(tolerance))
+    doubt = BEND * (length + np.abs(moved)) + SHORTEST / length
+    error = np.abs(moved) * np.fmin(SLOPE_ERROR, doubt)
+    following = Open(open_.ray, open_.target, representable(x), slope, open_.x, f, length)
+    return Stepped(following, x, (error > tolerance) & (np.abs(moved) > SHORTEST))
 
 
 def shortest(tolerance: float) -> float:
@@ -105,7 +115,9 @@ def polish(
         stepped = step(open_, heights(open_), thresholds[place], tolerance, trust=trust)
         steps[place] += 1
         slope[place], settled = stepped.open.slope, ~stepped.unfinished
-        flat = np.abs(stepped.open.last_f) < STEEPEST * shortest(tolerance)
+        flat = np.abs(stepped.open.last_f) < STEEPEST * np.fmax(
+            shortest(tolerance), np.abs(stepped.x - stepped.open.last_x)
+        )
         x[place[settled]] = np.where(flat, stepped.x, np.nan)[settled]
         place, open_ = place[stepped.unfinished], stepped.open.select(stepped.unfinished)
     # No ray is followed beyond the cap.

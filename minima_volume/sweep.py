@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -9,15 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from minima_volume import directions
-from minima_volume.close_in import CLOSE_IN, TOLERATED, Found, Ladder, close_in
+from minima_volume.close_in import CLOSE_IN, Found, Ladder, close_in
+from minima_volume.hardest import Exact
 from minima_volume.landscape import Bundle, device_for, ray_bytes
 from minima_volume.parameters import Layout
 from minima_volume.points import Minimum, Rays, Samples
 from minima_volume.polish import ROUNDS, STEEPEST, Open, representable, step
 from minima_volume.radius import Floats, Target, means_at
 
-# Samples on which a sweep compares float32 with float64 before it trusts it.
-CHECKED = 512
+# Samples on which a sweep compares float32 with float64 before it trusts it, and the nats by which it may be off: more
+# would keep the last float32 steps from settling, less is mended afterwards.
+CHECKED, LOST = 512, 0.2
 # Bytes that the rays in flight may keep: two workers stay well below 4 GiB on the largest landscape of the paper.
 MEMORY = 384 * 2**20
 
@@ -118,13 +121,22 @@ class Sweep:
         ladder = self._ladders.get(number) or Ladder.of(targets, self.layout.n_params, sharp=rays.sharp)
         if number not in self._at_zero:
             self._at_zero[number] = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
-        found = close_in(rays, ladder, self._at_zero[number], self.tolerance)
+        missing = partial(self._missing, self.minima[number], bundle.block)
+        found = close_in(rays, ladder, self._at_zero[number], self.tolerance, missing)
         if number in self._ladders or self._sharp_enough(number, bundle, rays, found):
             self._ladders[number] = ladder
             return found
         self._ladders[number] = Ladder.of(targets, self.layout.n_params, sharp=False)
         del self._at_zero[number]
         return self._closed_in(number, bundle)
+
+    def _missing(self, minimum: Minimum, block: Tensor, ray: int, c: float, losses: Tensor, tolerated: float) -> float:
+        """What float32 rounds off a sum of losses, see `hardest.Exact.missing`."""
+        return self._exact.missing(minimum, block[ray], c, losses, tolerated)
+
+    @cached_property
+    def _exact(self) -> Exact:
+        return Exact(self.model, self.samples)
 
     def _keep(self, number: int, shared: Tensor | None) -> None:
         """Keep what the next block of directions can use again, as long as all of it fits a quarter of the memory."""
@@ -148,12 +160,11 @@ class Sweep:
         off = (rays.means(index, c, [len(part)]) - exact.means(index, c, [len(part)]))[:, 0].numpy()
         nats = self.layout.n_params * off / (ladder.thresholds[columns] * found.slopes[0, columns])
         # A guard against networks that lose digits elsewhere; one ray's noise must not trip it.
-        return bool((np.abs(nats) * np.sqrt(len(part) / sizes) < 5 * TOLERATED).all())
+        return bool((np.abs(nats) * np.sqrt(len(part) / sizes) < LOST).all())
 
     def _finish(self, block: Tensor, found: Sequence[Found]) -> None:
         """Take the last steps in float64 where float32 is not enough, all minima in one pass over the data."""
-        doubles = [np.flatnonzero(f.ladder.in_double()) for f in found]
-        pending = [f.open(columns, columns) for f, columns in zip(found, doubles, strict=True)]
+        pending = [f.open_unsettled() for f in found]
         exact: Tensor | None = None
         for _ in range(ROUNDS):
             if not any(len(open_.ray) for open_ in pending):

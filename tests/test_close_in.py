@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import plain
@@ -11,8 +13,10 @@ from scipy.optimize import brentq
 from test_radius import plain_step, swept, trained
 from torch import Tensor
 
-from minima_volume.close_in import Found, Ladder, close_in
+from minima_volume.close_in import Found, Ladder, Missing, close_in
 from minima_volume.directions import directions
+from minima_volume.losses import cross_entropy
+from minima_volume.points import Rays
 from minima_volume.radius import Target, means_at
 
 SMALL, LARGE = 800, 6400
@@ -23,6 +27,7 @@ class Landscapes:
     """Sharp rays whose heights are a function of c for each landscape, and that count where they were asked."""
 
     sharp = True
+    samples = SimpleNamespace(criterion=cross_entropy)
 
     def __init__(self, heights: dict[int, Callable[[float], float]], n_rays: int = 1) -> None:
         self.heights, self.n_rays = heights, n_rays
@@ -32,11 +37,15 @@ class Landscapes:
         self.asked[sizes[-1]] += len(rays)
         return torch.tensor([[self.heights[size](float(c)) for size in sizes] for c in coefficients]).double()
 
+    def losses(self, rays: Tensor, coefficients: Tensor, size: int) -> Tensor:
+        return self.means(rays, coefficients, [size]).expand(-1, size)
 
-def found_on(rays: Landscapes, targets: list[Target]) -> tuple[Found, Ladder]:
+
+def found_on(rays: Landscapes, targets: list[Target], missing: Missing = lambda *_: 0.0) -> tuple[Found, Ladder]:
     ladder = Ladder.of(targets, N_PARAMS, sharp=True)
-    at_zero = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]  # type: ignore[arg-type]
-    return close_in(rays, ladder, at_zero, 1e-9), ladder  # type: ignore[arg-type]
+    given = cast("Rays", rays)
+    at_zero = means_at(given, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
+    return close_in(given, ladder, at_zero, 1e-9, missing), ladder
 
 
 def smooth(factor: float, exponent: float) -> Callable[[float], float]:
@@ -64,6 +73,26 @@ def test_carried_to_a_curve_close_by(shift: float) -> None:
     # A step of SHORTEST, twenty times over; heights are exact here.
     np.testing.assert_allclose(found.coefficients[0, :2], expected, rtol=1e-8)
     assert rays.asked[LARGE] <= 14  # the minimum itself, and at most six heights per crossing: no scan
+
+
+def test_what_float32_misses_moves_the_crossing() -> None:
+    rays, missed = Landscapes({SMALL: smooth(40, 4.5), LARGE: smooth(44, 4.3)}), 1e-6
+    plain, _ = found_on(rays, [Target(LARGE, 0.1)])
+    mended, _ = found_on(rays, [Target(LARGE, 0.1)], lambda ray, c, losses, tolerated: missed * float(losses.sum()))
+    slope = 4.3 * (1 - 1e-4 / 0.1)
+    moved = float(np.log(mended.coefficients[0, 0] / plain.coefficients[0, 0]))
+    assert moved == pytest.approx(-missed / slope, rel=1e-3)
+
+
+def test_a_crossing_that_does_not_settle_is_left_to_float64() -> None:
+    generator = np.random.default_rng(0)
+    noisy = Landscapes(
+        {LARGE: lambda c: 40 * c**4.3 * (1 + 1e-3 * generator.standard_normal()), SMALL: smooth(40, 4.3)}
+    )
+    found, _ = found_on(noisy, [Target(LARGE, 0.1)])
+    assert found.unsettled[0].tolist() == [True, False]
+    quiet, _ = found_on(Landscapes({SMALL: smooth(40, 4.5), LARGE: smooth(44, 4.3)}), [Target(LARGE, 0.1)])
+    assert not quiet.unsettled.any()
 
 
 def test_an_earlier_crossing_that_the_pilot_nearly_shows_is_found() -> None:

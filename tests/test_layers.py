@@ -13,7 +13,7 @@ from conftest import ROOT, STAGES
 ORDER = [
     "errors", "geometry", "verdict", "profile", "paired", "parameters", "directions", "losses", "datasets",
     "interventions", "models", "optim", "points", "criteria", "preconditioned", "stacked", "backprop", "training",
-    "landscape", "bridges", "potential", "hamiltonian", "gold", "annealed", "volume", "polish", "radius",
+    "landscape", "hardest", "bridges", "potential", "hamiltonian", "gold", "annealed", "volume", "polish", "radius",
     "close_in", "cutoff", "sweep", "results", "measurement", "measure", "bodies", "experiment", "workload",
     "minima", "rays", "tables", "stage", "scaffold",
 ]  # fmt: skip
