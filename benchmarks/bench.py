@@ -21,7 +21,7 @@ import report
 import scaling
 import torch
 from problems import workloads
-from schemes import SCHEMES, Problem, error_of_engine, error_of_grid
+from schemes import SCHEMES, Problem, engine_on_workers, error_of_engine, error_of_grid, published_loop
 
 from minima_volume.close_in import Ladder
 from minima_volume.hardest import Exact
@@ -143,6 +143,24 @@ def measure(problem: Problem, scheme: str, runs: int) -> Row:
     }
 
 
+def measure_on_all_cores(problem: Problem, runs: int) -> Row:
+    """Published loop and engine with as many threads as there are cores: torch's for the loop, workers for the engine."""
+    cores, rays, points = os.cpu_count() or 1, _for(problem, ENGINE_RAYS, 8), _for(problem, GRID_POINTS, 100)
+    torch.set_num_threads(cores)
+    published_loop(problem, 1, PAPER_GRID[:1])
+    loop = median_seconds(lambda: published_loop(problem, 1, PAPER_GRID[:points]), runs) * 100 / points
+    torch.set_num_threads(1)
+    engine_on_workers(problem, 2, cores)
+    engine = median_seconds(lambda: engine_on_workers(problem, rays, cores), runs) / (cores * rays)
+    solved = sum(map(len, problem.landscapes))
+    return {
+        "workload": problem.name,
+        "published_per_s": solved / loop,
+        "engine_per_s": solved / engine,
+        "ratio": loop / engine,
+    }
+
+
 def errors(problem: Problem) -> tuple[float, float]:
     """Error in nats of the engine, and of the grid that the other schemes share, on one ray of every minimum."""
     return error_of_engine(problem, 1), error_of_grid(problem, 1)
@@ -164,24 +182,28 @@ def in_child(call: Callable[[], T]) -> T:
     return result
 
 
-def main(only: str, runs: int) -> None:
-    """Measure, write benchmarks/results.json and the table in benchmarks/README.md."""
+def main(only: str, runs: int, *, films: bool) -> None:
+    """Measure, write benchmarks/results.json and benchmarks/README.md; without films theirs stay as they are."""
     torch.set_num_threads(1)
     rows: list[Row] = []
+    on_all_cores: list[Row] = []
     for name, problem in workloads().items():
         if only in name:
             found = [in_child(partial(measure, problem, scheme, runs)) for scheme in SCHEMES]
             error = in_child(partial(errors, problem))
             rows += _with_ratios([row | {"error_nats": error[row["scheme"] != "engine"]} for row in found])
+            on_all_cores.append(in_child(partial(measure_on_all_cores, problem, runs)))
             print(*(report.line(row) for row in rows[-len(SCHEMES) :]), sep="\n", flush=True)
     content = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread per scheme",
+        "cores": os.cpu_count() or 1,
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "matmul_gflops": matmul_rate() / 1e9,
         "rows": rows,
+        "on_all_cores": on_all_cores,
         "scaling": scaling.scaling(),
         "ensemble": scaling.ensemble(),
-        "rendering": rendering.rendering(),
+        "rendering": rendering.rendering() if films else _stored()["rendering"],
     }
     write(content)
 
@@ -194,7 +216,12 @@ def write(content: dict[str, Any]) -> None:
 
 def only_rendering() -> None:
     """Measure the films anew and leave all other numbers as they are."""
-    write(json.loads((HERE / "results.json").read_text()) | {"rendering": rendering.rendering()})
+    write(_stored() | {"rendering": rendering.rendering()})
+
+
+def _stored() -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads((HERE / "results.json").read_text())
+    return stored
 
 
 def _with_ratios(rows: list[Row]) -> list[Row]:
@@ -204,11 +231,11 @@ def _with_ratios(rows: list[Row]) -> list[Row]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", nargs="?", default="all", choices=("all", "rendering"), help="what to measure")
+    parser.add_argument("part", nargs="?", default="all", choices=("all", "rays", "rendering"), help="what to measure")
     parser.add_argument("--only", default="", help="workloads whose name contains this")
     parser.add_argument("--runs", type=int, default=3, help="timed runs per row, the median counts")
     given = parser.parse_args()
     if given.part == "rendering":
         only_rendering()
     else:
-        main(given.only, given.runs)
+        main(given.only, given.runs, films=given.part == "all")

@@ -53,8 +53,13 @@ def _limits(content: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _wanted(workload: str) -> str:
+    """The ratio aimed at."""
+    return next((f"{target}×" for start, target in TARGETS.items() if workload.startswith(start)), "none")
+
+
 def _target(name: str, engine: dict[str, Any]) -> str:
-    """The target of a workload and the share of the matrix product that it asks for."""
+    """The target of a workload and the share of the matrix product that it asks for on one thread."""
     wanted = next((target for start, target in TARGETS.items() if name.startswith(start)), None)
     if wanted is None:
         return "none | "
@@ -70,6 +75,19 @@ def page(content: dict[str, Any]) -> str:
         "| workload | scheme | solved rays/s | to published | evaluations/ray | error (nats) | peak MiB | share of matmul |",
         "|---|---|---|---|---|---|---|---|",
         *(line(row) for row in content["rows"]),
+        "",
+        "## On all cores",
+        "",
+        f"The same with {content['cores']} threads each: torch's for the published loop, workers for the engine, as stage 2 "
+        "has them.",
+        "",
+        "| workload | published loop, rays/s | engine, rays/s | ratio | target |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['workload']} | {row['published_per_s']:.3g} | {row['engine_per_s']:.3g} | {row['ratio']:.1f}× | "
+            f"{_wanted(row['workload'])} |"
+            for row in content["on_all_cores"]
+        ),
         "",
         "## Where the limit is",
         "",

@@ -1,6 +1,7 @@
 """Four ways to find radii: the published loop, state dictionaries, vmap over the grid, and this package's engine."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -107,10 +108,17 @@ def batched_calls(problem: Problem, n_rays: int, grid: Floats) -> int:
     return evaluations
 
 
-def engine(problem: Problem, n_rays: int, grid: Floats) -> int:
+def engine(problem: Problem, n_rays: int, grid: Floats, first: int = 0) -> int:
     """This package: every crossing solved to its tolerance; the grid is not used."""
-    found = sweep(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays))
+    indices = range(first, first + n_rays)
+    found = sweep(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=indices)
     return int(sum(crossings.evaluations.sum() for crossings in found))
+
+
+def engine_on_workers(problem: Problem, n_rays: int, workers: int) -> None:
+    """`n_rays` directions for each of so many threads, as stage 2 hands them out."""
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(lambda first: engine(problem, n_rays, PAPER_GRID, first), range(0, workers * n_rays, n_rays)))
 
 
 SCHEMES: dict[str, Callable[[Problem, int, Floats], int]] = {
