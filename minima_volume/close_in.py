@@ -5,7 +5,7 @@ whose curve lies close by, takes two or three heights per crossing. Rays whose p
 landscape are scanned and solved on it from scratch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minima_volume.hardest import EXPECTED
+from minima_volume.hardest import EXPECTED, Exact
 from minima_volume.losses import sensitivity
 from minima_volume.points import Rays
 from minima_volume.polish import SLOPE_ERROR, STEEPEST, Floats, Heights, Open, polish
@@ -28,17 +28,14 @@ BISECTION = 1e-4
 ROUNDING, TOLERATED, MANY = 2e-6, 0.005, 1024
 # Fewer samples than this average nothing away, and cost nothing in float64.
 FEW = 50
-# What samples that float64 does not see may do, in tolerances; it is a standard deviation.
-UNSEEN = 0.5
+# What float32 may be expected to round off before float64 looks, and what samples that it then does not see may still do:
+# standard deviations, in tolerances.
+SEEN, UNSEEN = 2.5, 0.5
 # Landscapes from here on are worth a pilot, an eighth to a quarter as large.
 WORTH_A_PILOT = 4096
 # A pilot vouches for a scan node of a larger landscape where its own loss lies this far below the threshold; nodes
 # nearer than NEAR to the crossing are inside on any curve that rises there.
 MARGIN, NEAR = np.log(3.0), np.log(1.25)
-
-
-# (ray, coefficient, float32 losses, tolerated error) -> the sum of losses that float32 misses, see `hardest.Exact`
-Missing = Callable[[int, float, Tensor, float], float]
 
 
 @dataclass(frozen=True)
@@ -131,8 +128,8 @@ class Found:
         np.add.at(self.points, open_.ray, steps)
 
 
-def close_in(rays: Rays, ladder: Ladder, at_zero: Floats, tolerance: float, missing: Missing) -> Found:
-    """All crossings: those left `unsettled` to CLOSE_IN, the others to the tolerance."""
+def close_in(rays: Rays, block: Tensor, ladder: Ladder, at_zero: Floats, tolerance: float, exact: Exact) -> Found:
+    """All crossings along a block (rays, n): those left `unsettled` to CLOSE_IN, the others to the tolerance."""
     found = Found(rays.n_rays, ladder, at_zero)
     every = np.ones((rays.n_rays, len(ladder.scanned)), dtype=bool)
     table = np.full((rays.n_rays, 1 + len(SCAN_NODES), len(ladder.targets)), np.nan)
@@ -149,11 +146,13 @@ def close_in(rays: Rays, ladder: Ladder, at_zero: Floats, tolerance: float, miss
             if unsafe.any():
                 _solved(rays, found, columns, unsafe)
         if size >= ladder.small:
-            _polish(found, rays, columns, tolerance, missing)
+            _polish(found, rays, block, columns, tolerance, exact)
     return found
 
 
-def _polish(found: Found, rays: Rays, columns: NDArray[np.int64], tolerance: float, missing: Missing) -> None:
+def _polish(
+    found: Found, rays: Rays, block: Tensor, columns: NDArray[np.int64], tolerance: float, exact: Exact
+) -> None:
     """Polish the crossings of one landscape and mend what float32 rounds off; what does not settle is left to float64."""
     open_ = found.open(columns, columns)
     thresholds = found.ladder.thresholds[open_.target]
@@ -162,9 +161,10 @@ def _polish(found: Found, rays: Rays, columns: NDArray[np.int64], tolerance: flo
     settled = ~np.isnan(x)
     for i in np.flatnonzero(settled):
         c, losses, squares = heights.last[open_.ray[i], open_.target[i]]
-        tolerated = UNSEEN * tolerance * slope[i] * float(losses.sum())
-        if EXPECTED * squares**0.5 > tolerated:
-            x[i] -= np.log1p(missing(int(open_.ray[i]), c, losses, tolerated) / float(losses.sum())) / slope[i]
+        unit = tolerance * slope[i] * float(losses.sum())
+        if EXPECTED * squares**0.5 > SEEN * unit:
+            missing = exact.missing(block[open_.ray[i]], c, losses, UNSEEN * unit)
+            x[i] -= np.log1p(missing / float(losses.sum())) / slope[i]
     before = np.log(found.coefficients[open_.ray, open_.target])
     found.write(open_, np.where(settled, x, before), np.where(settled, slope, open_.slope), steps)
     found.unsettled[open_.ray, open_.target] |= ~settled

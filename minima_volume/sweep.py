@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -91,6 +90,7 @@ class Sweep:
     _at_zero: dict[int, Floats] = field(default_factory=dict, repr=False, compare=False)
     _ladders: dict[int, Ladder] = field(default_factory=dict, repr=False, compare=False)
     _shared: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    _exact: dict[int, Exact] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def layout(self) -> Layout:
@@ -121,22 +121,15 @@ class Sweep:
         ladder = self._ladders.get(number) or Ladder.of(targets, self.layout.n_params, sharp=rays.sharp)
         if number not in self._at_zero:
             self._at_zero[number] = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
-        missing = partial(self._missing, self.minima[number], bundle.block)
-        found = close_in(rays, ladder, self._at_zero[number], self.tolerance, missing)
+        if number not in self._exact:
+            self._exact[number] = Exact(self.model, self.samples, self.minima[number])
+        found = close_in(rays, bundle.block, ladder, self._at_zero[number], self.tolerance, self._exact[number])
         if number in self._ladders or self._sharp_enough(number, bundle, rays, found):
             self._ladders[number] = ladder
             return found
         self._ladders[number] = Ladder.of(targets, self.layout.n_params, sharp=False)
         del self._at_zero[number]
         return self._closed_in(number, bundle)
-
-    def _missing(self, minimum: Minimum, block: Tensor, ray: int, c: float, losses: Tensor, tolerated: float) -> float:
-        """What float32 rounds off a sum of losses, see `hardest.Exact.missing`."""
-        return self._exact.missing(minimum, block[ray], c, losses, tolerated)
-
-    @cached_property
-    def _exact(self) -> Exact:
-        return Exact(self.model, self.samples)
 
     def _keep(self, number: int, shared: Tensor | None) -> None:
         """Keep what the next block of directions can use again, as long as all of it fits a quarter of the memory."""

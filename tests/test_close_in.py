@@ -13,8 +13,9 @@ from scipy.optimize import brentq
 from test_radius import plain_step, swept, trained
 from torch import Tensor
 
-from minima_volume.close_in import Found, Ladder, Missing, close_in
+from minima_volume.close_in import Found, Ladder, close_in
 from minima_volume.directions import directions
+from minima_volume.hardest import Exact
 from minima_volume.losses import cross_entropy
 from minima_volume.points import Rays
 from minima_volume.radius import Target, means_at
@@ -41,11 +42,12 @@ class Landscapes:
         return self.means(rays, coefficients, [size]).expand(-1, size)
 
 
-def found_on(rays: Landscapes, targets: list[Target], missing: Missing = lambda *_: 0.0) -> tuple[Found, Ladder]:
+def found_on(rays: Landscapes, targets: list[Target], missed: float = 0.0) -> tuple[Found, Ladder]:
     ladder = Ladder.of(targets, N_PARAMS, sharp=True)
     given = cast("Rays", rays)
     at_zero = means_at(given, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
-    return close_in(given, ladder, at_zero, 1e-9, missing), ladder
+    exact = SimpleNamespace(missing=lambda direction, c, losses, tolerated: missed * float(losses.sum()))
+    return close_in(given, torch.zeros(1, 1), ladder, at_zero, 1e-9, cast("Exact", exact)), ladder
 
 
 def smooth(factor: float, exponent: float) -> Callable[[float], float]:
@@ -78,7 +80,7 @@ def test_carried_to_a_curve_close_by(shift: float) -> None:
 def test_what_float32_misses_moves_the_crossing() -> None:
     rays, missed = Landscapes({SMALL: smooth(40, 4.5), LARGE: smooth(44, 4.3)}), 1e-6
     plain, _ = found_on(rays, [Target(LARGE, 0.1)])
-    mended, _ = found_on(rays, [Target(LARGE, 0.1)], lambda ray, c, losses, tolerated: missed * float(losses.sum()))
+    mended, _ = found_on(rays, [Target(LARGE, 0.1)], missed)
     slope = 4.3 * (1 - 1e-4 / 0.1)
     moved = float(np.log(mended.coefficients[0, 0] / plain.coefficients[0, 0]))
     assert moved == pytest.approx(-missed / slope, rel=1e-3)

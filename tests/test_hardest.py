@@ -18,14 +18,19 @@ from minima_volume.points import Minimum, Samples
 N = 4000
 
 
+MODEL = nn.Linear(1, 1)
+MINIMUM = Minimum.of(parameters_of(MODEL), layout_of(parameters_of(MODEL)))
+
+
 class Known(Exact):
     """Losses that are known exactly, and how many of them were asked for."""
 
     def __init__(self, losses: Tensor, criterion: Criterion = cross_entropy) -> None:
-        super().__init__(nn.Linear(1, 1), Samples(torch.zeros(len(losses), 1), torch.zeros(len(losses)), criterion))
+        samples = Samples(torch.zeros(len(losses), 1), torch.zeros(len(losses)), criterion)
+        super().__init__(MODEL, samples, MINIMUM)
         self.known, self.seen = losses, 0
 
-    def at(self, minimum: Minimum, direction: Tensor, c: float) -> Callable[[Tensor], Tensor]:
+    def at(self, direction: Tensor, c: float) -> Callable[[Tensor], Tensor]:
         def losses(chosen: Tensor) -> Tensor:
             self.seen += len(chosen)
             return self.known[chosen]
@@ -33,12 +38,8 @@ class Known(Exact):
         return losses
 
 
-MODEL = nn.Linear(1, 1)
-MINIMUM = Minimum.of(parameters_of(MODEL), layout_of(parameters_of(MODEL)))
-
-
 def asked(exact: Exact, rounded: Tensor, tolerated: float) -> float:
-    return exact.missing(MINIMUM, torch.zeros(2), 0.1, rounded, tolerated)
+    return exact.missing(torch.zeros(2), 0.1, rounded, tolerated)
 
 
 def heavy_tailed(seed: int, noise: float) -> tuple[Tensor, Tensor]:
@@ -93,7 +94,7 @@ def test_a_network_at_a_point_of_its_ray() -> None:
     float32, float64 = (Bundle(model, minimum.layout, samples, block, kind).rays(minimum).losses(*at, 700)[0]
                         for kind in (torch.float32, torch.float64))  # fmt: skip
     assert float32.dtype == torch.float64 and not torch.equal(float32, float64)
-    found = Exact(model, samples).missing(minimum, block[1], 0.3, float32, 0.0)
+    found = Exact(model, samples, minimum).missing(block[1], 0.3, float32, 0.0)
     assert found == pytest.approx(float((float64 - float32).sum()), rel=1e-6, abs=1e-10)
 
 
