@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minima_volume.hardest import EXPECTED, Exact
+from minima_volume.hardest import Exact, expected
 from minima_volume.losses import sensitivity
 from minima_volume.points import Rays
 from minima_volume.polish import SLOPE_ERROR, STEEPEST, Floats, Heights, Open, polish
@@ -160,9 +160,9 @@ def _polish(
     x, slope, steps = polish(heights, open_, thresholds, tolerance, trust=STEEPEST * CLOSE_IN)
     settled = ~np.isnan(x)
     for i in np.flatnonzero(settled):
-        c, losses, squares = heights.last[open_.ray[i], open_.target[i]]
+        c, losses, doubt = heights.last[open_.ray[i], open_.target[i]]
         unit = tolerance * slope[i] * float(losses.sum())
-        if EXPECTED * squares**0.5 > SEEN * unit:
+        if doubt > SEEN * unit:
             missing = exact.missing(block[open_.ray[i]], c, losses, UNSEEN * unit)
             x[i] -= np.log1p(missing / float(losses.sum())) / slope[i]
     before = np.log(found.coefficients[open_.ray, open_.target])
@@ -171,7 +171,7 @@ def _polish(
 
 
 class Watched:
-    """Heights of one landscape that remember each crossing's last point, its samples' losses, and their Σ slope²."""
+    """Heights of one landscape that remember each crossing's last point, its losses, and what their sum may miss."""
 
     def __init__(self, rays: Rays, size: int) -> None:
         self.rays, self.size = rays, size
@@ -180,10 +180,11 @@ class Watched:
     def __call__(self, open_: Open) -> Floats:
         order, c, means = np.argsort(open_.ray, kind="stable"), np.exp(open_.x), np.empty(len(open_.ray))
         losses = self.rays.losses(torch.from_numpy(open_.ray[order]), torch.from_numpy(c[order]), self.size)
-        squares = sensitivity(self.rays.samples.criterion, losses).square().sum(dim=1).cpu().numpy()
+        slopes = sensitivity(self.rays.samples.criterion, losses)
+        doubts = (expected(losses) * slopes.square().sum(dim=1).sqrt()).cpu().numpy()
         means[order] = losses.mean(dim=1).cpu().numpy()
         for row, i in enumerate(order):
-            self.last[open_.ray[i], open_.target[i]] = float(c[i]), losses[row], squares[row]
+            self.last[open_.ray[i], open_.target[i]] = float(c[i]), losses[row], float(doubts[row])
         return means
 
 

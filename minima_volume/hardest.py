@@ -9,6 +9,7 @@ it has seen of the rounding says that the rest cannot matter:
 where s is the slope of a sample's loss in its margin and δ̂ the rounding of a margin, independent from sample to sample.
 """
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 
@@ -22,12 +23,17 @@ from minima_volume.losses import sensitivity
 from minima_volume.points import Minimum, Samples
 
 Floats = NDArray[np.float64]
-# Rounding of a margin before any is seen: three times what trained MNIST networks showed where they cross a threshold.
-EXPECTED = 3e-5
+# Rounding of margins before any is seen, in units of float32's ε times the largest margin: up to one on trained networks.
+SAFELY = 3.0
 # Samples of the first look; every further look doubles what was seen, up to CHUNK samples at a time.
 FIRST, CHUNK = 256, 4096
 # A loss as flat as this shows no rounding.
 FLAT = 1e-7
+
+
+def expected(losses: Tensor) -> Tensor:
+    """What float32 rounds off a margin, guessed from losses (…, N): the largest margin is −ln of the smallest loss."""
+    return -SAFELY * torch.finfo(torch.float32).eps * losses.amin(dim=-1).clamp(1e-45, math.exp(-1)).log()
 
 
 class Exact:
@@ -54,7 +60,7 @@ class Exact:
     def missing(self, direction: Tensor, c: float, losses: Tensor, tolerated: float) -> float:
         """Σ (loss64 − loss32) over the samples, with an error of about `tolerated` at most; `losses` (N,) in float32."""
         slopes = sensitivity(self.samples.criterion, losses)
-        squares, rounding, seen = slopes.square(), EXPECTED, 0
+        squares, rounding, seen = slopes.square(), float(expected(losses)), 0
         left, found, misfit, ranked = float(squares.sum()), 0.0, 0.0, torch.empty(0, dtype=torch.long)
         exact = self.at(direction, c)
         while seen < len(losses) and rounding * max(left, 0.0) ** 0.5 > tolerated:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from minima_volume.directions import directions
-from minima_volume.hardest import EXPECTED, FIRST, Exact
+from minima_volume.hardest import FIRST, Exact, expected
 from minima_volume.landscape import Bundle
 from minima_volume.losses import CRITERIA, Criterion, cross_entropy, derivative, sensitivity
 from minima_volume.models import mlp
@@ -67,7 +67,7 @@ def test_what_is_not_seen_errs_by_what_is_tolerated(share: float) -> None:
 def test_nothing_is_looked_at_where_rounding_cannot_matter() -> None:
     exact, rounded = heavy_tailed(0, 1e-5)
     known = Known(exact)
-    assert asked(known, rounded, 2 * EXPECTED * math.sqrt(N)) == 0.0 and known.seen == 0
+    assert asked(known, rounded, 2 * float(expected(rounded)) * math.sqrt(N)) == 0.0 and known.seen == 0
 
 
 def test_more_rounding_than_expected_is_noticed() -> None:
