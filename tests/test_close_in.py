@@ -74,8 +74,8 @@ def test_carried_to_a_curve_close_by(shift: float) -> None:
     rays = Landscapes({SMALL: smooth(40, 4.5), LARGE: smooth(40 * shift, 4.3)})
     found, _ = found_on(rays, [Target(LARGE, 0.1), Target(LARGE, 0.02)])
     expected = [brentq(lambda c, t=t: rays.heights[LARGE](c) - t, 0.01, 1, rtol=1e-14) for t in (0.1, 0.02)]
-    # A step of SHORTEST, twenty times over; heights are exact here.
-    np.testing.assert_allclose(found.coefficients[0, :2], expected, rtol=1e-8)
+    # A last step of SHORTEST along a slope that is a few percent off; heights are exact here.
+    np.testing.assert_allclose(found.coefficients[0, :2], expected, rtol=2e-8)
     assert rays.asked[LARGE] <= 14  # the minimum itself, and at most six heights per crossing: no scan
 
 
