@@ -1,11 +1,11 @@
 """Crossings of one minimum in float32: found on a small landscape, carried to the larger ones.
 
 The scan that guards the first crossing and the robust solve run on a pilot landscape; from there each larger landscape,
-whose curve lies close by, takes two or three heights per crossing. Rays whose pilot does not vouch for a larger
-landscape are scanned and solved on it from scratch.
+whose curve lies close by, takes two or three heights per crossing, and a second look at its hardest samples in float64.
+Rays whose pilot does not vouch for a larger landscape are scanned and solved on it from scratch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minima_volume.hardest import Exact, expected
+from minima_volume.hardest import expected
 from minima_volume.losses import sensitivity
 from minima_volume.points import Rays
 from minima_volume.polish import SLOPE_ERROR, STEEPEST, Floats, Heights, Open, polish
@@ -36,6 +36,9 @@ WORTH_A_PILOT = 4096
 # A pilot vouches for a scan node of a larger landscape where its own loss lies this far below the threshold; nodes
 # nearer than NEAR to the crossing are inside on any curve that rises there.
 MARGIN, NEAR = np.log(3.0), np.log(1.25)
+
+# (direction (n,), coefficient, float32 losses (N,), tolerated error) -> the sum that float32 misses, see `hardest.Exact`
+Missing = Callable[[Tensor, float, Tensor, float], float]
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Found:
         np.add.at(self.points, open_.ray, steps)
 
 
-def close_in(rays: Rays, block: Tensor, ladder: Ladder, at_zero: Floats, tolerance: float, exact: Exact) -> Found:
+def close_in(rays: Rays, block: Tensor, ladder: Ladder, at_zero: Floats, tolerance: float, missing: Missing) -> Found:
     """All crossings along a block (rays, n): those left `unsettled` to CLOSE_IN, the others to the tolerance."""
     found = Found(rays.n_rays, ladder, at_zero)
     every = np.ones((rays.n_rays, len(ladder.scanned)), dtype=bool)
@@ -146,12 +149,12 @@ def close_in(rays: Rays, block: Tensor, ladder: Ladder, at_zero: Floats, toleran
             if unsafe.any():
                 _solved(rays, found, columns, unsafe)
         if size >= ladder.small:
-            _polish(found, rays, block, columns, tolerance, exact)
+            _polish(found, rays, block, columns, tolerance, missing)
     return found
 
 
 def _polish(
-    found: Found, rays: Rays, block: Tensor, columns: NDArray[np.int64], tolerance: float, exact: Exact
+    found: Found, rays: Rays, block: Tensor, columns: NDArray[np.int64], tolerance: float, missing: Missing
 ) -> None:
     """Polish the crossings of one landscape and mend what float32 rounds off; what does not settle is left to float64."""
     open_ = found.open(columns, columns)
@@ -163,8 +166,8 @@ def _polish(
         c, losses, doubt = heights.last[open_.ray[i], open_.target[i]]
         unit = tolerance * slope[i] * float(losses.sum())
         if doubt > SEEN * unit:
-            missing = exact.missing(block[open_.ray[i]], c, losses, UNSEEN * unit)
-            x[i] -= np.log1p(missing / float(losses.sum())) / slope[i]
+            mended = missing(block[open_.ray[i]], c, losses, UNSEEN * unit) / float(losses.sum())
+            x[i] -= np.log1p(mended) / slope[i]
     before = np.log(found.coefficients[open_.ray, open_.target])
     found.write(open_, np.where(settled, x, before), np.where(settled, slope, open_.slope), steps)
     found.unsettled[open_.ray, open_.target] |= ~settled

@@ -13,16 +13,13 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from minima_volume.losses import sensitivity
 from minima_volume.points import Minimum, Samples
 
-Floats = NDArray[np.float64]
 # Rounding of margins before any is seen, in units of float32's ε times the largest margin: up to one on trained networks.
 SAFELY = 3.0
 # Samples of the first look; every further look doubles what was seen, up to CHUNK samples at a time.
@@ -37,18 +34,17 @@ def expected(losses: Tensor) -> Tensor:
 
 
 class Exact:
-    """Float64 losses of chosen samples at any point of the rays of one minimum."""
+    """Float64 losses of chosen samples at any point of the rays of any minimum."""
 
-    def __init__(self, model: nn.Module, samples: Samples, minimum: Minimum) -> None:
-        device = samples.inputs.device
+    def __init__(self, model: nn.Module, samples: Samples) -> None:
         # A functional call swaps the module's tensors for a moment, which no other thread must see.
-        self.model, self.samples = deepcopy(model).to(device, torch.float64), samples
-        self.minimum = minimum.to(device, torch.float64)
+        self.model, self.samples = deepcopy(model).to(samples.inputs.device, torch.float64), samples
 
-    def at(self, direction: Tensor, c: float) -> Callable[[Tensor], Tensor]:
+    def at(self, minimum: Minimum, direction: Tensor, c: float) -> Callable[[Tensor], Tensor]:
         """The network at θ* + c·(s∘g): chosen samples (k,) -> their losses (k,)."""
-        moved = self.minimum.layout.split(self.minimum.scales * direction.double() * c)
-        parameters = {name: value + moved.get(name, 0.0) for name, value in self.minimum.parameters.items()}
+        here = minimum.to(direction.device, torch.float64)
+        moved = here.layout.split(here.scales * direction.double() * c)
+        parameters = {name: value + moved.get(name, 0.0) for name, value in here.parameters.items()}
 
         def losses(chosen: Tensor) -> Tensor:
             outputs = functional_call(self.model, parameters, (self.samples.inputs[chosen].double(),))
@@ -57,12 +53,15 @@ class Exact:
         return losses
 
     @torch.no_grad()
-    def missing(self, direction: Tensor, c: float, losses: Tensor, tolerated: float) -> float:
-        """Σ (loss64 − loss32) over the samples, with an error of about `tolerated` at most; `losses` (N,) in float32."""
+    def missing(self, minimum: Minimum, direction: Tensor, c: float, losses: Tensor, tolerated: float) -> float:
+        """Σ (loss64 − loss32) over all samples at a point, the losses (N,) of float32 given.
+
+        `tolerated`: the standard deviation that samples left unseen may add to the sum.
+        """
         slopes = sensitivity(self.samples.criterion, losses)
         squares, rounding, seen = slopes.square(), float(expected(losses)), 0
         left, found, misfit, ranked = float(squares.sum()), 0.0, 0.0, torch.empty(0, dtype=torch.long)
-        exact = self.at(direction, c)
+        exact = self.at(minimum, direction, c)
         while seen < len(losses) and rounding * max(left, 0.0) ** 0.5 > tolerated:
             if seen == len(ranked):
                 ranked = losses.topk(min(len(losses), max(FIRST, 2 * seen))).indices

@@ -65,8 +65,8 @@ class Minimum:
 class Rays(ABC):
     """The rays of one minimum along a block of directions, over one data set.
 
-    `sharp`: float32 rays whose logits and criterion are computed in float64, so that mean losses over thousands of samples
-    need no second look in float64. `shared`: what a minimum's rays compute that no direction changes, if anything.
+    `sharp`: float32 rays whose logits and criterion are computed in float64, so that mean losses over many samples need a
+    second look in float64 at few of them. `shared`: what a minimum's rays compute that no direction changes, if anything.
     """
 
     sharp = False

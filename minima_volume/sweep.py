@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -90,7 +91,6 @@ class Sweep:
     _at_zero: dict[int, Floats] = field(default_factory=dict, repr=False, compare=False)
     _ladders: dict[int, Ladder] = field(default_factory=dict, repr=False, compare=False)
     _shared: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
-    _exact: dict[int, Exact] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def layout(self) -> Layout:
@@ -101,6 +101,10 @@ class Sweep:
     def tolerance(self) -> float:
         """Relative tolerance of a coefficient."""
         return tolerance_for(self.layout.n_params)
+
+    @cached_property
+    def _exact(self) -> Exact:
+        return Exact(self.model, self.samples)
 
     def along(self, block: Tensor) -> list[Crossings]:
         """Crossings of every minimum along a block of directions (rays, n_params)."""
@@ -121,9 +125,8 @@ class Sweep:
         ladder = self._ladders.get(number) or Ladder.of(targets, self.layout.n_params, sharp=rays.sharp)
         if number not in self._at_zero:
             self._at_zero[number] = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
-        if number not in self._exact:
-            self._exact[number] = Exact(self.model, self.samples, self.minima[number])
-        found = close_in(rays, bundle.block, ladder, self._at_zero[number], self.tolerance, self._exact[number])
+        missing = partial(self._exact.missing, self.minima[number])
+        found = close_in(rays, bundle.block, ladder, self._at_zero[number], self.tolerance, missing)
         if number in self._ladders or self._sharp_enough(number, bundle, rays, found):
             self._ladders[number] = ladder
             return found

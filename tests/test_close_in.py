@@ -15,7 +15,6 @@ from torch import Tensor
 
 from minima_volume.close_in import Found, Ladder, close_in
 from minima_volume.directions import directions
-from minima_volume.hardest import Exact
 from minima_volume.losses import cross_entropy
 from minima_volume.points import Rays
 from minima_volume.radius import Target, means_at
@@ -48,8 +47,11 @@ def found_on(rays: Landscapes, targets: list[Target], missed: float = 0.0) -> tu
     ladder = Ladder.of(targets, N_PARAMS, sharp=True)
     given = cast("Rays", rays)
     at_zero = means_at(given, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
-    exact = SimpleNamespace(missing=lambda direction, c, losses, tolerated: missed * float(losses.sum()))
-    return close_in(given, torch.zeros(1, 1), ladder, at_zero, 1e-9, cast("Exact", exact)), ladder
+
+    def missing(direction: Tensor, c: float, losses: Tensor, tolerated: float) -> float:
+        return missed * float(losses.sum())
+
+    return close_in(given, torch.zeros(1, 1), ladder, at_zero, 1e-9, missing), ladder
 
 
 def smooth(factor: float, exponent: float) -> Callable[[float], float]:

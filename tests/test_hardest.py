@@ -27,10 +27,10 @@ class Known(Exact):
 
     def __init__(self, losses: Tensor, criterion: Criterion = cross_entropy) -> None:
         samples = Samples(torch.zeros(len(losses), 1), torch.zeros(len(losses)), criterion)
-        super().__init__(MODEL, samples, MINIMUM)
+        super().__init__(MODEL, samples)
         self.known, self.seen = losses, 0
 
-    def at(self, direction: Tensor, c: float) -> Callable[[Tensor], Tensor]:
+    def at(self, minimum: Minimum, direction: Tensor, c: float) -> Callable[[Tensor], Tensor]:
         def losses(chosen: Tensor) -> Tensor:
             self.seen += len(chosen)
             return self.known[chosen]
@@ -39,7 +39,7 @@ class Known(Exact):
 
 
 def asked(exact: Exact, rounded: Tensor, tolerated: float) -> float:
-    return exact.missing(torch.zeros(2), 0.1, rounded, tolerated)
+    return exact.missing(MINIMUM, torch.zeros(2), 0.1, rounded, tolerated)
 
 
 def heavy_tailed(seed: int, noise: float) -> tuple[Tensor, Tensor]:
@@ -94,7 +94,7 @@ def test_a_network_at_a_point_of_its_ray() -> None:
     float32, float64 = (Bundle(model, minimum.layout, samples, block, kind).rays(minimum).losses(*at, 700)[0]
                         for kind in (torch.float32, torch.float64))  # fmt: skip
     assert float32.dtype == torch.float64 and not torch.equal(float32, float64)
-    found = Exact(model, samples, minimum).missing(block[1], 0.3, float32, 0.0)
+    found = Exact(model, samples).missing(minimum, block[1], 0.3, float32, 0.0)
     assert found == pytest.approx(float((float64 - float32).sum()), rel=1e-6, abs=1e-10)
 
 
