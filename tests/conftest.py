@@ -1,19 +1,26 @@
-"""What every test shares: one torch thread, a clean environment, small networks, the stage scripts, the real data."""
+"""What tests share: one torch thread, a clean environment, small networks, the scripts, the real data, films, figures."""
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from torch import nn
 
+from minima_volume import results
 from minima_volume.datasets import IDX_FILES
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("train_models", "random_perturbs", "volume_cutoff", "volume_estimation")
+sys.path.insert(0, str(ROOT / "figs"))  # the figures import each other by bare names
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,6 +58,21 @@ def stages() -> Iterator[dict[str, Callable[..., None]]]:
         sys.modules.pop(name, None)
 
 
+@pytest.fixture(scope="session")
+def finished(stages: dict[str, Callable[..., None]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two repeats, to read only."""
+    from running import run
+
+    return run(stages, tmp_path_factory.mktemp("results"), THREADS="1")
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, times of change included; its results folder."""
+    shutil.copytree(finished, tmp_path / "paper" / "tiny")
+    return tmp_path
+
+
 @pytest.fixture
 def seeded() -> Callable[[Callable[[], nn.Module], int], nn.Module]:
     """Builds a float64 model in evaluation mode from a seed, and leaves torch's global generator as it was."""
@@ -61,3 +83,64 @@ def seeded() -> Callable[[Callable[[], nn.Module], int], nn.Module]:
             return make().double().eval()
 
     return build
+
+
+@pytest.fixture
+def no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose results/ is empty, in the place of the repository's."""
+    monkeypatch.setattr(results, "ROOT", tmp_path / "results")
+    return tmp_path
+
+
+@pytest.fixture
+def folders(no_results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Results are read from, and figures drawn into, a temporary folder; figures are closed afterwards."""
+    import tables
+
+    monkeypatch.setattr(tables, "ROOT", no_results / "figs")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def picture(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, str, str], Figure]:
+    """Draws a figure and returns it instead of saving it."""
+    import style
+
+    def drawn(module: ModuleType, study: str, scale: str = "paper") -> Figure:
+        kept: list[Figure] = []
+        monkeypatch.setattr(style, "save", lambda figure, path: kept.append(figure) or [path])
+        assert module.draw(study, scale), f"{module.__name__} drew nothing"
+        return kept[0]
+
+    return drawn
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small made-up plane and its file."""
+    from filming import speed
+
+    path = tmp_path_factory.mktemp("plane") / "example_plane.npz"
+    return speed.example(path, 12, side=21), path
+
+
+@pytest.fixture(scope="session")
+def hands() -> Iterator[Any]:
+    """Two processes that draw, as for real films."""
+    from filming import movie
+
+    with movie.Hands(2) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="session")
+def film(example: Any, hands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A film made by two processes, and its folder."""
+    from filming import TINY, movie, surface_contours
+
+    data, path = example
+    states = movie.timeline(len(data.sizes), 1.2, TINY.fps, [(5, 0.5)])
+    made, folder = movie.Film("short", surface_contours.Contours(path), states, 5, ""), tmp_path_factory.mktemp("films")
+    made.make(folder, TINY, hands)
+    return made, folder

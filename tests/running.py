@@ -1,5 +1,6 @@
 """All four stages of a tiny study, as make calls them: for the tests that need a finished run."""
 
+import csv
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,3 +33,9 @@ def run(stages: Stages, root: Path, study: Study = TINY, repeats: Sequence[int] 
             patch.setattr(sys, "argv", [f"{script}.py", *arguments])
             stage.main({study.name: study}, stages[script])
     return root / "paper" / study.name
+
+
+def rows(folder: Path, name: str = "volumes.csv") -> list[dict[str, str]]:
+    """A table of a run, cell by cell."""
+    with (folder / name).open(newline="") as stream:
+        return list(csv.DictReader(stream))

@@ -10,7 +10,7 @@ import plain
 import pytest
 import torch
 from scipy.optimize import brentq
-from test_radius import plain_step, swept, trained
+from sweeping import plain_step, swept, trained
 from torch import Tensor
 
 from minima_volume.close_in import Found, Ladder, close_in

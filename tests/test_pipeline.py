@@ -1,10 +1,8 @@
-"""The four stages on a tiny study against a plain loop over everything, and what they do on the second run."""
+"""The four stages on a tiny study against a plain loop over everything, and what they refuse."""
 
-import csv
 import math
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,12 +11,12 @@ import numpy as np
 import plain
 import pytest
 import torch
-from running import TINY, Stages, run
+from running import TINY, Stages, rows, run
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from minima_volume import minima, rays, results, stage
+from minima_volume import minima, results, stage
 from minima_volume.datasets import load_digits, load_modulo
 from minima_volume.directions import directions
 from minima_volume.errors import UserError
@@ -31,33 +29,6 @@ from minima_volume.parameters import layout_of, parameters_of
 from minima_volume.training import Job, train
 
 N_PARAMS = 6570
-
-
-@pytest.fixture(scope="module")
-def finished(stages: Stages, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of two repeats, to read only."""
-    return run(stages, tmp_path_factory.mktemp("results"), THREADS="1")
-
-
-@pytest.fixture
-def copied(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, times of change included; its results folder."""
-    shutil.copytree(finished, tmp_path / "paper" / "tiny")
-    return tmp_path
-
-
-def rows(folder: Path, name: str = "volumes.csv") -> list[dict[str, str]]:
-    with (folder / name).open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def changes(folder: Path) -> dict[str, int]:
-    """When each minimum and each block of rays was last written."""
-    return {
-        str(path.relative_to(folder)): path.stat().st_mtime_ns
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in (".safetensors", ".npz")
-    }
 
 
 def pool_of(repeat: int) -> Pool:
@@ -82,9 +53,6 @@ def test_a_stored_minimum_is_perturbed_as_the_trained_one(finished: Path, monkey
     monkeypatch.setattr(results, "ROOT", finished.parent.parent)
     _, read_back = minima.minima_of(Repeat(TINY, 0), "paper")[0]
     assert read_back.layout == layout_of(parameters_of(build_model("digits_mlp")))
-
-
-# --- against a plain loop ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("repeat", [0, 1])
@@ -235,140 +203,6 @@ def test_unseen_accuracy_leaves_out_the_training_pairs(stages: Stages, tmp_path:
         sum(right) / 9409, abs=1e-7
     )  # the published one counts all pairs
     assert float(row["train_accuracy"]) > float(row["test_accuracy"]) > float(row["unseen_accuracy"])
-
-
-# --- the same numbers, however the work is cut ------------------------------------------------------------------------
-
-
-def test_any_number_of_workers(stages: Stages, finished: Path, tmp_path: Path) -> None:
-    other = run(stages, tmp_path, THREADS="2", MEMORY="32")
-    for name in ("volumes.csv", "cutoffs.csv"):
-        assert (other / name).read_bytes() == (finished / name).read_bytes()
-
-
-def test_repeats_one_after_the_other(stages: Stages, finished: Path, tmp_path: Path) -> None:
-    run(stages, tmp_path, repeats=(1,))
-    alike(run(stages, tmp_path, repeats=(0,)), finished)
-
-
-def alike(folder: Path, finished: Path) -> None:
-    """The same table from minima that were trained in other company: float32 sums in another order.
-
-    Weights move by some 10⁻⁷, radii by as much, and volumes by n = 6570 times that.
-    """
-    assert len(rows(folder)) == len(rows(finished))
-    for row, wanted in zip(rows(folder), rows(finished), strict=True):
-        assert row["status"] == wanted["status"] and row["n_crossed"] == wanted["n_crossed"]
-        if row["log_volume"]:
-            for name in ("log_volume", "typical_log_volume"):
-                assert float(row[name]) == pytest.approx(float(wanted[name]), abs=0.02)
-
-
-def test_second_run_computes_nothing(stages: Stages, copied: Path, finished: Path) -> None:
-    before = changes(copied / "paper" / "tiny")
-    folder = run(stages, copied)
-    assert changes(folder) == before and len(before) == 2 * (2 + 2)
-    assert (folder / "volumes.csv").read_bytes() == (finished / "volumes.csv").read_bytes()
-
-
-@pytest.mark.parametrize("how", ["cut short", "bit flipped", "gone"])
-def test_a_damaged_block_is_measured_again(how: str, stages: Stages, copied: Path, finished: Path) -> None:
-    folder = copied / "paper" / "tiny"
-    block = folder / "repeat_1" / "rays" / "directions_00000_00025.npz"
-    content = bytearray(block.read_bytes())
-    content[len(content) // 2] ^= 0x10
-    block.write_bytes(content[:-100] if how == "cut short" else content)
-    if how == "gone":
-        block.unlink()
-    before = changes(folder)
-    after = changes(run(stages, copied))
-    assert {name for name in after if after[name] != before.get(name)} == {str(block.relative_to(folder))}
-    assert (folder / "volumes.csv").read_bytes() == (finished / "volumes.csv").read_bytes()
-
-
-def test_a_damaged_minimum_is_trained_again(stages: Stages, copied: Path, finished: Path) -> None:
-    folder = copied / "paper" / "tiny"
-    path = folder / "repeat_0" / "minima" / "level_16.safetensors"
-    path.write_bytes(path.read_bytes()[:-1000])
-    before = changes(folder)
-    after = changes(run(stages, copied))
-    assert {name for name in after if after[name] != before[name]} == {"repeat_0/minima/level_16.safetensors"}
-    alike(folder, finished)
-
-
-# --- a changed setting redoes what depends on it, and nothing else ----------------------------------------------------
-
-
-class Recorder:
-    """Stands before `sweep` and counts the minima that each call measures."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.counts: list[int] = []
-        self.sweep = rays.sweep
-        patch.setattr(rays, "sweep", self)
-
-    def __call__(self, model: object, minima: Sequence[object], *rest: object, **options: object) -> object:
-        self.counts.append(len(minima))
-        return self.sweep(model, minima, *rest, **options)  # type: ignore[arg-type]
-
-
-def written(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    """Files that are new or were written again."""
-    return {name for name in after if after[name] != before.get(name)}
-
-
-def test_a_new_level(stages: Stages, copied: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, heard = changes(finished), Recorder(monkeypatch)
-    folder = run(stages, copied, replace(TINY, levels=(0, 24)), repeats=(0,))
-    assert {name for name in written(before, changes(folder)) if "minima" in name} == {
-        "repeat_0/minima/level_24.safetensors"
-    }
-    assert heard.counts == [1, 1]  # two blocks, the new minimum alone
-    old = [row for row in rows(finished) if row["repeat"] == "0" and row["level"] == "0"]
-    assert [row for row in rows(folder) if row["level"] == "0"] == old
-    assert {row["level"] for row in rows(folder)} == {"0", "24"}
-
-
-def test_more_directions(stages: Stages, copied: Path, finished: Path) -> None:
-    before = changes(finished)
-    folder = run(stages, copied, replace(TINY, n_directions=35), repeats=(0,))
-    assert written(before, changes(folder)) == {"repeat_0/rays/directions_00025_00035.npz"}
-    assert {row["n_directions"] for row in rows(folder)} == {"35"}
-
-
-def test_directions_from_the_environment(stages: Stages, copied: Path) -> None:
-    folder = run(stages, copied, repeats=(0,), DIRECTIONS="10")
-    assert {row["n_directions"] for row in rows(folder)} == {"10"}
-
-
-def test_another_recipe(stages: Stages, copied: Path, finished: Path) -> None:
-    before = changes(finished)
-    folder = run(stages, copied, replace(TINY, recipe=replace(TINY.recipe, epochs=81)), repeats=(0,))
-    assert written(before, changes(folder)) == {name for name in before if name.startswith("repeat_0")}
-    assert {row["repeat"] for row in rows(folder)} == {"0"}  # repeat 1 still has the old recipe and is left out
-
-
-@pytest.mark.parametrize(
-    "change", [{"thresholds": (0.7, 0.1, 300.0, 1e-7)}, {"direction_seed": 5}, {"normalise": False}], ids=str
-)
-def test_another_measurement_of_the_same_minima(
-    change: dict[str, object], stages: Stages, copied: Path, finished: Path
-) -> None:
-    before = changes(finished)
-    folder = run(stages, copied, replace(TINY, **change), repeats=(0,))
-    assert written(before, changes(folder)) == {name for name in before if name.startswith("repeat_0/rays")}
-    # Repeat 1 was measured otherwise; a table that mixed the two would not show it.
-    assert {row["repeat"] for row in rows(folder)} == {"0"}
-
-
-def test_records_of_another_version_are_left_out(stages: Stages, copied: Path) -> None:
-    folder = copied / "paper" / "tiny"
-    # An older record without the keys that today's code reads is no reason to fail over repeat 0.
-    results.write_json(folder / "repeat_1" / "rays.json", {"n_directions": 30, "seconds": 1.0})
-    assert {row["repeat"] for row in rows(run(stages, copied, repeats=(0,)))} == {"0"}
-
-
-# --- sentences ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
