@@ -23,8 +23,8 @@ import torch
 from problems import workloads
 from schemes import SCHEMES, Problem, engine_on_workers, error_of_engine, error_of_grid, published_loop
 
-from minima_volume.close_in import Ladder
 from minima_volume.hardest import Exact
+from minima_volume.ladder import Ladder
 from minima_volume.landscape import ray_bytes
 from minima_volume.points import Rays
 from minima_volume.sweep import MEMORY
@@ -69,9 +69,9 @@ def counted_operations(problem: Problem) -> Iterator[list[float]]:
         points(self, len(rays), sizes[-1])
         return sums(self, rays, c, sizes, *metric)
 
-    def counting_losses(self: Rays, rays: torch.Tensor, c: torch.Tensor, size: int) -> torch.Tensor:
-        points(self, len(rays), size)
-        return losses(self, rays, c, size)
+    def counting_losses(self: Rays, rays: torch.Tensor, c: torch.Tensor, size: int, start: int = 0) -> torch.Tensor:
+        points(self, len(rays), size - start)
+        return losses(self, rays, c, size, start)
 
     def counting_at(self: Exact, *point: Any) -> Callable[[torch.Tensor], torch.Tensor]:
         seen_by = at(self, *point)

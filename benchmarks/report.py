@@ -26,7 +26,7 @@ engine pays the first layer's product with the direction once, shared by all min
 float64 where few samples are averaged, and of the hardest where many are), each minimum's own first layer once
 per block, and then the evaluations of the layers behind it that the table counts: about three heights per
 crossing, because a secant from a percent away needs three to reach the 10⁻⁸ of r that 0.01 nats of n·ln r ask
-for. *Fewest* is what no exact solver goes below: that one product, and a single evaluation of every crossing to
+for, the first of them only over the samples that the next smaller landscape lacks. *Fewest* is what no exact solver goes below: that one product, and a single evaluation of every crossing to
 see that it is one. Published over fewest is therefore the largest ratio that equal speed per operation allows;
 a ratio of times above the engine's own ratio of operations is what the published loop loses by updating all
 weights at every point. All in float32-equivalent Mflop. The last column is the share of the machine's matrix-

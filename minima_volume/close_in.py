@@ -1,104 +1,33 @@
 """Crossings of one minimum in float32: found on a small landscape, carried to the larger ones.
 
 The scan that guards the first crossing and the robust solve run on a pilot landscape; from there each larger landscape,
-whose curve lies close by, takes two or three heights per crossing, and a second look at its hardest samples in float64.
+whose curve lies close by, takes two or three heights per crossing, the first of them only over the samples that the
+smaller one lacks, and a second look at its hardest samples in float64.
 Rays whose pilot does not vouch for a larger landscape are scanned and solved on it from scratch.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minima_volume.hardest import expected
-from minima_volume.losses import sensitivity
+from minima_volume.ladder import Ladder
 from minima_volume.points import Rays
-from minima_volume.polish import SLOPE_ERROR, STEEPEST, Floats, Heights, Open, polish
-from minima_volume.radius import SCAN_NODES, Target, brackets_of, evaluator, scan, solve
+from minima_volume.polish import STEEPEST, Floats, Open, polish
+from minima_volume.radius import SCAN_NODES, brackets_of, evaluator, scan, solve
 
 # A float32 point this close (relative) leaves the float64 steps nothing but a Newton correction.
 CLOSE_IN = 1e-3
 BISECTION = 1e-4
-# Sharp float32 heights leave about n·ROUNDING/√samples nats of error in n·ln r. Landscapes where that is more than
-# TOLERATED, and which have fewer than MANY samples, are finished in float64 as a whole; `hardest` mends the others.
-ROUNDING, TOLERATED, MANY = 2e-6, 0.005, 1024
-# Fewer samples than this average nothing away, and cost nothing in float64.
-FEW = 50
-# What float32 may be expected to round off before float64 looks, and what samples that it then does not see may still do:
-# standard deviations, in tolerances.
-SEEN, UNSEEN = 2.5, 0.5
-# Landscapes from here on are worth a pilot, an eighth to a quarter as large.
-WORTH_A_PILOT = 4096
 # A pilot vouches for a scan node of a larger landscape where its own loss lies this far below the threshold; nodes
 # nearer than NEAR to the crossing are inside on any curve that rises there.
 MARGIN, NEAR = np.log(3.0), np.log(1.25)
 
-# (direction (n,), coefficient, float32 losses (N,), tolerated error) -> the sum that float32 misses, see `hardest.Exact`
+# (direction (n,), coefficient, float32 losses (N,), tolerance of their sum) -> what float32 misses, see `hardest.Exact`
 Missing = Callable[[Tensor, float, Tensor, float], float]
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """A minimum's targets, followed by the pilots they are carried from; the scan solves all sizes up to `pilot`."""
-
-    targets: Sequence[Target]
-    n_wanted: int
-    pilot: int
-    small: float  # landscapes with fewer samples than this are finished in float64
-
-    @classmethod
-    def of(cls, targets: Sequence[Target], n_params: int, *, sharp: bool) -> "Ladder":
-        """Without sharp float32 heights float64 finishes everything, and a pilot would save little."""
-        small = float(np.clip((n_params * ROUNDING / TOLERATED) ** 2, FEW, MANY)) if sharp else float("inf")
-        losses = sorted({target.size for target in targets if target.metric == "loss"})
-        largest = max(target.size for target in targets)
-        if not sharp or largest < WORTH_A_PILOT:
-            return cls(targets, len(targets), largest, small)
-        fitting = [size for size in losses if largest // 60 <= size <= largest // 4]
-        stepped = [target.size for target in targets if target.metric == "accuracy"]
-        pilot = max([fitting[-1] if fitting else largest // 8, *stepped])
-        above = {t.threshold for t in targets if t.metric == "loss" and t.size > pilot}
-        present = {t.threshold for t in targets if t.metric == "loss" and t.size == pilot}
-        pilots = [Target(pilot, threshold) for threshold in sorted(above - present)]
-        return cls([*targets, *pilots], len(targets), pilot, small)
-
-    @cached_property
-    def thresholds(self) -> Floats:
-        """Threshold of every target."""
-        return np.array([target.threshold for target in self.targets])
-
-    @cached_property
-    def scanned(self) -> NDArray[np.int64]:
-        """Columns that the scan solves."""
-        return np.flatnonzero([target.size <= self.pilot for target in self.targets])
-
-    def in_double(self) -> NDArray[np.bool_]:
-        """Which wanted targets float64 has to finish."""
-        wanted = self.targets[: self.n_wanted]
-        return np.array([t.metric == "loss" and t.size < self.small for t in wanted])
-
-    def columns(self, size: int) -> list[int]:
-        """The losses averaged over one landscape, by rising threshold."""
-        found = [j for j, t in enumerate(self.targets) if t.metric == "loss" and t.size == size]
-        return sorted(found, key=lambda j: self.targets[j].threshold)
-
-    def sizes(self) -> list[int]:
-        """Landscapes that are carried to or polished in float32, ascending."""
-        losses = {target.size for target in self.targets if target.metric == "loss"}
-        return sorted(size for size in losses if size > self.pilot or size >= self.small)
-
-    def start(self, column: int, *, pilot: bool = False) -> int:
-        """The same threshold in the next smaller landscape from the pilot's on, or in the pilot's."""
-        own = self.targets[column]
-        fitting = [
-            j for j, t in enumerate(self.targets)
-            if t.metric == "loss" and t.threshold == own.threshold and self.pilot <= t.size < own.size
-        ]  # fmt: skip
-        return (min if pilot else max)(fitting, key=lambda j: self.targets[j].size)
 
 
 class Found:
@@ -137,69 +66,106 @@ def close_in(rays: Rays, block: Tensor, ladder: Ladder, at_zero: Floats, toleran
     every = np.ones((rays.n_rays, len(ladder.scanned)), dtype=bool)
     table = np.full((rays.n_rays, 1 + len(SCAN_NODES), len(ladder.targets)), np.nan)
     table[:, :, ladder.scanned] = _solved(rays, found, ladder.scanned, every)
-    evaluate = evaluator(rays, ladder.targets)
-
-    def heights(open_: Open) -> Floats:
-        return evaluate(open_.ray, open_.target, np.exp(open_.x))
-
+    below: Watched | None = None
     for size in ladder.sizes():
         columns = np.array(ladder.columns(size))
+        heights = Watched(rays, ladder, size, below if size > ladder.pilot else None)
+        last_digits = LastDigits(found, heights, block, tolerance, missing)
         if size > ladder.pilot:
-            unsafe = _carry(found, heights, columns) | _doubtful(found, table, columns)
+            unsafe = last_digits.carry(columns) | _doubtful(found, table, columns)
             if unsafe.any():
                 _solved(rays, found, columns, unsafe)
-        if size >= ladder.small:
-            _polish(found, rays, block, columns, tolerance, missing)
+                last_digits.settle(columns, unsafe)
+        else:
+            last_digits.settle(columns, np.ones((rays.n_rays, len(columns)), dtype=bool))
+        below = heights
     return found
 
 
-def _polish(
-    found: Found, rays: Rays, block: Tensor, columns: NDArray[np.int64], tolerance: float, missing: Missing
-) -> None:
-    """Polish the crossings of one landscape and mend what float32 rounds off; what does not settle is left to float64."""
-    open_ = found.open(columns, columns)
-    thresholds = found.ladder.thresholds[open_.target]
-    heights = Watched(rays, found.ladder.targets[columns[0]].size)
-    x, slope, steps = polish(heights, open_, thresholds, tolerance, trust=STEEPEST * CLOSE_IN)
-    settled = ~np.isnan(x)
-    for i in np.flatnonzero(settled):
-        c, losses, doubt = heights.last[open_.ray[i], open_.target[i]]
-        unit = tolerance * slope[i] * float(losses.sum())
-        if doubt > SEEN * unit:
-            mended = missing(block[open_.ray[i]], c, losses, UNSEEN * unit) / float(losses.sum())
-            x[i] -= np.log1p(mended) / slope[i]
-    before = np.log(found.coefficients[open_.ray, open_.target])
-    found.write(open_, np.where(settled, x, before), np.where(settled, slope, open_.slope), steps)
-    found.unsettled[open_.ray, open_.target] |= ~settled
-
-
 class Watched:
-    """Heights of one landscape that remember each crossing's last point, its losses, and what their sum may miss."""
+    """Heights of one landscape that remember each crossing's last point, its losses, and what their sum may miss.
 
-    def __init__(self, rays: Rays, size: int) -> None:
-        self.rays, self.size = rays, size
-        self.last: dict[tuple[int, int], tuple[float, Tensor, float]] = {}
+    `below`: the same of the next smaller landscape. Landscapes are nested, so a height at a point where that one was looked
+    at last costs only the samples that it lacks.
+    """
+
+    def __init__(self, rays: Rays, ladder: Ladder, size: int, below: "Watched | None" = None) -> None:
+        self.rays, self.ladder, self.size, self.below = rays, ladder, size, below
+        self.last: dict[tuple[int, int], tuple[float, Tensor]] = {}
+
+    def _seen(self, ray: int, target: int) -> tuple[float, Tensor] | None:
+        """What the smaller landscape remembers of the crossing that this one starts from."""
+        return self.below.last.get((ray, self.ladder.start(target))) if self.below else None
+
+    def starts(self, open_: Open) -> Open:
+        """The crossings at the last points of the smaller landscape, where those are as good."""
+        seen = [self._seen(*key) for key in zip(open_.ray, open_.target, strict=True)]
+        last = np.array([np.nan if one is None else one[0] for one in seen])
+        return replace(open_, x=np.where(np.abs(last - open_.x) < CLOSE_IN, last, open_.x))
 
     def __call__(self, open_: Open) -> Floats:
-        order, c, means = np.argsort(open_.ray, kind="stable"), np.exp(open_.x), np.empty(len(open_.ray))
-        losses = self.rays.losses(torch.from_numpy(open_.ray[order]), torch.from_numpy(c[order]), self.size)
-        slopes = sensitivity(self.rays.samples.criterion, losses)
-        doubts = (expected(losses) * slopes.square().sum(dim=1).sqrt()).cpu().numpy()
-        means[order] = losses.mean(dim=1).cpu().numpy()
-        for row, i in enumerate(order):
-            self.last[open_.ray[i], open_.target[i]] = float(c[i]), losses[row], float(doubts[row])
+        means = np.empty(len(open_.ray))
+        seen = [self._seen(*key) for key in zip(open_.ray, open_.target, strict=True)]
+        known = np.array([one is not None and one[0] == x for one, x in zip(seen, open_.x, strict=True)], dtype=bool)
+        for rows in (np.flatnonzero(known), np.flatnonzero(~known)):
+            if rows.size:
+                rows = rows[np.argsort(open_.ray[rows], kind="stable")]
+                prefix = [one[1] for one in (seen[i] for i in rows) if one is not None] if known[rows[0]] else []
+                self._look(open_, rows, means, prefix)
         return means
 
+    def _look(self, open_: Open, rows: NDArray[np.int64], means: Floats, prefix: Sequence[Tensor]) -> None:
+        """Fill in the means of some crossings, whose losses over the smaller landscape may be known."""
+        start = len(prefix[0]) if prefix else 0
+        index, c = torch.from_numpy(open_.ray[rows]), torch.from_numpy(np.exp(open_.x[rows]))
+        losses = self.rays.losses(index, c, self.size, start)
+        losses = torch.cat([torch.stack(list(prefix)), losses], dim=1) if prefix else losses
+        means[rows] = losses.mean(dim=1).cpu().numpy()
+        for row, i in enumerate(rows):
+            self.last[open_.ray[i], open_.target[i]] = float(open_.x[i]), losses[row]
 
-def _carry(found: Found, heights: Heights, columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Crossings of a larger landscape from those of the one below it; which (rays, columns) were not reached."""
-    below = np.array([found.ladder.start(j) for j in columns])
-    open_ = found.open(columns, below)
-    thresholds = found.ladder.thresholds[open_.target]
-    x, slope, steps = polish(heights, open_, thresholds, SLOPE_ERROR * CLOSE_IN, trust=np.inf)
-    found.write(open_, x, slope, steps)
-    found.recrossed[:, columns] = found.recrossed[:, below]
-    return np.isnan(found.coefficients[:, columns])
+
+@dataclass(frozen=True)
+class LastDigits:
+    """The crossings of one landscape to the tolerance, with what float32 rounds off made good."""
+
+    found: Found
+    heights: Watched
+    block: Tensor
+    tolerance: float
+    missing: Missing
+
+    def carry(self, columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Crossings from those of the landscape below; which (rays, columns) were not reached."""
+        found, below = self.found, np.array([self.found.ladder.start(j) for j in columns])
+        open_ = self.heights.starts(found.open(columns, below))
+        found.write(open_, *self._mended(open_, np.inf))
+        found.recrossed[:, columns] = found.recrossed[:, below]
+        return np.isnan(found.coefficients[:, columns])
+
+    def settle(self, columns: NDArray[np.int64], wanted: NDArray[np.bool_]) -> None:
+        """Wanted crossings (rays, columns) that are known to CLOSE_IN; what does not settle is left to float64."""
+        found, place = self.found, np.full(len(self.found.ladder.targets), -1)
+        place[columns] = np.arange(len(columns))
+        open_ = found.open(columns, columns)
+        open_ = open_.select(wanted[open_.ray, place[open_.target]])
+        x, slope, steps = self._mended(open_, STEEPEST * CLOSE_IN)
+        settled, before = ~np.isnan(x), np.log(found.coefficients[open_.ray, open_.target])
+        found.write(open_, np.where(settled, x, before), np.where(settled, slope, open_.slope), steps)
+        found.unsettled[open_.ray, open_.target] |= ~settled
+
+    def _mended(self, open_: Open, trust: float) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """x, slope and heights of `polish`, with a second look in float64 where float32 is in doubt."""
+        thresholds = self.found.ladder.thresholds[open_.target]
+        x, slope, steps = polish(self.heights, open_, thresholds, self.tolerance, trust=trust)
+        for i in np.flatnonzero(~np.isnan(x)):
+            last, losses = self.heights.last[open_.ray[i], open_.target[i]]
+            total = float(losses.sum())
+            missed = self.missing(
+                self.block[open_.ray[i]], float(np.exp(last)), losses, self.tolerance * slope[i] * total
+            )
+            x[i] -= np.log1p(missed / total) / slope[i]
+        return x, slope, steps
 
 
 def _doubtful(found: Found, table: Floats, columns: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -22,6 +22,9 @@ from minima_volume.points import Minimum, Samples
 
 # Rounding of margins before any is seen, in units of float32's ε times the largest margin: up to one on trained networks.
 SAFELY = 3.0
+# What float32 may be expected to round off before float64 looks, and what samples that it then does not see may still do:
+# standard deviations, in tolerances.
+SEEN, UNSEEN = 2.5, 0.5
 # Samples of the first look; every further look doubles what was seen, up to CHUNK samples at a time.
 FIRST, CHUNK = 256, 4096
 # A loss as flat as this shows no rounding.
@@ -43,8 +46,10 @@ class Exact:
     def at(self, minimum: Minimum, direction: Tensor, c: float) -> Callable[[Tensor], Tensor]:
         """The network at θ* + c·(s∘g): chosen samples (k,) -> their losses (k,)."""
         here = minimum.to(direction.device, torch.float64)
-        moved = here.layout.split(here.scales * direction.double() * c)
-        parameters = {name: value + moved.get(name, 0.0) for name, value in here.parameters.items()}
+        moved = here.layout.split((here.scales * direction).mul_(c))
+        parameters = {
+            name: moved[name].add_(value) if name in moved else value for name, value in here.parameters.items()
+        }
 
         def losses(chosen: Tensor) -> Tensor:
             outputs = functional_call(self.model, parameters, (self.samples.inputs[chosen].double(),))
@@ -53,16 +58,18 @@ class Exact:
         return losses
 
     @torch.no_grad()
-    def missing(self, minimum: Minimum, direction: Tensor, c: float, losses: Tensor, tolerated: float) -> float:
+    def missing(self, minimum: Minimum, direction: Tensor, c: float, losses: Tensor, tolerance: float) -> float:
         """Σ (loss64 − loss32) over all samples at a point, the losses (N,) of float32 given.
 
-        `tolerated`: the standard deviation that samples left unseen may add to the sum.
+        `tolerance`: of the sum. Nothing is looked at where less than SEEN times that is expected to be missing.
         """
         slopes = sensitivity(self.samples.criterion, losses)
         squares, rounding, seen = slopes.square(), float(expected(losses)), 0
         left, found, misfit, ranked = float(squares.sum()), 0.0, 0.0, torch.empty(0, dtype=torch.long)
+        if rounding * left**0.5 <= SEEN * tolerance:
+            return 0.0
         exact = self.at(minimum, direction, c)
-        while seen < len(losses) and rounding * max(left, 0.0) ** 0.5 > tolerated:
+        while seen < len(losses) and rounding * max(left, 0.0) ** 0.5 > UNSEEN * tolerance:
             if seen == len(ranked):
                 ranked = losses.topk(min(len(losses), max(FIRST, 2 * seen))).indices
             chosen = ranked[seen : seen + CHUNK]

@@ -97,20 +97,21 @@ class Rays(ABC):
         return result
 
     @torch.no_grad()
-    def losses(self, rays: Tensor, coefficients: Tensor, size: int) -> Tensor:
-        """Losses (k, size) of every sample, float64 on the rays' device."""
-        found = [torch.cat(list(tiles), dim=-1) for _, _, tiles in self._tiles(rays, coefficients, [size], "loss")]
+    def losses(self, rays: Tensor, coefficients: Tensor, size: int, start: int = 0) -> Tensor:
+        """Losses (k, size − start) of the samples from `start` on, float64 on the rays' device."""
+        tiled = self._tiles(rays, coefficients, [size], "loss", start)
+        found = [torch.cat(list(tiles), dim=-1) for _, _, tiles in tiled]
         return torch.cat(found).double()
 
     def _tiles(
-        self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric
+        self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric, start: int = 0
     ) -> Iterator[tuple[Tensor, list[int], Iterator[Tensor]]]:
         """Points that are evaluated together, the edges of their tiles of samples, and the tiles' values (points, span)."""
         criterion = self.samples.criterion if metric == "loss" else misclassified
         targets, device = self.samples.targets, self.samples.inputs.device
         budget = TILE_ELEMENTS[device.type] // self.width()
-        span = max(1, min(sizes[-1], budget))
-        edges = sorted({*range(0, sizes[-1], span), *sizes, 0})
+        span = max(1, min(sizes[-1] - start, budget))
+        edges = sorted({*range(start, sizes[-1], span), *sizes})
         for rows in torch.arange(len(rays)).split(max(1, budget // span)):
             outputs = self.at(rays[rows].to(device), coefficients[rows])
             yield rows, edges, (criterion(outputs(a, b), targets[a:b]) for a, b in pairwise(edges))

@@ -23,8 +23,8 @@ POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.So
 POOLING = (nn.MaxPool2d, nn.AvgPool2d)
 # A float64 product costs two of float32; below this share of the operations nobody notices.
 SMALL_SHARE = 0.1
-# A product with so few columns runs twice as fast with the samples along its rows.
-THIN = 16
+# A product with so few columns runs twice as fast with the samples along its rows, and faster in whole registers.
+THIN, REGISTER = 16, 4
 Index = slice | Tensor
 
 
@@ -184,10 +184,11 @@ def _wide(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
 
 
 def _thin(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
-    offset = None if bias is None else bias.unsqueeze(2)
+    offset, count = None if bias is None else bias.unsqueeze(2), weight.shape[1]
+    padded = functional.pad(weight, (0, 0, 0, -count % REGISTER))
 
     def linear(x: Tensor) -> Tensor:
-        out = torch.bmm(weight, x.to(weight.dtype).transpose(1, 2))
+        out = torch.bmm(padded, x.to(weight.dtype).transpose(1, 2))[:, :count]
         return (out if offset is None else out.add_(offset)).transpose(1, 2)
 
     return linear

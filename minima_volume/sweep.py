@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from minima_volume import directions
-from minima_volume.close_in import CLOSE_IN, Found, Ladder, close_in
+from minima_volume.close_in import CLOSE_IN, Found, close_in
 from minima_volume.hardest import Exact
+from minima_volume.ladder import Ladder
 from minima_volume.landscape import Bundle, device_for, ray_bytes
 from minima_volume.parameters import Layout
 from minima_volume.points import Minimum, Rays, Samples

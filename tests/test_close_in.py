@@ -13,8 +13,9 @@ from scipy.optimize import brentq
 from sweeping import plain_step, swept, trained
 from torch import Tensor
 
-from minima_volume.close_in import Found, Ladder, close_in
+from minima_volume.close_in import Found, close_in
 from minima_volume.directions import directions
+from minima_volume.ladder import Ladder
 from minima_volume.losses import cross_entropy
 from minima_volume.points import Rays
 from minima_volume.radius import Target, means_at
@@ -37,8 +38,10 @@ class Landscapes:
         self.asked[sizes[-1]] += len(rays)
         return torch.tensor([[self.heights[size](float(c)) for size in sizes] for c in coefficients]).double()
 
-    def losses(self, rays: Tensor, coefficients: Tensor, size: int) -> Tensor:
-        found = self.means(rays, coefficients, [size]) * torch.full((1, size), size / (size - 1)).double()
+    def losses(self, rays: Tensor, coefficients: Tensor, size: int, start: int = 0) -> Tensor:
+        below = [start * self.heights[start](float(c)) if start else 0.0 for c in coefficients]
+        rest = size * self.means(rays, coefficients, [size]) - torch.tensor(below).double().unsqueeze(1)
+        found = (rest / (size - start - 1)).repeat(1, size - start)
         found[:, 0] = 1e-30  # one sample that the network is sure of, so that float32 is expected to round
         return found
 
@@ -48,7 +51,7 @@ def found_on(rays: Landscapes, targets: list[Target], missed: float = 0.0) -> tu
     given = cast("Rays", rays)
     at_zero = means_at(given, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
 
-    def missing(direction: Tensor, c: float, losses: Tensor, tolerated: float) -> float:
+    def missing(direction: Tensor, c: float, losses: Tensor, tolerance: float) -> float:
         return missed * float(losses.sum())
 
     return close_in(given, torch.zeros(1, 1), ladder, at_zero, 1e-9, missing), ladder
@@ -62,7 +65,7 @@ def test_a_pilot_an_eighth_as_large_is_added() -> None:
     ladder = Ladder.of([Target(LARGE, 0.1), Target(LARGE, 0.02)], N_PARAMS, sharp=True)
     assert ladder.targets[2:] == [Target(SMALL, 0.02), Target(SMALL, 0.1)] and ladder.n_wanted == 2
     nested = Ladder.of([Target(size, 0.1) for size in (60, 600, 2000, 6000, 20_000, 60_000)], N_PARAMS, sharp=True)
-    assert nested.pilot == 6000 and len(nested.targets) == 6
+    assert nested.pilot == 600 and len(nested.targets) == 6
 
 
 @pytest.mark.parametrize("targets", [[Target(4000, 0.1)], [Target(LARGE, 0.1), Target(LARGE, 0.05, "accuracy")]])

@@ -14,7 +14,7 @@ ORDER = [
     "errors", "geometry", "verdict", "profile", "paired", "parameters", "directions", "losses", "datasets",
     "interventions", "models", "optim", "points", "criteria", "preconditioned", "stacked", "backprop", "training",
     "landscape", "hardest", "bridges", "potential", "hamiltonian", "gold", "annealed", "volume", "polish", "radius",
-    "close_in", "cutoff", "sweep", "results", "measurement", "measure", "bodies", "experiment", "workload",
+    "ladder", "close_in", "cutoff", "sweep", "results", "measurement", "measure", "bodies", "experiment", "workload",
     "minima", "rays", "tables", "stage", "scaffold",
 ]  # fmt: skip
 # What a figure may know: stored tables and arrays, and arithmetic on them.
