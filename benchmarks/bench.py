@@ -132,13 +132,15 @@ def measure(problem: Problem, scheme: str, runs: int) -> Row:
     evaluations = SCHEMES[scheme](problem, rays, PAPER_GRID[:points])  # warms up too
     seconds = median_seconds(lambda: SCHEMES[scheme](problem, rays, PAPER_GRID[:points]), runs) * 100 / points
     solved = rays * sum(map(len, problem.landscapes))
+    operations = operations_per_ray(problem, scheme, rays)
     return {
         "workload": problem.name,
         "scheme": scheme,
         "rays_per_s": solved / seconds,
         "evaluations_per_ray": evaluations * 100 / points / solved,
         "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
-        "share_of_matmul": operations_per_ray(problem, scheme, rays) * solved / seconds / matmul_rate(),
+        "share_of_matmul": operations * solved / seconds / matmul_rate(),
+        "mflop_per_ray": operations / 1e6,
         "fewest_mflop": fewest_operations(problem) / 1e6,
     }
 

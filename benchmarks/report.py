@@ -21,30 +21,28 @@ def line(row: dict[str, Any]) -> str:
     ).format(**row)
 
 
-LIMIT = """The fewest operations bound what any engine can gain. The published loop pays 100 full evaluations per ray. The
-engine pays the first layer's product with the direction once, shared by all minima and coefficients (again in
-float64 where few samples are averaged, and of the hardest where many are), each minimum's own first layer once
-per block, and then the evaluations of the layers behind it that the table counts: about three heights per
-crossing, because a secant from a percent away needs three to reach the 10⁻⁸ of r that 0.01 nats of n·ln r ask
-for, the first of them only over the samples that the next smaller landscape lacks. *Fewest* is what no exact solver goes below: that one product, and a single evaluation of every crossing to
-see that it is one. Published over fewest is therefore the largest ratio that equal speed per operation allows;
-a ratio of times above the engine's own ratio of operations is what the published loop loses by updating all
-weights at every point. All in float32-equivalent Mflop. The last column is the share of the machine's matrix-
-product rate that the engine, with its operations, would have to keep up to meet the target; the published
-loop's own large products keep up 0.7 to 0.9."""
+LIMIT = """The fewest operations bound what any engine can gain. The published loop pays 100 full evaluations
+per ray. The engine pays the first layer's product with the direction once, shared by all minima and
+coefficients (again in float64 where few samples are averaged, and of the hardest where many are), each
+minimum's own first layer once per block, and then the evaluations of the layers behind it that the table
+counts: about three heights per crossing, because a secant from a percent away needs three to reach the 10⁻⁸ of
+r that 0.01 nats of n·ln r ask for, the first of them only over the samples that the next smaller landscape
+lacks. *Fewest* is what no exact solver goes below: that one product, and a single evaluation of every crossing
+to see that it is one. Published over fewest is therefore the largest ratio that equal speed per operation
+allows; a ratio of times above the engine's own ratio of operations is what the published loop loses by updating
+all weights at every point. All in float32-equivalent Mflop. The last column is the share of the machine's
+matrix-product rate that the engine, with its operations, would have to keep up to meet the target; the
+published loop's own large products keep up 0.7 to 0.9."""
 # Ratios of times that were aimed at.
 TARGETS = {"Swiss x5": 60, "MNIST MLP, 60 ": 20, "MNIST MLP, 6000": 40, "MNIST MLP, nested": 100}
 
 
 def _limits(content: dict[str, Any]) -> list[str]:
-    """Operations per ray of the first and the last scheme of each workload, from rate and share of the matrix product."""
+    """Operations per ray of the first and the last scheme of each workload."""
     lines = []
     for name in dict.fromkeys(row["workload"] for row in content["rows"]):
         rows = {row["scheme"]: row for row in content["rows"] if row["workload"] == name}
-        loop, engine = (
-            rows[scheme]["share_of_matmul"] * content["matmul_gflops"] * 1e3 / rows[scheme]["rays_per_s"]
-            for scheme in ("published loop", "engine")
-        )
+        loop, engine = (rows[scheme]["mflop_per_ray"] for scheme in ("published loop", "engine"))
         ratio, fewest = rows["engine"]["ratio_to_published"], rows["engine"]["fewest_mflop"]
         lines.append(
             f"| {name} | {loop:,.1f} | {engine:,.1f} | {fewest:,.1f} | {loop / fewest:.0f}× | {loop / engine:.0f}× | "

@@ -83,46 +83,50 @@ def close_in(rays: Rays, block: Tensor, ladder: Ladder, at_zero: Floats, toleran
 
 
 class Watched:
-    """Heights of one landscape that remember each crossing's last point, its losses, and what their sum may miss.
+    """Heights of one landscape that remember each crossing's last point, x = ln c, and its losses.
 
     `below`: the same of the next smaller landscape. Landscapes are nested, so a height at a point where that one was looked
     at last costs only the samples that it lacks.
     """
 
+    NEVER = float("nan"), torch.empty(0, dtype=torch.float64)
+
     def __init__(self, rays: Rays, ladder: Ladder, size: int, below: "Watched | None" = None) -> None:
         self.rays, self.ladder, self.size, self.below = rays, ladder, size, below
         self.last: dict[tuple[int, int], tuple[float, Tensor]] = {}
 
-    def _seen(self, ray: int, target: int) -> tuple[float, Tensor] | None:
-        """What the smaller landscape remembers of the crossing that this one starts from."""
-        return self.below.last.get((ray, self.ladder.start(target))) if self.below else None
+    def _below(self, open_: Open) -> tuple[Floats, list[Tensor]]:
+        """Where the smaller landscape was looked at last for each crossing, NaN where never, and its losses there."""
+        last = self.below.last if self.below else {}
+        keys = ((ray, self.ladder.start(target)) for ray, target in zip(open_.ray, open_.target, strict=True))
+        seen = [last.get(key, self.NEVER) for key in keys] if last else [self.NEVER] * len(open_.ray)
+        return np.array([x for x, _ in seen]), [losses for _, losses in seen]
 
     def starts(self, open_: Open) -> Open:
         """The crossings at the last points of the smaller landscape, where those are as good."""
-        seen = [self._seen(*key) for key in zip(open_.ray, open_.target, strict=True)]
-        last = np.array([np.nan if one is None else one[0] for one in seen])
+        last, _ = self._below(open_)
         return replace(open_, x=np.where(np.abs(last - open_.x) < CLOSE_IN, last, open_.x))
 
     def __call__(self, open_: Open) -> Floats:
         means = np.empty(len(open_.ray))
-        seen = [self._seen(*key) for key in zip(open_.ray, open_.target, strict=True)]
-        known = np.array([one is not None and one[0] == x for one, x in zip(seen, open_.x, strict=True)], dtype=bool)
-        for rows in (np.flatnonzero(known), np.flatnonzero(~known)):
+        last, losses = self._below(open_)
+        for known in (True, False):
+            rows = np.flatnonzero((last == open_.x) == known)
+            rows = rows[np.argsort(open_.ray[rows], kind="stable")]
             if rows.size:
-                rows = rows[np.argsort(open_.ray[rows], kind="stable")]
-                prefix = [one[1] for one in (seen[i] for i in rows) if one is not None] if known[rows[0]] else []
-                self._look(open_, rows, means, prefix)
+                means[rows] = self._look(open_, rows, [losses[i] for i in rows] if known else [])
         return means
 
-    def _look(self, open_: Open, rows: NDArray[np.int64], means: Floats, prefix: Sequence[Tensor]) -> None:
-        """Fill in the means of some crossings, whose losses over the smaller landscape may be known."""
+    def _look(self, open_: Open, rows: NDArray[np.int64], prefix: Sequence[Tensor]) -> Floats:
+        """Means of some crossings, whose losses over the smaller landscape may be known."""
         start = len(prefix[0]) if prefix else 0
         index, c = torch.from_numpy(open_.ray[rows]), torch.from_numpy(np.exp(open_.x[rows]))
         losses = self.rays.losses(index, c, self.size, start)
         losses = torch.cat([torch.stack(list(prefix)), losses], dim=1) if prefix else losses
-        means[rows] = losses.mean(dim=1).cpu().numpy()
         for row, i in enumerate(rows):
             self.last[open_.ray[i], open_.target[i]] = float(open_.x[i]), losses[row]
+        means: Floats = losses.mean(dim=1).cpu().numpy()
+        return means
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,10 +119,8 @@ def test_naive_rays_fail_on_ellipsoids_and_preconditioned_ones_do_not(n: int) ->
     assert body.curvatures is not None
     perfect = of_curvatures(torch.from_numpy(body.curvatures), body.threshold)
 
-    def measured(count: int, **how: object) -> tuple[float, str]:
-        found = measure_volume(
-            body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=count, **how  # type: ignore[arg-type]
-        )  # fmt: skip
+    def measured(count: int, **how: Any) -> tuple[float, str]:
+        found = measure_volume(body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=count, **how)
         return found.log_volume - body.log_volume, found.verdict.word
 
     error, word = measured(60, preconditioner=perfect)

@@ -1,234 +1,67 @@
-"""Every error message that a user can meet with what was done to get it; none lacks a trigger, none is a traceback."""
+"""Every error message that a user can meet with what was done to get it; none lacks a trigger."""
 
 import ast
 import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from mishaps import (
+    DATA,
+    DIGITS,
+    TINY,
+    Pair,
+    Trigger,
+    above,
+    at,
+    command,
+    diverged,
+    few_trials,
+    flipped_arrays,
+    gathered_too_early,
+    into_a_file,
+    measured,
+    no_connection,
+    of_other_settings,
+    table_of_a_damaged_record,
+    table_of_another_record,
+    too_many_samples,
+    two_batched_jobs,
+    unmeasured,
+    untrained,
+    wide,
+    without_a_gpu,
+    written,
+    wrong_archives,
+)
 from torch import nn
 from torch.nn import functional
 
 import minima_volume
 from minima_volume import (
-    annealed,
     bodies,
     bridges,
-    datasets,
-    errors,
     gold,
     interventions,
     measurement,
-    minima,
     models,
     paired,
     parameters,
-    potential,
     preconditioned,
     profile,
-    rays,
     results,
     scaffold,
-    stage,
-    tables,
-    training,
     verdict,
-)  # fmt: skip
+)
 from minima_volume.errors import UserError
-from minima_volume.experiment import Repeat, Study, device, positive
-from minima_volume.losses import cross_entropy
-from minima_volume.optim import Recipe
-from minima_volume.points import Minimum, Samples
-
-TINY = Study(
-    name="tiny", title="Tiny", data="digits", model="digits_mlp", intervention="poison", base=48, levels=(0, 16),
-    recipe=Recipe(epochs=2), thresholds=(0.1,), n_directions=4,
-)  # fmt: skip
-DIGITS = datasets.load_digits(Path(), 0)
-HEADER = {"fingerprint": "0123456789abcdef"}
-Trigger = Callable[[Path, pytest.MonkeyPatch], object]
-
-
-def command(*arguments: str, work: Callable[[stage.Run], None] = lambda run: None) -> Trigger:
-    """A stage called with these arguments, its error caught before it is told."""
-
-    def call(folder: Path, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(results, "ROOT", folder)
-        patch.setattr(sys, "argv", ["stage.py", *arguments])
-        stage._run({"tiny": TINY}, work)
-
-    return call
-
-
-def at(setting: str, value: str, call: Callable[[], object]) -> Trigger:
-    """A call with one setting in the environment."""
-
-    def trigger(folder: Path, patch: pytest.MonkeyPatch) -> object:
-        patch.setenv(setting, value)
-        return call()
-
-    return trigger
-
-
-def written(name: str, content: bytes | None, read: Callable[[Path], object]) -> Trigger:
-    """Reading a file that holds this content, or that is not there."""
-
-    def trigger(folder: Path, patch: pytest.MonkeyPatch) -> object:
-        if content is not None:
-            (folder / name).write_bytes(content)
-        return read(folder / name)
-
-    return trigger
-
-
-def without_a_gpu(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("torch.backends.mps.is_available", lambda: False)
-    patch.setenv("DEVICE", "mps")
-    device()
-
-
-def flipped_arrays(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    results.write_arrays(folder / "a.npz", {}, {"x": np.zeros(3)})
-    info, arrays = results.read_arrays(folder / "a.npz")
-    patch.setattr(results, "_checksum", lambda *_: "another")
-    results.write_arrays(folder / "a.npz", info, arrays)
-    patch.undo()
-    results.read_arrays(folder / "a.npz")
-
-
-def into_a_file(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    (folder / "file").touch()
-    results.write_json(folder / "file" / "run.json", {})
-
-
-def table_of_another_record(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    table = folder / "volumes.csv"
-    results.write_tables(folder / "run.json", {table: "study\ntiny\n"}, {})
-    table.write_text("study\ntony\n")
-    results.read_table(table, ["study"])
-
-
-def table_of_a_damaged_record(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    results.write_tables(folder / "run.json", {folder / "volumes.csv": "study\ntiny\n"}, {})
-    (folder / "run.json").write_text("{")
-    results.read_table(folder / "volumes.csv", ["study"])
-
-
-def wrong_archives(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name in datasets.IDX_FILES:
-        (raw / name).write_bytes(b"no digits")
-    datasets.LOADERS["mnist"](folder, 0)
-
-
-def no_connection(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    class Unreachable:
-        mirrors = ("https://example.org/",)
-
-        def __init__(self, *_: object, **__: object) -> None:
-            raise RuntimeError
-
-    patch.setattr("torchvision.datasets.MNIST", Unreachable)
-    datasets.LOADERS["mnist"](folder, 0)
-
-
-def untrained(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(results, "ROOT", folder)
-    minima.minima_of(Repeat(TINY, 0), "quick")
-
-
-def unmeasured(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(results, "ROOT", folder)
-    repeat = Repeat(TINY, 0)
-    for group in minima.training_groups([repeat], "quick"):
-        minima.train_group(group, minima.initial_weights([repeat]), "quick")
-    rays.crossings_of(repeat, minima.minima_of(repeat, "quick"), "quick")
-
-
-def diverged(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(results, "ROOT", folder)
-    repeat = Repeat(replace(TINY, recipe=Recipe(epochs=200, lr=1e3)), 0)
-    groups = minima.training_groups([repeat], "quick")
-    said = [minima.train_group(group, minima.initial_weights([repeat]), "quick") for group in groups]
-    minima.finish_training([repeat], "quick", [sentence for group in said for sentence in group])
-
-
-def gathered_too_early(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(results, "ROOT", folder)
-    tables.gather([Repeat(TINY, 0)], "quick")
-
-
-def of_other_settings(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(results, "ROOT", folder)
-    for name in ("minima.json", "rays.json"):
-        results.write_json(results.repeat_folder("quick", "tiny", 0) / name, {"0": HEADER, "16": HEADER})
-    tables.gather([Repeat(TINY, 0)], "quick")
-
-
-def too_many_samples(run: stage.Run) -> None:
-    interventions.more_data(DIGITS, 48, 5000, 0)
-
-
-def two_batched_jobs(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    job = training.Job(models.initial_parameters("digits_mlp", 0), DIGITS.inputs[:4], DIGITS.targets[:4], 0)
-    list(training.train(models.build_model("digits_mlp"), [job, job], Recipe(1, batch_size=2), cross_entropy))
-
-
-SINGLE = partial(functional.cross_entropy, reduction="none")
-DATA = (torch.eye(4)[:, :2], torch.tensor([0, 1, 0, 1]))
-
-
-def measured(model: nn.Module | None = None, loss: Any = SINGLE, data: Any = DATA, **options: Any) -> Trigger:
-    """The volume of a linear layer, with what is wrong about it."""
-
-    def call(folder: Path, patch: pytest.MonkeyPatch) -> object:
-        given = {"threshold": 9.0, "n_directions": 2} | options
-        return minima_volume.measure_volume(model or nn.Linear(2, 2), loss, data, **given)
-
-    return call
-
-
-class Pair(nn.Linear):
-    """Returns its outputs twice."""
-
-    def forward(self, inputs: torch.Tensor) -> Any:
-        return super().forward(inputs), super().forward(inputs)
-
-
-def wide(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    model = nn.Linear(2, preconditioned.MOST_OUTPUTS + 1)
-    found = parameters.parameters_of(model)
-    minimum, samples = Minimum.of(found, parameters.layout_of(found)), Samples(*DATA, cross_entropy)
-    preconditioned.curvature_rows(model, minimum, samples)
-
+from minima_volume.experiment import device, positive
 
 # What the user did; a part of what is said; how to do it here. First what users of `make` can do.
-class Above(potential.Ellipsoid):
-    """An ellipsoid's loss lifted by 1."""
-
-    def values(self, points: torch.Tensor) -> torch.Tensor:
-        return 1 + super().values(points)
-
-
-above = Above(np.ones(3))
-
-
-def few_trials(*_: object) -> None:
-    settings = annealed.AnnealedSettings(replicas=2, chains=2, trials=2, burn=1, keep=2, rank=1, fits=0)
-    annealed.measure_annealed(potential.Ellipsoid(np.geomspace(1, 1e6, 50)), 0.1, [1.0], seed=0, settings=settings)
-
-
 TABLE: tuple[tuple[str, str, Trigger], ...] = (
     ("ran a misspelt study", "Expected a study among tiny, got 'tony'", command("tony", "--repeats", "0")),
     ("asked for repeat -1", "counted from 0, got '-1'", command("tiny", "--repeats=-1")),
@@ -390,65 +223,3 @@ def test_every_error_of_the_package_has_a_trigger(told: list[tuple[str, str, Bas
     assert {"stage", "results", "datasets", "training", "measure"} <= reached(), "the imports are not followed any more"
     assert len(list(sites())) > 30, "the errors are not found any more"
     assert not silent, f"errors without a line in TABLE: {', '.join(silent)}"
-
-
-# --- whatever happens is one sentence, and a traceback only if asked for -----------------------------------------------
-
-
-def failing(error: BaseException) -> Callable[[stage.Run], None]:
-    def work(run: stage.Run) -> None:
-        raise error
-
-    return work
-
-
-UNEXPECTED: tuple[tuple[str, BaseException, tuple[str, ...]], ...] = (
-    ("met a mistake of ours", ZeroDivisionError("division by zero"),
-     ("ZeroDivisionError in test_messages.py, line", "division by zero", "DEBUG=1")),
-    ("met a mistake without a text", KeyError(), ("KeyError", "no more is known", "DEBUG=1")),
-    ("met a text of several lines", OSError("first\nsecond"), ("first second",)),
-    ("asked for more memory than there is", MemoryError(), ("enough memory", "MEMORY", "THREADS")),
-    ("the same inside torch", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
-     ("enough memory", "MEMORY", "now 7", "THREADS", "now 3")),
-    ("the same on a GPU", torch.OutOfMemoryError("CUDA out of memory."), ("enough memory", "MEMORY")),
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(("did", "error", "parts"), UNEXPECTED)
-def test_anything_else_is_one_sentence(
-    did: str, error: BaseException, parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["stage.py", "tiny", "--repeats", "0"])
-    for name, value in {"MEMORY": "7", "THREADS": "3"}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as caught:
-        stage.main({"tiny": TINY}, failing(error))
-    said = str(caught.value.code)
-    assert said.startswith("error: ") and "\n" not in said and all(part in said for part in parts)
-    assert "Traceback" not in capsys.readouterr().err
-    monkeypatch.setenv("DEBUG", "1")
-    with pytest.raises(SystemExit):
-        stage.main({"tiny": TINY}, failing(error))
-    assert "Traceback" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("environment", "shown", "hidden"),
-    [
-        ({"MAKELEVEL": "1"}, "error: ZeroDivisionError in <string>, line 1", "Traceback"),
-        ({"MAKELEVEL": "1", "DEBUG": "1"}, "Traceback", "error: "),
-        ({}, "Traceback", "error: "),
-    ],
-)
-def test_what_fails_while_modules_load(environment: dict[str, str], shown: str, hidden: str) -> None:
-    clean = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "DEBUG")}
-    code = [sys.executable, "-c", "import minima_volume; 1 / 0"]
-    done = subprocess.run(code, env=clean | environment, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and shown in done.stderr and hidden not in done.stderr
-
-
-def test_an_interrupt_while_modules_load(capsys: pytest.CaptureFixture[str]) -> None:
-    errors.tell(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert "the same command goes on from here" in capsys.readouterr().err

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running import TINY, Stages, rows, run
+from torch import nn
 
 from minima_volume import rays, results
+from minima_volume.points import Minimum
+from minima_volume.sweep import Crossings
 
 
 def changes(folder: Path) -> dict[str, int]:
@@ -83,9 +87,9 @@ class Recorder:
         self.sweep = rays.sweep
         patch.setattr(rays, "sweep", self)
 
-    def __call__(self, model: object, minima: Sequence[object], *rest: object, **options: object) -> object:
+    def __call__(self, model: nn.Module, minima: Sequence[Minimum], *rest: Any, **options: Any) -> list[Crossings]:
         self.counts.append(len(minima))
-        return self.sweep(model, minima, *rest, **options)  # type: ignore[arg-type]
+        return self.sweep(model, minima, *rest, **options)
 
 
 def written(before: dict[str, int], after: dict[str, int]) -> set[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,9 +103,9 @@ class AdamW:
 
 
 @pytest.mark.parametrize("sam", [{}, {"sam_rho": 0.3}, {"sam_rho": 0.3, "sam_adaptive": True}])
-def test_steps_on_a_parabola_by_hand(sam: dict[str, float], seeded: Seeded) -> None:
+def test_steps_on_a_parabola_by_hand(sam: dict[str, Any], seeded: Seeded) -> None:
     x, y = np.array([[1.0, 2.0], [3.0, -1.0]]), np.array([0.5, -1.0])  # L(w) = mean (x·w − y)²
-    recipe = Recipe(epochs=6, lr=0.1, weight_decay=0.02, **sam)  # type: ignore[arg-type]
+    recipe = Recipe(epochs=6, lr=0.1, weight_decay=0.02, **sam)
     model = seeded(lambda: nn.Linear(2, 1, bias=False))
 
     def gradient(w: np.ndarray) -> np.ndarray:
