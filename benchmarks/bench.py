@@ -5,8 +5,6 @@ import json
 import os
 import platform
 import resource
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,13 +14,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
 
+import accelerator
 import rendering
 import report
 import scaling
 import torch
 from problems import workloads
 from schemes import SCHEMES, Problem, engine_on_workers, error_of_engine, error_of_grid, published_loop
+from timing import engine_rays, grid_points, median_seconds, rate
 
+from minima_volume.experiment import device
 from minima_volume.hardest import Exact
 from minima_volume.ladder import Ladder
 from minima_volume.landscape import ray_bytes
@@ -32,25 +33,8 @@ from minima_volume.volume import PAPER_GRID
 from minima_volume.workload import forward_operations, matmul_rate
 
 HERE = Path(__file__).parent
-# A point of the grid costs the same anywhere on it, so the large workloads time these many points and count them as 100.
-GRID_POINTS = {"nested": 1, "6000": 10, "CNN": 20}
-ENGINE_RAYS = {"Swiss": 512, "nested": 25, "6000": 24, "MLP, 60": 128}
 Row = dict[str, str | float]
 T = TypeVar("T")
-
-
-def _for(problem: Problem, table: dict[str, int], default: int) -> int:
-    return next((value for key, value in table.items() if key in problem.name), default)
-
-
-def median_seconds(call: Callable[[], object], runs: int) -> float:
-    """Median wall time of `runs` calls."""
-    seconds = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
 
 
 @contextmanager
@@ -94,7 +78,7 @@ def counted_operations(problem: Problem) -> Iterator[list[float]]:
 def operations_per_ray(problem: Problem, scheme: str, rays: int) -> float:
     """Float32-equivalent operations of one solved ray."""
     first, rest = forward_operations(problem.model, problem.samples.inputs)
-    solved = sum(map(len, problem.landscapes))
+    solved = problem.crossings
     if scheme != "engine":
         return 100 * (first + rest) * sum(map(sum, problem.landscapes)) / solved
     seen = min(rays, 8)
@@ -126,20 +110,16 @@ def fewest_operations(problem: Problem) -> float:
 def measure(problem: Problem, scheme: str, runs: int) -> Row:
     """One row of the table, measured in this process."""
     torch.set_num_threads(1)
-    rays = _for(problem, ENGINE_RAYS, 8) if scheme == "engine" else 1
-    points = 100 if scheme == "engine" else _for(problem, GRID_POINTS, 100)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    evaluations = SCHEMES[scheme](problem, rays, PAPER_GRID[:points])  # warms up too
-    seconds = median_seconds(lambda: SCHEMES[scheme](problem, rays, PAPER_GRID[:points]), runs) * 100 / points
-    solved = rays * sum(map(len, problem.landscapes))
-    operations = operations_per_ray(problem, scheme, rays)
+    rays_per_s, evaluations = rate(problem, scheme, runs)
+    operations = operations_per_ray(problem, scheme, engine_rays(problem))
     return {
         "workload": problem.name,
         "scheme": scheme,
-        "rays_per_s": solved / seconds,
-        "evaluations_per_ray": evaluations * 100 / points / solved,
+        "rays_per_s": rays_per_s,
+        "evaluations_per_ray": evaluations,
         "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
-        "share_of_matmul": operations * solved / seconds / matmul_rate(),
+        "share_of_matmul": operations * rays_per_s / matmul_rate(),
         "mflop_per_ray": operations / 1e6,
         "fewest_mflop": fewest_operations(problem) / 1e6,
     }
@@ -147,14 +127,14 @@ def measure(problem: Problem, scheme: str, runs: int) -> Row:
 
 def measure_on_all_cores(problem: Problem, runs: int) -> Row:
     """Published loop and engine with as many threads as there are cores: torch's for the loop, workers for the engine."""
-    cores, rays, points = os.cpu_count() or 1, _for(problem, ENGINE_RAYS, 8), _for(problem, GRID_POINTS, 100)
+    cores, rays, points = os.cpu_count() or 1, engine_rays(problem), grid_points(problem)
     torch.set_num_threads(cores)
     published_loop(problem, 1, PAPER_GRID[:1])
     loop = median_seconds(lambda: published_loop(problem, 1, PAPER_GRID[:points]), runs) * 100 / points
     torch.set_num_threads(1)
     engine_on_workers(problem, 2, cores)
     engine = median_seconds(lambda: engine_on_workers(problem, rays, cores), runs) / (cores * rays)
-    solved = sum(map(len, problem.landscapes))
+    solved = problem.crossings
     return {
         "workload": problem.name,
         "published_per_s": solved / loop,
@@ -206,6 +186,7 @@ def main(only: str, runs: int, *, films: bool) -> None:
         "scaling": scaling.scaling(),
         "ensemble": scaling.ensemble(),
         "rendering": rendering.rendering() if films else _stored()["rendering"],
+        "accelerators": _stored().get("accelerators", []),
     }
     write(content)
 
@@ -219,6 +200,13 @@ def write(content: dict[str, Any]) -> None:
 def only_rendering() -> None:
     """Measure the films anew and leave all other numbers as they are."""
     write(_stored() | {"rendering": rendering.rendering()})
+
+
+def only_accelerator(only: str, runs: int) -> None:
+    """Measure the workloads on DEVICE and leave all other numbers as they are."""
+    stored, found = _stored(), accelerator.column(only, runs)
+    others = [column for column in stored.get("accelerators", []) if column["name"] != found["name"]]
+    write(stored | {"accelerators": [*others, found]})
 
 
 def _stored() -> dict[str, Any]:
@@ -237,7 +225,9 @@ if __name__ == "__main__":
     parser.add_argument("--only", default="", help="workloads whose name contains this")
     parser.add_argument("--runs", type=int, default=3, help="timed runs per row, the median counts")
     given = parser.parse_args()
-    if given.part == "rendering":
+    if device().type != "cpu":
+        only_accelerator(given.only, given.runs)
+    elif given.part == "rendering":
         only_rendering()
     else:
         main(given.only, given.runs, films=given.part == "all")

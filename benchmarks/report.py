@@ -1,5 +1,6 @@
 """The benchmark's numbers as a page."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import rendering
@@ -13,14 +14,16 @@ float32-equivalent operations per second over the machine's own rate in a 1024³
 """
 
 
-def line(row: dict[str, Any]) -> str:
-    """One row of the table."""
+def line(row: dict[str, Any], accelerators: Sequence[dict[str, Any]] = ()) -> str:
+    """One row of the table, with the rays per second of every GPU that was measured."""
+    rates = [column["rays_per_s"].get(row["workload"], {}).get(row["scheme"]) for column in accelerators]
     return (
         "| {workload} | {scheme} | {rays_per_s:.3g} | {ratio_to_published:.3g}× | {evaluations_per_ray:.3g} | "
         "{error_nats:.2g} | {peak_mib:.0f} | {share_of_matmul:.2f} |"
-    ).format(**row)
+    ).format(**row) + "".join(f" {'—' if rate is None else f'{rate:.3g}'} |" for rate in rates)
 
 
+NO_GPU = "On a GPU: not measured yet; `make bench DEVICE=cuda` (or mps) adds its column."
 LIMIT = """The fewest operations bound what any engine can gain. The published loop pays 100 full evaluations
 per ray. The engine pays the first layer's product with the direction once, shared by all minima and
 coefficients (again in float64 where few samples are averaged, and of the hardest where many are), each
@@ -66,13 +69,16 @@ def _target(name: str, engine: dict[str, Any]) -> str:
 
 def page(content: dict[str, Any]) -> str:
     """The whole of benchmarks/README.md."""
+    accelerators = content.get("accelerators", [])
     lines = [
         HEAD,
         "{machine}; torch {versions[torch]}; matrix product {matmul_gflops:.0f} GFLOP/s.".format(**content),
         "",
-        "| workload | scheme | solved rays/s | to published | evaluations/ray | error (nats) | peak MiB | share of matmul |",
-        "|---|---|---|---|---|---|---|---|",
-        *(line(row) for row in content["rows"]),
+        "| workload | scheme | solved rays/s | to published | evaluations/ray | error (nats) | peak MiB | share of matmul |"
+        + "".join(f" rays/s on {column['name']} |" for column in accelerators),
+        "|---" * (8 + len(accelerators)) + "|",
+        *(line(row, accelerators) for row in content["rows"]),
+        *([] if accelerators else ["", NO_GPU]),
         "",
         "## On all cores",
         "",

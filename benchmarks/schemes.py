@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,11 +35,21 @@ class Problem:
         """The engine's form of the landscapes."""
         return [[Target(size, self.threshold) for size in sizes] for sizes in self.landscapes]
 
+    @property
+    def crossings(self) -> int:
+        """Crossings to solve along one direction."""
+        return sum(map(len, self.landscapes))
+
+    def to(self, device: torch.device) -> "Problem":
+        """The same problem on a device."""
+        minima = [minimum.to(device, torch.float32) for minimum in self.minima]
+        return replace(self, model=deepcopy(self.model).to(device), minima=minima, samples=self.samples.to(device))
+
 
 def _step(problem: Problem, minimum: Minimum, index: int) -> dict[str, Tensor]:
     """The filter-normalised direction as named tensors."""
     flat = directions.directions(0, [index], minimum.layout.n_params)[0]
-    return minimum.layout.split(minimum.scales * flat)
+    return minimum.layout.split(minimum.scales * flat.to(minimum.scales))
 
 
 @torch.no_grad()
@@ -100,10 +110,10 @@ def batched_calls(problem: Problem, n_rays: int, grid: Floats) -> int:
                 moved = {name: value + c * step[name] for name, value in minimum.parameters.items()}
                 return functional_call(model, moved, (x,))
 
-            for part in torch.from_numpy(grid).float().split(10):
+            for part in torch.from_numpy(grid).to(minimum.scales).split(10):
                 for size in sizes:
                     found = vmap(outputs, in_dims=(0, None))(part, problem.samples.inputs[:size])
-                    total(problem.samples.criterion(found, problem.samples.targets[:size]))
+                    total(problem.samples.criterion(found, problem.samples.targets[:size])).tolist()
                     evaluations += len(part)
     return evaluations
 

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from minima_volume.errors import DataError, NumericsError, UserError
 from minima_volume.losses import Criterion
 from minima_volume.points import Samples
+from minima_volume.precision import doubled
 
 # One network's outputs (N, …) and targets (N, …) -> values (N,) or (N, …); or a torch loss module that averages them.
 LossFunction = Callable[[Any, Any], Tensor]
@@ -118,7 +119,7 @@ def check(model: nn.Module, samples: Samples, loss_fn: LossFunction | None = Non
         )
     if isinstance(loss_fn, nn.Module) and getattr(loss_fn, "reduction", None) == "mean":
         _check_mean(copy, samples, deepcopy(loss_fn))
-    return float(first.double().mean())
+    return float(doubled(first).mean())
 
 
 def _losses(model: nn.Module, samples: Samples, chunk: int) -> Tensor:

@@ -17,6 +17,7 @@ from minima_volume.losses import CRITERIA, Criterion
 from minima_volume.models import MODELS, build_model
 from minima_volume.optim import Recipe
 from minima_volume.points import Samples
+from minima_volume.precision import shorten_nothing
 from minima_volume.radius import Target
 
 SCALES = ("quick", "paper")
@@ -116,16 +117,19 @@ def positive(name: str, text: str) -> int:
     return int(text)
 
 
+def devices() -> dict[str, bool]:
+    """Every device by name, and whether this machine has it."""
+    return {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+
+
 def device() -> torch.device:
-    """The device named by DEVICE (default cpu), checked."""
-    name = os.environ.get("DEVICE") or "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    """The device named by DEVICE (default cpu), checked; float32 is whole on it from here on."""
+    name, available = os.environ.get("DEVICE") or "cpu", devices()
     if name not in available:
         raise UserError(f"Expected DEVICE to be one of {', '.join(available)}, got '{name}'.")
     if not available[name]:
         raise UserError(f"Expected a device that this machine has, got DEVICE={name}: use DEVICE=cpu.")
-    # TF32 keeps ten bits of a float32's mantissa, far fewer than a radius needs.
-    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]  # torch's own stubs do not know it yet
+    shorten_nothing()
     return torch.device(name)
 
 

@@ -19,6 +19,7 @@ from torch.func import functional_call
 
 from minima_volume.losses import sensitivity
 from minima_volume.points import Minimum, Samples
+from minima_volume.precision import device_for
 
 # Rounding of margins before any is seen, in units of float32's ε times the largest margin: up to one on trained networks.
 SAFELY = 3.0
@@ -41,12 +42,13 @@ class Exact:
 
     def __init__(self, model: nn.Module, samples: Samples) -> None:
         # A functional call swaps the module's tensors for a moment, which no other thread must see.
-        self.model, self.samples = deepcopy(model).to(samples.inputs.device, torch.float64), samples
+        self.device = device_for(torch.float64, samples.inputs.device)
+        self.model, self.samples = deepcopy(model).to(self.device, torch.float64), samples.to(self.device)
 
     def at(self, minimum: Minimum, direction: Tensor, c: float) -> Callable[[Tensor], Tensor]:
         """The network at θ* + c·(s∘g): chosen samples (k,) -> their losses (k,)."""
-        here = minimum.to(direction.device, torch.float64)
-        moved = here.layout.split((here.scales * direction).mul_(c))
+        here = minimum.to(self.device, torch.float64)
+        moved = here.layout.split((here.scales * direction.to(self.device)).mul_(c))
         parameters = {
             name: moved[name].add_(value) if name in moved else value for name, value in here.parameters.items()
         }

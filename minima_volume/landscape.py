@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 
 from minima_volume.parameters import Layout
 from minima_volume.points import Minimum, Rays, Samples
+from minima_volume.precision import device_for
 from minima_volume.stacked import Stack, StackedRays, stackable
 
 
@@ -45,11 +46,6 @@ class ModuleRays(Rays):
         if len(rays) > 1 and self.block.shape[1] <= self.VMAP_PARAMS:
             return lambda start, stop: vmap(one, in_dims=(0, None))(steps, inputs[start:stop])
         return lambda start, stop: torch.stack([one(step, inputs[start:stop]) for step in steps])
-
-
-def device_for(dtype: torch.dtype, device: torch.device) -> torch.device:
-    """Where a precision is computed: Apple's GPUs have no float64, so the last steps run beside them on the CPU."""
-    return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
 
 
 class Bundle:

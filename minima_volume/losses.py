@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from minima_volume.precision import device_for
+
 Metric = Literal["loss", "accuracy"]
 # (outputs (…, N, C), targets (N,)) -> values (…, N); leading axes run over rays.
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -73,4 +75,4 @@ def sensitivity(criterion: Criterion, losses: Tensor) -> Tensor:
 
 def total(values: Tensor) -> Tensor:
     """Sum over samples, accumulated in float64: (…, N) -> (…)."""
-    return values.sum(dim=-1, dtype=torch.float64)
+    return values.to(device_for(torch.float64, values.device)).sum(dim=-1, dtype=torch.float64)

@@ -21,6 +21,7 @@ from minima_volume.losses import Metric, misclassified
 from minima_volume.measurement import Measurement
 from minima_volume.parameters import Layout, Parameters, layout_of, parameters_of
 from minima_volume.points import Minimum, Samples
+from minima_volume.precision import whole_float32
 from minima_volume.preconditioned import Preconditioner, preconditioner_of
 from minima_volume.profile import gaussian_profile
 from minima_volume.radius import Target
@@ -63,8 +64,9 @@ def measure_volume(
     (`preconditioned`); "curvature" takes A from the Gauss–Newton curvature at the minimum. `progress`: a bar on stderr, by
     default if that is a terminal. `memory`: bytes that the rays in flight may keep.
 
-    Nothing of the model changes: neither weights, buffers, gradients and modes nor torch's random state. A minimum above
-    the threshold is no error but has the verdict "unconverged". Along a ray a loss that is NaN counts as above.
+    Nothing of the model changes: neither weights, buffers, gradients and modes nor torch's random state and precision. A
+    minimum above the threshold is no error but has the verdict "unconverged". Along a ray a loss that is NaN counts as
+    above.
 
     Raises UserError for arguments, models or losses that cannot be measured, DataError for data, and NumericsError for
     losses at the minimum that are not finite.
@@ -73,7 +75,8 @@ def measure_volume(
     parameters = _precise(parameters_of(model))
     layout = layout_of(parameters, only=_filter(only))
     device = next(iter(parameters.values())).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), plain_attention():
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), plain_attention(), whole_float32():
         samples = held(data, misclassified if loss_fn is None else per_sample(loss_fn), device)
         loss = check(model, samples, loss_fn)
         plan = _Plan(model, samples, _target(len(samples), threshold, metric), threshold, n_directions, seed, memory)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from minima_volume.losses import Criterion, Metric, misclassified, total
 from minima_volume.parameters import Layout, Parameters, filter_scales
+from minima_volume.precision import doubled
 
 # Activations of one tile stay in a core's cache on a CPU; a GPU wants enough work per launch instead.
 TILE_ELEMENTS = {"cpu": 2**18, "cuda": 2**26, "mps": 2**24}
@@ -34,9 +35,9 @@ class Samples:
         """The samples start:stop as views."""
         return replace(self, inputs=self.inputs[start:stop], targets=self.targets[start:stop])
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Samples":
-        """The same samples on a device, floating-point inputs in another precision."""
-        inputs = self.inputs.to(device, dtype) if self.inputs.is_floating_point() else self.inputs.to(device)
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "Samples":
+        """The same samples on a device, floating-point inputs in another precision if one is given."""
+        inputs = self.inputs.to(device, dtype if self.inputs.is_floating_point() else None)
         return replace(self, inputs=inputs, targets=self.targets.to(device))
 
 
@@ -98,10 +99,10 @@ class Rays(ABC):
 
     @torch.no_grad()
     def losses(self, rays: Tensor, coefficients: Tensor, size: int, start: int = 0) -> Tensor:
-        """Losses (k, size − start) of the samples from `start` on, float64 on the rays' device."""
+        """Losses (k, size − start) of the samples from `start` on, float64 on the rays' device if it has that."""
         tiled = self._tiles(rays, coefficients, [size], "loss", start)
         found = [torch.cat(list(tiles), dim=-1) for _, _, tiles in tiled]
-        return torch.cat(found).double()
+        return doubled(torch.cat(found))
 
     def _tiles(
         self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric, start: int = 0

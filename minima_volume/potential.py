@@ -169,7 +169,10 @@ class Ellipsoid:
 
 
 class NetworkPotential:
-    """Mean loss of a network over samples at θ* + s∘u; evaluated in `dtype`, summed over samples in float64."""
+    """Mean loss of a network over samples at θ* + s∘u; evaluated in `dtype`, summed over samples in float64.
+
+    Points may lie on any device; what is said of them lies there too.
+    """
 
     def __init__(
         self, model: nn.Module, minimum: Minimum, samples: Samples, *, dtype: torch.dtype = torch.float32
@@ -203,18 +206,18 @@ class NetworkPotential:
     @torch.no_grad()
     def values(self, points: Tensor) -> Tensor:
         """L at points (k, n) -> (k,), float64."""
-        tiles = points.to(self.minimum.scales.dtype).split(self.per_tile)
-        return torch.cat([self.sums(tile) for tile in tiles]) / len(self.samples)
+        tiles = points.to(self.minimum.scales).split(self.per_tile)
+        return torch.cat([self.sums(tile).to(points.device) for tile in tiles]) / len(self.samples)
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """L (k,) in float64 and ∇L (k, n) with respect to u."""
         values, gradients = [], []
-        for tile in points.to(self.minimum.scales.dtype).split(self.per_tile):
+        for tile in points.to(self.minimum.scales).split(self.per_tile):
             at = tile.detach().requires_grad_()
             sums = self.sums(at)
             gradients.append(torch.autograd.grad(sums.sum(), at)[0])
-            values.append(sums.detach())
-        return torch.cat(values) / len(self.samples), torch.cat(gradients).to(points.dtype) / len(self.samples)
+            values.append(sums.detach().to(points.device))
+        return torch.cat(values) / len(self.samples), torch.cat(gradients).to(points) / len(self.samples)
 
     def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> Metric:
         """I + the leading part of the mean Gauss–Newton matrix E[JᵀHJ] over random pairs of a point and a sample.
@@ -225,7 +228,7 @@ class NetworkPotential:
         pairs = max(4 * rank, CURVATURE_PAIRS)
         point = torch.randint(len(points), (pairs,), generator=draws)
         sample = torch.randint(len(self.samples), (pairs,), generator=draws)
-        n_outputs = self._outputs(points[0].to(self.minimum.scales.dtype), self.samples.inputs[:1]).shape[-1]
+        n_outputs = self._outputs(points[0].to(self.minimum.scales), self.samples.inputs[:1]).shape[-1]
         signs = 2.0 * torch.randint(2, (pairs, n_outputs), generator=draws) - 1
 
         def row(at: Tensor, x: Tensor, y: Tensor, sign: Tensor) -> Tensor:
@@ -236,7 +239,7 @@ class NetworkPotential:
             result: Tensor = grad(lambda u: self._outputs(u, x[None])[0] @ root)(at)
             return result
 
-        at = points[point].to(self.minimum.scales.dtype)
-        rows = vmap(row)(at, self.samples.inputs[sample], self.samples.targets[sample], signs.to(at.dtype)).detach()
-        values, basis, _ = _leading(rows, rank)
+        at = points[point].to(self.minimum.scales)
+        rows = vmap(row)(at, self.samples.inputs[sample], self.samples.targets[sample], signs.to(at)).detach()
+        values, basis, _ = _leading(rows.to(points.device), rank)
         return Metric((values / pairs).to(at.dtype), basis)

@@ -22,6 +22,7 @@ from torch.func import functional_call, jacrev, vjp, vmap
 from minima_volume.directions import generator
 from minima_volume.errors import UserError
 from minima_volume.points import Minimum, Samples
+from minima_volume.precision import device_for
 
 # In a quadratic basin all rays then cross at c = 1/6, amid the scan's nodes and well below their cap c = 1.
 REACH = 6.0
@@ -114,7 +115,7 @@ def curvature_rows(
     fits = max(2, ROW_ELEMENTS // (draws * minimum.layout.n_params))
     kept = torch.linspace(0, len(samples) - 1, min(n_samples, len(samples), fits)).round().long().unique()
     kept = kept[: max(1, len(kept) // 2 * 2)]
-    device = samples.inputs.device
+    device = device_for(torch.float64, samples.inputs.device)
     exact, data = minimum.to(device, torch.float64), samples.to(device, torch.float64)
     inputs, targets = data.inputs[kept.to(device)], data.targets[kept.to(device)]
     copy = deepcopy(model).to(device, torch.float64)

@@ -13,10 +13,11 @@ from minima_volume import directions
 from minima_volume.close_in import CLOSE_IN, Found, close_in
 from minima_volume.hardest import Exact
 from minima_volume.ladder import Ladder
-from minima_volume.landscape import Bundle, device_for, ray_bytes
+from minima_volume.landscape import Bundle, ray_bytes
 from minima_volume.parameters import Layout
 from minima_volume.points import Minimum, Rays, Samples
 from minima_volume.polish import ROUNDS, STEEPEST, Open, representable, step
+from minima_volume.precision import device_for
 from minima_volume.radius import Floats, Target, means_at
 
 # Samples on which a sweep compares float32 with float64 before it trusts it, and the nats by which it may be off: more

@@ -173,7 +173,7 @@ def provenance(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str,
         "git": _git(),
         "versions": {name: version(name) for name in ("torch", "numpy", "scipy")}
         | {"python": platform.python_version()},
-        "device": _device_name(),
+        "device": device_name(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "task_seconds": {
             "training": round(sum(info["seconds"] for levels in minima.values() for info in levels.values()), 1),
@@ -193,7 +193,7 @@ def _git() -> dict[str, object]:
     return {"commit": commit, "dirty": bool(status.strip())}
 
 
-def _device_name() -> str:
+def device_name() -> str:
     """The machine that did the work."""
     if device().type == "cuda":
         return torch.cuda.get_device_name()

@@ -1,10 +1,11 @@
-"""What tests share: one torch thread, a clean environment, small networks, the scripts, the real data, films, figures."""
+"""What tests share: one thread, a clean environment, small networks, scripts, real data, films, figures, devices."""
 
 import importlib
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from pretend import Pretended
 from torch import nn
 
-from minima_volume import results
+from minima_volume import experiment, results, stage
 from minima_volume.datasets import IDX_FILES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,3 +146,34 @@ def film(example: Any, hands: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     made, folder = movie.Film("short", surface_contours.Contours(path), states, 5, ""), tmp_path_factory.mktemp("films")
     made.make(folder, TINY, hands)
     return made, folder
+
+
+@pytest.fixture(scope="session")
+def benchmarks() -> dict[str, ModuleType]:
+    """The benchmark's scripts as `python benchmarks/bench.py` would import them."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    names = ("bench", "schemes", "timing", "rendering", "accelerator", "report")
+    found = {name: importlib.import_module(name) for name in names}
+    sys.path.remove(str(ROOT / "benchmarks"))
+    return found
+
+
+@pytest.fixture(params=["pretended cuda", "pretended mps", "cuda", "mps"])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a device that this machine has, or that is pretended while the test runs."""
+    *pretended, name = request.param.split()
+    if not pretended:
+        if not experiment.devices()[name]:
+            pytest.skip(f"this machine has no {name} device")
+        yield name
+        return
+    monkeypatch.setattr(experiment, "devices", lambda: {"cpu": True, name: True})
+    # What a driver would answer.
+    for call in ("get_rng_state", "set_rng_state"):
+        monkeypatch.setattr(torch.cuda, call, lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a pretended GPU")
+    # PyTorch's modes hold for one thread, so a worker enters its own.
+    enter = Pretended(name).__enter__
+    monkeypatch.setattr(stage, "ThreadPoolExecutor", lambda count, **_: ThreadPoolExecutor(count, initializer=enter))
+    with Pretended(name):
+        yield name

@@ -11,11 +11,11 @@ from conftest import ROOT, STAGES
 
 # A module imports only from modules named before it.
 ORDER = [
-    "errors", "geometry", "verdict", "profile", "paired", "parameters", "directions", "losses", "datasets",
-    "interventions", "models", "optim", "points", "criteria", "preconditioned", "stacked", "backprop", "training",
-    "landscape", "hardest", "bridges", "potential", "hamiltonian", "gold", "annealed", "volume", "polish", "radius",
-    "ladder", "close_in", "cutoff", "sweep", "results", "measurement", "measure", "bodies", "experiment", "workload",
-    "minima", "rays", "tables", "stage", "scaffold",
+    "errors", "geometry", "verdict", "profile", "paired", "parameters", "directions", "precision", "losses",
+    "datasets", "interventions", "models", "optim", "points", "criteria", "preconditioned", "stacked", "backprop",
+    "training", "landscape", "hardest", "bridges", "potential", "hamiltonian", "gold", "annealed", "volume",
+    "polish", "radius", "ladder", "close_in", "cutoff", "sweep", "results", "measurement", "measure", "bodies",
+    "experiment", "workload", "minima", "rays", "tables", "stage", "scaffold",
 ]  # fmt: skip
 # What a figure may know: stored tables and arrays, and arithmetic on them.
 FOR_FIGURES = {"errors", "geometry", "volume", "cutoff", "results"}

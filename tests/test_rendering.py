@@ -1,9 +1,7 @@
 """The rendering benchmark: what it measures is read back, and a part measured anew leaves the rest of the page alone."""
 
-import importlib
 import json
 import shutil
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,43 +12,34 @@ from conftest import ROOT
 BENCHMARKS = ROOT / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def modules() -> dict[str, ModuleType]:
-    """The benchmark's scripts as `python benchmarks/bench.py` would import them."""
-    sys.path.insert(0, str(BENCHMARKS))
-    found = {name: importlib.import_module(name) for name in ("bench", "rendering", "report")}
-    sys.path.remove(str(BENCHMARKS))
-    return found
-
-
-def film(modules: dict[str, ModuleType], whole: float) -> dict[str, Any]:
+def film(benchmarks: dict[str, ModuleType], whole: float) -> dict[str, Any]:
     """A made-up row: 100 frames, 6 s of drawing, 2 s of blank frames, `whole` seconds of film in five equal phases."""
-    phases = dict.fromkeys(modules["rendering"].PHASES, whole / 5)
+    phases = dict.fromkeys(benchmarks["rendering"].PHASES, whole / 5)
     return {"name": "waves", "n_frames": 100, "processes": 2, "drawing": 6.0, "blank": 2.0, "phases": phases}
 
 
 @pytest.mark.parametrize(("whole", "judged"), [(16.0, "2.00×"), (20.0, "**2.50×**, over the target")])
-def test_the_table_judges_a_film_by_its_parts(modules: dict[str, ModuleType], whole: float, judged: str) -> None:
-    *_, line = modules["rendering"].lines([film(modules, whole)])
+def test_the_table_judges_a_film_by_its_parts(benchmarks: dict[str, ModuleType], whole: float, judged: str) -> None:
+    *_, line = benchmarks["rendering"].lines([film(benchmarks, whole)])
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells == [
         "waves, 100 frames, 2 processes", f"{100 / whole:.1f}", f"{whole:.1f}", "6.0", "2.0", judged, *["20%"] * 5,
     ]  # fmt: skip
-    head = modules["rendering"].lines([])[-2]
+    head = benchmarks["rendering"].lines([])[-2]
     assert head.count("|") == line.count("|")
 
 
 def test_rendering_alone_is_merged_with_the_other_numbers(
-    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    benchmarks: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench, report = modules["bench"], modules["report"]
+    bench, report = benchmarks["bench"], benchmarks["report"]
     shutil.copy(BENCHMARKS / "results.json", tmp_path)
     before = json.loads((tmp_path / "results.json").read_text())
     monkeypatch.setattr(bench, "HERE", tmp_path)
-    monkeypatch.setattr(bench.rendering, "rendering", lambda: [film(modules, 16.0)])
+    monkeypatch.setattr(bench.rendering, "rendering", lambda: [film(benchmarks, 16.0)])
     bench.only_rendering()
     after = json.loads((tmp_path / "results.json").read_text())
-    assert after.pop("rendering") == [film(modules, 16.0)]
+    assert after.pop("rendering") == [film(benchmarks, 16.0)]
     before.pop("rendering", None)
     assert after == before
     page = (tmp_path / "README.md").read_text()
@@ -58,10 +47,10 @@ def test_rendering_alone_is_merged_with_the_other_numbers(
     assert page.startswith(report.page(before).rstrip("\n"))  # the other sections stay, and stay first
 
 
-def test_films_are_measured_in_a_process_of_their_own(modules: dict[str, ModuleType]) -> None:
-    rows = modules["rendering"].rendering({"draft": 3})
+def test_films_are_measured_in_a_process_of_their_own(benchmarks: dict[str, ModuleType]) -> None:
+    rows = benchmarks["rendering"].rendering({"draft": 3})
     assert [row["name"].split(",")[0] for row in rows] == ["contours", "surface"]
     for row in rows:
-        assert row["n_frames"] == 3 and set(row["phases"]) == set(modules["rendering"].PHASES)
+        assert row["n_frames"] == 3 and set(row["phases"]) == set(benchmarks["rendering"].PHASES)
         assert min(row["drawing"], row["blank"], *row["phases"].values()) > 0
-    assert all(row["name"] in line for row, line in zip(rows, modules["rendering"].lines(rows)[-2:], strict=True))
+    assert all(row["name"] in line for row, line in zip(rows, benchmarks["rendering"].lines(rows)[-2:], strict=True))

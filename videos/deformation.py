@@ -13,6 +13,7 @@ from torch.func import functional_call
 from minima_volume import directions, results
 from minima_volume.errors import ResultsError
 from minima_volume.points import Minimum, Samples
+from minima_volume.precision import doubled
 from minima_volume.radius import Target
 from minima_volume.sweep import sweep
 
@@ -58,7 +59,8 @@ def deformed(
     square = torch.cartesian_prod(side, side).flip(1).to(samples.inputs)  # x runs along rows
     at_points = logits_along(model, minimum, direction, coefficients, samples.inputs)
     at_square = logits_along(model, minimum, direction, coefficients, square).view(STEPS, SIDE, SIDE)
-    losses = samples.criterion(at_points.double().unsqueeze(-1), samples.targets).mean(dim=1)
+    precise = doubled(at_points).unsqueeze(-1)
+    losses = samples.criterion(precise, samples.targets.to(precise.device)).mean(dim=1)
     tensors = {
         "side": side, "logits": at_square.clamp(-1e4, 1e4).half(), "points": samples.inputs, "targets": samples.targets,
         "wrong": (at_points > 0) != (samples.targets > 0), "radii": coefficients * directions.norms(block),

@@ -27,6 +27,7 @@ from minima_volume.experiment import Repeat
 from minima_volume.landscape import Bundle
 from minima_volume.parameters import Layout, Parameters, layout_of
 from minima_volume.points import TILE_ELEMENTS, Minimum, Rays, Samples
+from minima_volume.precision import doubled
 
 FROM, TO = -0.5, 1.5  # fractions of the parameter differences, as published
 SIDE = {"quick": 61, "paper": 81}  # points per side; both have nodes at 0 and 1, where the minima are
@@ -97,7 +98,7 @@ def _row(rays: Rays, x: Floats, reached: Tensor) -> Floats:
     for points in torch.from_numpy(x).split(together):
         outputs = rays.at(torch.zeros(len(points), dtype=torch.long), points)(0, len(samples))
         losses = samples.criterion(outputs, samples.targets)
-        running = nn.functional.pad(losses.double().cumsum(1), (1, 0))
+        running = nn.functional.pad(doubled(losses).cumsum(1), (1, 0))
         sums.append(running[:, reached.to(running.device)].cpu())
     return torch.cat(sums).T.numpy()
 

@@ -1,0 +1,23 @@
+"""The same workloads on a GPU: `make bench DEVICE=cuda` adds a column to the page and leaves the rest as it was measured."""
+
+from typing import Any
+
+import torch
+from problems import workloads
+from schemes import SCHEMES, error_of_engine
+from timing import rate
+
+from minima_volume.experiment import device
+from minima_volume.tables import device_name
+
+
+def column(only: str, runs: int) -> dict[str, Any]:
+    """Rays per second by workload and scheme on DEVICE, one scheme after the other, and the engine's error in nats."""
+    rates, errors = {}, {}
+    for name, problem in workloads().items():
+        if only in name:
+            there = problem.to(device())
+            rates[name] = {scheme: rate(there, scheme, runs)[0] for scheme in SCHEMES}
+            errors[name] = error_of_engine(there, 1)
+            print(f"{name}: " + ", ".join(f"{scheme} {rays:.3g}/s" for scheme, rays in rates[name].items()), flush=True)
+    return {"name": device_name(), "torch": torch.__version__, "rays_per_s": rates, "error_nats": errors}

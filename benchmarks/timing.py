@@ -1,0 +1,47 @@
+"""How much of a workload is timed, and how: shared by the machine's own processor and by GPUs."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+from schemes import SCHEMES, Problem
+
+from minima_volume.volume import PAPER_GRID
+
+# A point of the grid costs the same anywhere on it, so the large workloads time these many points and count them as 100.
+GRID_POINTS = {"nested": 1, "6000": 10, "CNN": 20}
+ENGINE_RAYS = {"Swiss": 512, "nested": 25, "6000": 24, "MLP, 60": 128}
+
+
+def grid_points(problem: Problem) -> int:
+    """Points of the published grid that are timed."""
+    return _for(problem, GRID_POINTS, len(PAPER_GRID))
+
+
+def engine_rays(problem: Problem) -> int:
+    """Directions that the engine is timed on."""
+    return _for(problem, ENGINE_RAYS, 8)
+
+
+def _for(problem: Problem, table: dict[str, int], default: int) -> int:
+    return next((value for key, value in table.items() if key in problem.name), default)
+
+
+def median_seconds(call: Callable[[], object], runs: int) -> float:
+    """Median wall time of `runs` calls."""
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def rate(problem: Problem, scheme: str, runs: int) -> tuple[float, float]:
+    """Solved rays per second of a scheme, and its evaluations per ray."""
+    rays, points = (engine_rays(problem), len(PAPER_GRID)) if scheme == "engine" else (1, grid_points(problem))
+    evaluations = SCHEMES[scheme](problem, rays, PAPER_GRID[:points])  # warms up too
+    whole = len(PAPER_GRID) / points
+    seconds = median_seconds(lambda: SCHEMES[scheme](problem, rays, PAPER_GRID[:points]), runs) * whole
+    solved = rays * problem.crossings
+    return solved / seconds, evaluations * whole / solved
