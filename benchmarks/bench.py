@@ -26,9 +26,8 @@ from timing import engine_rays, grid_points, median_seconds, rate
 from minima_volume.experiment import device
 from minima_volume.hardest import Exact
 from minima_volume.ladder import Ladder
-from minima_volume.landscape import ray_bytes
 from minima_volume.points import Rays
-from minima_volume.sweep import MEMORY
+from minima_volume.sweep import MEMORY, Sweep
 from minima_volume.volume import PAPER_GRID
 from minima_volume.workload import forward_operations, matmul_rate
 
@@ -96,7 +95,7 @@ def first_layer_passes(problem: Problem, rays: int) -> float:
     small = min(Ladder.of(targets, layout.n_params, sharp=True).small for targets in problem.targets)
     doubled = [max((size for size in sizes if size < small), default=0) for sizes in problem.landscapes]
     largest = [max(sizes) for sizes in problem.landscapes]
-    batches = -(-rays // max(1, MEMORY // ray_bytes(problem.model, layout, problem.samples)))
+    batches = -(-rays // Sweep(problem.model, problem.minima, problem.targets, problem.samples, MEMORY).at_once)
     return rays * (max(largest) + 2 * max(doubled)) + sum(largest) + 2 * sum(doubled) * batches
 
 

@@ -16,7 +16,6 @@ from minima_volume.criteria import Data, LossFunction, check, held, per_sample, 
 from minima_volume.directions import directions, norms
 from minima_volume.errors import UserError
 from minima_volume.geometry import Floats
-from minima_volume.landscape import ray_bytes
 from minima_volume.losses import Metric, misclassified
 from minima_volume.measurement import Measurement
 from minima_volume.parameters import Layout, Parameters, layout_of, parameters_of
@@ -124,9 +123,8 @@ class _Plan:
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """The fields of `_Rays` for one batch of directions after another."""
         work = Sweep(self.model, [minimum], [[self.target]], self.samples, self.memory)
-        fits = max(1, self.memory // max(1, ray_bytes(self.model, work.layout, self.samples)))
         # Twenty ticks of the bar, but no tiny batches: below a million numbers a call costs more than its arithmetic.
-        batch = min(fits, max(25, self.n_directions // 20, 2**20 // work.layout.n_params))
+        batch = min(work.at_once, max(25, self.n_directions // 20, 2**20 // work.layout.n_params))
         for start in range(0, self.n_directions, batch):
             indices = range(start, min(start + batch, self.n_directions))
             block = directions(self.seed, indices, work.layout.n_params)

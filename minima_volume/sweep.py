@@ -19,12 +19,15 @@ from minima_volume.points import Minimum, Rays, Samples
 from minima_volume.polish import ROUNDS, STEEPEST, Open, representable, step
 from minima_volume.precision import device_for
 from minima_volume.radius import Floats, Target, means_at
+from minima_volume.stacked import stackable
 
 # Samples on which a sweep compares float32 with float64 before it trusts it, and the nats by which it may be off: more
 # would keep the last float32 steps from settling, less is mended afterwards.
 CHECKED, LOST = 512, 0.2
 # Bytes that the rays in flight may keep: two workers stay well below 4 GiB on the largest landscape of the paper.
 MEMORY = 384 * 2**20
+# Bytes per sample of a crossing that is being closed in on: its float64 loss, and the tiles and copies that go into it.
+LOSSES = 24
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def sweep(
     crossings to the solver's tolerance.
     """
     work = Sweep(model, minima, targets, samples, memory)
-    batch = max(1, memory // max(1, ray_bytes(model, work.layout, samples)))
+    batch = work.at_once
     parts = [
         work.along(directions.directions(seed, indices[i : i + batch], work.layout.n_params))
         for i in range(0, len(indices), batch)
@@ -98,6 +101,13 @@ class Sweep:
     def layout(self) -> Layout:
         """The perturbed parameters, the same for all minima."""
         return self.minima[0].layout
+
+    @property
+    def at_once(self) -> int:
+        """Directions in flight: what `ray_bytes` counts and the losses at their crossings fit the memory."""
+        watched = max(sum(target.size for target in own if target.metric == "loss") for own in self.targets)
+        losses = LOSSES * watched if stackable(self.model, self.samples.inputs.ndim) else 0
+        return max(1, self.memory // max(1, ray_bytes(self.model, self.layout, self.samples) + losses))
 
     @property
     def tolerance(self) -> float:

@@ -1,6 +1,7 @@
 """A whole sweep, float32 and float64 together: closed forms, a plain float64 measurement, splits that do not matter."""
 
 import math
+from typing import Any
 
 import numpy as np
 import plain
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from minima_volume.directions import directions, norms
 from minima_volume.geometry import log_mean_power
 from minima_volume.parameters import layout_of, parameters_of
-from minima_volume.points import Minimum, Samples
+from minima_volume.points import Minimum, Rays, Samples
 from minima_volume.radius import SCAN_NODES, Target
 from minima_volume.sweep import sweep, tolerance_for
 from minima_volume.volume import estimate
@@ -142,6 +143,22 @@ def test_memory_does_not_matter(widths: tuple[int, ...]) -> None:
         # Memory cuts the float64 sums over 600 samples in other places: last digits, and no sign of another path.
         np.testing.assert_allclose(part.coefficients, whole.coefficients, rtol=1e-13)
         np.testing.assert_array_equal(part.recrossed, whole.recrossed)
+
+
+def test_losses_in_flight_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a network is small and its data are many, the losses at the crossings are what fills the memory."""
+    model, samples = trained((4, 2), 3000, 600)
+    held, losses = [], Rays.losses
+
+    def seen(*call: Any) -> Tensor:
+        found = losses(*call)
+        held.append(found.nbytes)
+        return found
+
+    monkeypatch.setattr(Rays, "losses", seen)
+    memory = 2**20
+    swept(model, samples, [Target(2000, 0.3), Target(3000, 0.3)], list(range(60)), memory=memory)
+    assert 0 < max(held) < memory / 5  # which leaves room for the smaller landscape and the copies
 
 
 def test_minima_measured_together_or_alone() -> None:
