@@ -16,7 +16,7 @@ from torch import Tensor
 
 from minima_volume.ladder import Ladder
 from minima_volume.points import Rays
-from minima_volume.polish import STEEPEST, Floats, Open, polish
+from minima_volume.polish import FLATTEST, STEEPEST, Floats, Open, polish
 from minima_volume.radius import SCAN_NODES, brackets_of, evaluator, scan, solve
 
 # A float32 point this close (relative) leaves the float64 steps nothing but a Newton correction.
@@ -44,8 +44,9 @@ class Found:
         self.points = np.zeros(n_rays, dtype=np.int64)
 
     def open_unsettled(self) -> Open:
-        """The crossings that float64 has to finish."""
-        ray, target = np.nonzero(self.unsettled & (self.coefficients > 0))
+        """The wanted crossings that float64 has to finish."""
+        wanted = slice(self.ladder.n_wanted)
+        ray, target = np.nonzero((self.unsettled & (self.coefficients > 0))[:, wanted])
         return Open.at(ray, target, np.log(self.coefficients[ray, target]), self.slopes[ray, target])
 
     def open(self, columns: NDArray[np.int64], start: NDArray[np.int64]) -> Open:
@@ -143,7 +144,9 @@ class LastDigits:
         """Crossings from those of the landscape below; which (rays, columns) were not reached."""
         found, below = self.found, np.array([self.found.ladder.start(j) for j in columns])
         open_ = self.heights.starts(found.open(columns, below))
-        found.write(open_, *self._mended(open_, np.inf))
+        x, slope, steps = self._mended(open_, np.inf)
+        found.write(open_, x, slope, steps)
+        found.unsettled[open_.ray, open_.target] |= slope < FLATTEST
         found.recrossed[:, columns] = found.recrossed[:, below]
         return np.isnan(found.coefficients[:, columns])
 
@@ -154,7 +157,7 @@ class LastDigits:
         open_ = found.open(columns, columns)
         open_ = open_.select(wanted[open_.ray, place[open_.target]])
         x, slope, steps = self._mended(open_, STEEPEST * CLOSE_IN)
-        settled, before = ~np.isnan(x), np.log(found.coefficients[open_.ray, open_.target])
+        settled, before = ~np.isnan(x) & (slope >= FLATTEST), np.log(found.coefficients[open_.ray, open_.target])
         found.write(open_, np.where(settled, x, before), np.where(settled, slope, open_.slope), steps)
         found.unsettled[open_.ray, open_.target] |= ~settled
 

@@ -33,8 +33,9 @@ FLAT = 1e-7
 
 
 def expected(losses: Tensor) -> Tensor:
-    """What float32 rounds off a margin, guessed from losses (…, N): the largest margin is −ln of the smallest loss."""
-    return -SAFELY * torch.finfo(torch.float32).eps * losses.amin(dim=-1).clamp(1e-45, math.exp(-1)).log()
+    """What float32 rounds off a margin, guessed from losses (…, N): −ln of the smallest loss and the largest are margins."""
+    margins = torch.maximum(-losses.amin(dim=-1).clamp(1e-300, math.exp(-1)).log(), losses.amax(dim=-1))
+    return SAFELY * torch.finfo(torch.float32).eps * margins
 
 
 class Exact:

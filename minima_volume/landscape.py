@@ -44,8 +44,13 @@ class ModuleRays(Rays):
             return out
 
         if len(rays) > 1 and self.block.shape[1] <= self.VMAP_PARAMS:
-            return lambda start, stop: vmap(one, in_dims=(0, None))(steps, inputs[start:stop])
-        return lambda start, stop: torch.stack([one(step, inputs[start:stop]) for step in steps])
+            return lambda start, stop: _widened(vmap(one, in_dims=(0, None))(steps, inputs[start:stop]))
+        return lambda start, stop: _widened(torch.stack([one(step, inputs[start:stop]) for step in steps]))
+
+
+def _widened(outputs: Tensor) -> Tensor:
+    """Outputs in float64 where the device has it: a float32 criterion sees no loss below 10⁻⁷."""
+    return outputs if outputs.device.type == "mps" else outputs.double()
 
 
 class Bundle:

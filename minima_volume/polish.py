@@ -24,8 +24,9 @@ SLOPE_ERROR, BEND = 0.05, 2.0
 TOO_CLOSE = 1e-5
 # Coefficients are float32 numbers, so a shorter step than this leads back to the same point.
 SHORTEST = 1.2e-7
-# Trained networks leave their basins with slopes d ln L/d ln c of 2 to 15; what is steeper than this is a jump.
-STEEPEST = 100.0
+# Trained networks leave their basins with slopes d ln L/d ln c of 2 to 15; what is steeper than this is a jump, and where
+# it is flatter, at thresholds just above the minimum, float32 does not know the slope.
+STEEPEST, FLATTEST = 100.0, 0.5
 # Newton and secant steps at least square the error; a dozen is far more than any ray has needed.
 ROUNDS = 12
 
@@ -61,18 +62,18 @@ def representable(x: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Stepped:
-    """What one height per open crossing taught: the best x now, and which crossings still need another height."""
+    """What one height per open crossing taught: the best x now, which need another, and which no step improves."""
 
     open: Open
     x: Floats
     unfinished: NDArray[np.bool_]
+    lost: NDArray[np.bool_]
 
 
 def step(open_: Open, means: Floats, thresholds: Floats, tolerance: float, *, trust: float) -> Stepped:
     """One Newton or secant step of every crossing; `thresholds` per crossing.
 
-    A height further than `trust` from its threshold in |ln(L/τ)| means a jump: the bracket's end is the crossing, and no
-    step improves it.
+    A height further than `trust` from its threshold in |ln(L/τ)| is lost: that is a jump, and no step improves it.
     """
     with np.errstate(all="ignore"):
         f = np.log(means / thresholds)
@@ -83,12 +84,13 @@ def step(open_: Open, means: Floats, thresholds: Floats, tolerance: float, *, tr
         length = np.where(good, np.abs(open_.x - open_.last_x), open_.length)
         # Rays rise where they leave a basin; a slope that says otherwise is noise, and 1 is a careful step.
         slope = np.where(np.isfinite(slope) & (slope > 0), slope, 1.0)
-        moved = np.where(np.abs(f) < trust, np.clip(-f / slope, -LONGEST, LONGEST), 0.0)
+        lost = ~(np.abs(f) < trust)
+        moved = np.where(lost, 0.0, np.clip(-f / slope, -LONGEST, LONGEST))
     x = open_.x + moved
     doubt = BEND * (length + np.abs(moved)) + SHORTEST / length
     error = np.abs(moved) * np.fmin(SLOPE_ERROR, doubt)
     following = Open(open_.ray, open_.target, representable(x), slope, open_.x, f, length)
-    return Stepped(following, x, (error > tolerance) & (np.abs(moved) > SHORTEST))
+    return Stepped(following, x, (error > tolerance) & (np.abs(moved) > SHORTEST), lost)
 
 
 def shortest(tolerance: float) -> float:

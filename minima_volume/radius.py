@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from minima_volume.losses import Metric
 from minima_volume.points import Rays
-from minima_volume.polish import STEEPEST
+from minima_volume.polish import STEEPEST, Open
 from minima_volume.volume import PAPER_GRID
 
 Floats = NDArray[np.float64]
@@ -36,6 +36,9 @@ class Target:
     metric: Metric = "loss"
 
 
+# How far in ln c from a float32 crossing float64 looks for the two sides of its own.
+WIDTHS = (2e-3, 2e-2, 0.2, 1.0)
+Counts = NDArray[np.int64]
 # (rays (k,), targets (k,), coefficients (k,)) -> mean losses (k,)
 Evaluate = Callable[[NDArray[np.int64], NDArray[np.int64], Floats], Floats]
 
@@ -207,3 +210,27 @@ def solve(
         problem, previous, height = problem.narrowed(x, f), x, f
         steps[index] += 1
     return roots, slopes, steps
+
+
+def enclosed(
+    evaluate: Evaluate, open_: Open, thresholds: Floats, tolerance: float
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """As `solve`, from points nearby: x, slope and evaluations of the crossings in the first of the WIDTHS that shows one.
+
+    Where none does, or the crossing lies beyond c = 1, the point stays.
+    """
+    x, slope, left = np.array(open_.x), np.array(open_.slope), np.arange(len(open_.x))
+    steps = np.zeros(len(x), dtype=np.int64)
+    for width in WIDTHS:
+        ray, target, a, b = open_.ray[left], open_.target[left], open_.x[left] - width, open_.x[left] + width
+        fa, fb = (_log_ratio(evaluate(ray, target, np.exp(end)), thresholds[target]) for end in (a, b))
+        steps[left] += 2
+        shown = (fa <= 0) & (fb > 0)
+        problem = Brackets(ray, target, a, b, a, fa, fb, fa).select(shown)
+        roots, slopes, taken = solve(evaluate, problem, thresholds, tolerance=tolerance)
+        place, left = left[shown], left[~shown]
+        steps[place] += taken
+        x[place], slope[place] = np.where(roots <= 0, roots, x[place]), slopes
+        if not left.size:
+            break
+    return x, slope, steps

@@ -1,7 +1,7 @@
 """Radii of several minima along one block of directions: scan and close in with float32, finish in float64."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -16,9 +16,9 @@ from minima_volume.ladder import Ladder
 from minima_volume.landscape import Bundle, ray_bytes
 from minima_volume.parameters import Layout
 from minima_volume.points import Minimum, Rays, Samples
-from minima_volume.polish import ROUNDS, STEEPEST, Open, representable, step
+from minima_volume.polish import FLATTEST, ROUNDS, STEEPEST, Open, representable, step
 from minima_volume.precision import device_for
-from minima_volume.radius import Floats, Target, means_at
+from minima_volume.radius import Counts, Floats, Target, enclosed, means_at
 from minima_volume.stacked import stackable
 
 # Samples on which a sweep compares float32 with float64 before it trusts it, and the nats by which it may be off: more
@@ -173,18 +173,34 @@ class Sweep:
     def _finish(self, block: Tensor, found: Sequence[Found]) -> None:
         """Take the last steps in float64 where float32 is not enough, all minima in one pass over the data."""
         pending = [f.open_unsettled() for f in found]
-        exact: Tensor | None = None
+        if not any(len(open_.ray) for open_ in pending):
+            return
+        exact = block.to(device_for(torch.float64, self.samples.inputs.device), torch.float64)
         for _ in range(ROUNDS):
             if not any(len(open_.ray) for open_ in pending):
                 break
-            if exact is None:
-                exact = block.to(device_for(torch.float64, self.samples.inputs.device), torch.float64)
             heights = self._float64_means(exact, pending)
             for number, (f, open_, means) in enumerate(zip(found, pending, heights, strict=True)):
                 thresholds = f.ladder.thresholds[open_.target]
                 stepped = step(open_, means, thresholds, self.tolerance, trust=STEEPEST * CLOSE_IN)
                 f.write(open_, stepped.x, stepped.open.slope, np.ones(len(open_.ray), dtype=np.int64))
-                pending[number] = stepped.open.select(stepped.unfinished)
+                rough = stepped.lost | ~((stepped.open.slope > FLATTEST) & (stepped.open.slope < STEEPEST))
+                self._enclose(exact, number, f, open_.select(rough))
+                pending[number] = stepped.open.select(stepped.unfinished & ~rough)
+        for number, (f, open_) in enumerate(zip(found, pending, strict=True)):
+            self._enclose(exact, number, f, open_)
+
+    def _enclose(self, block: Tensor, number: int, found: Found, open_: Open) -> None:
+        """Solve crossings in float64 from brackets around them: those that steps do not reach."""
+        nothing = Open.at(*np.empty((2, 0), dtype=np.int64), *np.empty((2, 0)))
+
+        def evaluate(ray: Counts, target: Counts, c: Floats) -> Floats:
+            asked = replace(nothing, ray=ray, target=target, x=np.log(c))
+            every = [asked if i == number else nothing for i in range(len(self.minima))]
+            return self._float64_means(block, every)[number]
+
+        if len(open_.ray):
+            found.write(open_, *enclosed(evaluate, open_, found.ladder.thresholds, self.tolerance))
 
     def _float64_means(self, block: Tensor, pending: Sequence[Open]) -> list[Floats]:
         """Mean loss of each open point along a float64 block; one pass over the data in chunks, shared by all minima."""

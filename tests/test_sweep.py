@@ -1,6 +1,7 @@
 """A whole sweep, float32 and float64 together: closed forms, a plain float64 measurement, splits that do not matter."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 import torch
 from sweeping import plain_step, swept, trained
 from torch import Tensor, nn
+from torch.nn import functional
 
 from minima_volume.directions import directions, norms
 from minima_volume.geometry import log_mean_power
+from minima_volume.losses import CRITERIA
 from minima_volume.parameters import layout_of, parameters_of
 from minima_volume.points import Minimum, Rays, Samples
 from minima_volume.radius import SCAN_NODES, Target
@@ -109,6 +112,52 @@ def test_sweep_against_plain_float64(widths: tuple[int, ...], n: int, epochs: in
             else:
                 # 0.01 nat of n·ln r: five times the 0.002 that tolerance_for promises.
                 assert n_params * math.log(got / expected) == pytest.approx(0, abs=0.01)
+
+
+def certain(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, Samples]:
+    """A network that is right about every sample: its own answers are the targets."""
+    model = model.eval()
+    with torch.no_grad():
+        targets = model(inputs).argmax(dim=1)
+    return model, Samples(inputs, targets, CRITERIA["cross_entropy"])
+
+
+def just_above() -> tuple[nn.Module, Samples, list[float]]:
+    """Thresholds so close above the minimum that the loss hardly rises towards them."""
+    model, samples = trained((16, 24, 3), 51, 40)
+    with torch.no_grad():
+        height = float(functional.cross_entropy(model(samples.inputs), samples.targets))
+    return model, samples, [1.0001 * height, 1.02 * height]
+
+
+def steep() -> tuple[nn.Module, Samples, list[float]]:
+    """Large inputs and two samples: answers that turn over within a thousandth of the ray."""
+    model = nn.Sequential(*(part for n in (30, 30, 30) for part in (nn.Linear(n, 30), nn.ReLU())), nn.Linear(30, 3))
+    with torch.no_grad():
+        model[-1].weight.mul_(100)
+    return *certain(model, 300 * torch.randn(2, 30)), [0.1, 1.0]
+
+
+def confident() -> tuple[nn.Module, Samples, list[float]]:
+    """Losses far below what float32 can tell from 0, on the general path."""
+    model = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 3, bias=False))
+    with torch.no_grad():
+        model[1].weight.mul_(60)
+    return *certain(model, 3 * torch.randn(4, 8)), [1e-8, 1e-6]
+
+
+@pytest.mark.parametrize("problem", [just_above, steep, confident])
+def test_where_float32_knows_little(problem: Callable[[], tuple[nn.Module, Samples, list[float]]]) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model, samples, thresholds = problem()
+    found = swept(model, samples, [Target(len(samples), threshold) for threshold in thresholds], list(range(8)))
+    assert (found.coefficients > 0).mean() > 0.5
+    n_params = sum(p.numel() for p in model.parameters())
+    for i, j in zip(*np.nonzero(found.coefficients > 0), strict=True):
+        height = plain.along(model, plain_step(model, directions(0, [i], n_params)[0]), samples.inputs, samples.targets)
+        below, above = (height(found.coefficients[i, j] * math.exp(nats / n_params)) for nats in (-0.01, 0.01))
+        assert below <= thresholds[j] < above
 
 
 def test_sweep_knows_unconverged_and_censored() -> None:
