@@ -51,9 +51,7 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     missing = [level for level in minima if info["fingerprints"].get(str(level)) != wanted[str(level)]]
     if not missing:
         return 0.0
-    if info["fingerprints"]:
-        path = results.block_path(folder_of(repeat, scale), start, stop)
-        print(f"{path} lacks crossings that fit the study's present settings: measuring them now.", flush=True)
+    kept = info["fingerprints"].keys() - set(map(str, missing))
     started, study = time.perf_counter(), repeat.study
     targets = [study.targets(level) for level in missing]
     largest = max(target.size for wanted_here in targets for target in wanted_here)
@@ -66,7 +64,8 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     for level, crossings in zip(missing, found, strict=True):
         arrays |= {f"level_{level}.{name}": value for name, value in vars(crossings).items()}
     seconds = time.perf_counter() - started
-    header = {"fingerprints": info["fingerprints"] | wanted, "seconds": info["seconds"] + round(seconds, 3)}
+    earlier = info["seconds"] if kept else 0.0
+    header = {"fingerprints": info["fingerprints"] | wanted, "seconds": earlier + round(seconds, 3)}
     results.write_arrays(
         results.block_path(folder_of(repeat, scale), start, stop),
         header,
@@ -76,9 +75,15 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
 
 
 def missing_blocks(repeat: Repeat, minima: Minima, scale: str) -> list[tuple[int, int]]:
-    """Blocks in which at least one minimum has no crossings that fit its settings."""
+    """Blocks in which at least one minimum has no crossings that fit its settings; says how many hold others."""
     wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
-    return [span for span in blocks(repeat.study) if not _covers(read_block(repeat, scale, *span)[0], wanted)]
+    headers = {span: read_block(repeat, scale, *span)[0] for span in blocks(repeat.study)}
+    missing = [span for span, header in headers.items() if not _covers(header, wanted)]
+    if others := sum(bool(headers[span]["fingerprints"]) for span in missing):
+        folder = results.block_path(folder_of(repeat, scale), 0, 0).parent
+        print(f"{others} of {len(headers)} blocks in {folder} do not fit the study's present settings: "
+              "measuring what they lack.", flush=True)  # fmt: skip
+    return missing
 
 
 def _covers(header: dict[str, Any], wanted: dict[str, str]) -> bool:

@@ -141,6 +141,27 @@ def test_another_measurement_of_the_same_minima(
     assert {row["repeat"] for row in rows(folder)} == {"0"}
 
 
+def long_ago(repeat: Path) -> None:
+    """Let every block of a repeat claim to have taken 1,000 seconds."""
+    for path in (repeat / "rays").glob("*.npz"):
+        header, arrays = results.read_arrays(path)
+        results.write_arrays(path, header | {"seconds": 1000.0}, arrays)
+
+
+@pytest.mark.parametrize(
+    ("change", "least", "most"),
+    [({"direction_seed": 5}, 0, 1000), ({"levels": (0, 16, 24)}, 2000, 3000)],
+    ids=["measured anew", "a level more"],
+)
+def test_seconds_count_what_is_kept(
+    change: dict[str, object], least: int, most: int, stages: Stages, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long_ago(copied / "paper" / "tiny" / "repeat_0")
+    folder = run(stages, copied, replace(TINY, **change), repeats=(0,))
+    assert least <= results.read_json(folder / "repeat_0" / "rays.json")["seconds"] < most
+    assert capsys.readouterr().out.count("2 of 2 blocks in ") == 1  # one sentence, not one per block
+
+
 def test_records_of_another_version_are_left_out(stages: Stages, copied: Path) -> None:
     folder = copied / "paper" / "tiny"
     # An older record without the keys that today's code reads is no reason to fail over repeat 0.
