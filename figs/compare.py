@@ -15,13 +15,14 @@ from minima_volume.errors import ResultsError
 
 PUBLISHED = Path(__file__).parent / "published.csv"  # facts of github.com/rfangit/minima-volume-project
 PUBLISHED_COLUMNS = (
-    "study", "repeat_name", "level", "landscape", "threshold", "log_volume_grid", "test_loss", "test_accuracy", "source",
+    "study", "repeat_name", "level", "landscape", "threshold", "log_volume_grid", "loss_at_zero", "test_loss",
+    "test_accuracy", "source",
 )  # fmt: skip
 COLUMNS = (
     "study", "level", "landscape", "threshold", "ours_repeats", "ours_without_volume", "ours_log_volume_grid",
     "ours_spread", "published_repeats", "published_without_volume", "published_log_volume_grid", "published_spread",
-    "relative_difference", "grid_steps", "standard_errors", "within", "ours_test_loss", "published_test_loss",
-    "test_loss_standard_errors", "ours_test_accuracy", "published_test_accuracy",
+    "relative_difference", "grid_steps", "standard_errors", "within", "ours_loss_at_zero", "published_loss_at_zero",
+    "ours_test_loss", "published_test_loss", "test_loss_standard_errors", "ours_test_accuracy", "published_test_accuracy",
 )  # fmt: skip
 KEY = ["level", "landscape", "threshold"]
 
@@ -30,7 +31,7 @@ def published(study: str) -> pd.DataFrame:
     """Published rows of a study; `log_volume_grid` −∞ means above the threshold, NaN that only test results are known."""
     rows = [row for row in results.read_table(PUBLISHED, PUBLISHED_COLUMNS) if row["study"] == study]
     frame = pd.DataFrame(rows, columns=list(PUBLISHED_COLUMNS))
-    for name in ("level", "landscape", "threshold", "log_volume_grid", "test_loss", "test_accuracy"):
+    for name in PUBLISHED_COLUMNS[2:-1]:
         frame[name] = pd.Series(tables.numbers(frame[name].tolist()), dtype=float)
     return frame
 
@@ -60,15 +61,18 @@ def comparison(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
 
     `relative_difference` is (ours − published)/|published|; `grid_steps` the same difference in steps of the published
     grid and `standard_errors` in combined standard errors over repeats, each radius rounded by step/√12; `within` says
-    which of the two explains it. Test results are means over repeats of the level, whatever the landscape.
+    which of the two explains it. `loss_at_zero` is the geometric mean, over repeats, of the loss of the minima themselves
+    in the landscape, a clock of how long they were trained. Test results are means over repeats of the level, whatever
+    the landscape.
     """
     loss = ours[ours["metric"] == "loss"]
     measured = theirs[theirs["log_volume_grid"].notna()]
     tested = {"ours": _once(loss, "repeat"), "published": _once(theirs, "repeat_name")}
-    published_at = dict(iter(measured.groupby(KEY)["log_volume_grid"]))
+    published_at = dict(iter(measured.groupby(KEY)))
     rows = [
         {"study": ours["study"].iloc[0], **dict(zip(KEY, key, strict=True))}
-        | _volumes(here["log_volume_grid"], published_at[key], int(here["n_params"].iloc[0]))
+        | _volumes(here["log_volume_grid"], published_at[key]["log_volume_grid"], int(here["n_params"].iloc[0]))
+        | _losses(here["loss_at_zero"], published_at[key]["loss_at_zero"])
         | _tests(int(key[0]), tested)
         for key, here in loss.groupby(KEY)
         if key in published_at
@@ -94,6 +98,12 @@ def _volumes(ours: pd.Series, theirs: pd.Series, n_params: int) -> dict[str, Any
         "" if np.isnan(difference) else next((name for name, holds in explained.items() if holds), "neither")
     )
     return cells
+
+
+def _losses(ours: pd.Series, theirs: pd.Series) -> dict[str, float]:
+    """The cells about the losses of the minima themselves."""
+    known = {"ours": ours[ours > 0], "published": theirs[theirs > 0]}
+    return {f"{who}_loss_at_zero": np.exp(np.log(losses).mean()) for who, losses in known.items()}
 
 
 def _once(frame: pd.DataFrame, repeat: str) -> pd.DataFrame:

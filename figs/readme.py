@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import compare
+import numpy as np
 import pandas as pd
 import tables
 
@@ -45,12 +46,13 @@ def comparison(root: Path = ROOT) -> str:
     except ResultsError:
         return "No published study has been run at paper scale yet."
     rows = [
-        (f"`{study}`", *_counts(here), *_slopes(trends[trends["study"] == study]))
+        (f"`{study}`", *_counts(here), _losses(here), *_slopes(trends[trends["study"] == study]))
         for study, here in volumes.groupby("study")
     ]
     header = (
         "study", "volumes compared", "within one grid step", "else within two errors", "neither",
-        "slope, published", "slope, ours", "direction of volume", "direction of test loss",
+        "loss at the minima, ours ÷ published", "slope, published", "slope, ours", "direction of volume",
+        "direction of test loss",
     )  # fmt: skip
     return _table(header, rows)
 
@@ -58,6 +60,12 @@ def comparison(root: Path = ROOT) -> str:
 def _counts(volumes: pd.DataFrame) -> list[str]:
     known = volumes.loc[volumes["within"] != "", "within"]
     return [str(len(known)), *(str((known == name).sum()) for name in ("a grid step", "two errors", "neither"))]
+
+
+def _losses(volumes: pd.DataFrame) -> str:
+    """Geometric mean of the ratios of the minima's own losses, over the rows that are compared."""
+    ratio = float(np.exp(np.log(volumes["ours_loss_at_zero"] / volumes["published_loss_at_zero"]).mean()))
+    return f"{ratio:.2g}" if np.isfinite(ratio) else "—"
 
 
 def _slopes(trends: pd.DataFrame) -> tuple[str, str, str, str]:

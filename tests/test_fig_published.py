@@ -26,10 +26,10 @@ pytestmark = pytest.mark.usefixtures("folders")
 def publish(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two repeats of level 0, one of level 30 that is above the threshold, a training record, and another study."""
     lines_ = [
-        "study,repeat_name,level,landscape,threshold,log_volume_grid,test_loss,test_accuracy,source",
-        "mnist_data,model_0 (a),0,0,0.1,2000,1.0,0.5,x", "mnist_data,model_1,0,0,0.1,2400,2.0,,x",
-        "mnist_data,model_0 (b),0,,,,1.0,0.7,x", "mnist_data,model_0 (a),30,0,0.1,-inf,3.0,,x",
-        "mnist_data,model_0 (a),999,0,0.1,5,3.0,,x", "swiss_sam,model_0,0,0,0.1,1,1.0,,x",
+        "study,repeat_name,level,landscape,threshold,log_volume_grid,loss_at_zero,test_loss,test_accuracy,source",
+        "mnist_data,model_0 (a),0,0,0.1,2000,0.01,1.0,0.5,x", "mnist_data,model_1,0,0,0.1,2400,0.04,2.0,,x",
+        "mnist_data,model_0 (b),0,,,,,1.0,0.7,x", "mnist_data,model_0 (a),30,0,0.1,-inf,,3.0,,x",
+        "mnist_data,model_0 (a),999,0,0.1,5,,3.0,,x", "swiss_sam,model_0,0,0,0.1,1,,1.0,,x",
     ]  # fmt: skip
     path.write_text("\n".join(lines_) + "\n")
     monkeypatch.setattr(compare, "PUBLISHED", path)
@@ -53,6 +53,11 @@ def test_comparison_against_rows_worked_by_hand(tmp_path: Path, monkeypatch: pyt
     assert float(first["relative_difference"]) == pytest.approx((ours - 2200) / 2200)
     # r = exp(2200/1000) = c √1000, c = (k/99)², so k = 99 √(9.025/31.62) = 52.89 and a step is 2·1000/k = 37.8 nats.
     assert float(first["grid_steps"]) == pytest.approx((ours - 2200) / 37.82, rel=1e-3)
+    assert float(first["published_loss_at_zero"]) == pytest.approx(0.02)  # √(0.01 · 0.04)
+    assert float(first["ours_loss_at_zero"]) == pytest.approx(
+        np.exp(np.mean([np.log(r["loss_at_zero"]) for r in here]))
+    )
+    assert (second["ours_loss_at_zero"] != "", second["published_loss_at_zero"]) == (True, "")
     assert float(first["published_test_loss"]) == 1.5  # model_0 counts once although two folders hold it
     assert float(first["published_test_accuracy"]) == pytest.approx(0.6)
     assert float(first["ours_test_accuracy"]) == pytest.approx(0.61)

@@ -32,7 +32,8 @@ def ours(slopes: tuple[float, ...], *, noise: float = 0.0, landscapes: bool = Fa
     rng = np.random.default_rng(0)
     return pd.DataFrame([
         {"study": "mnist_data", "repeat": repeat, "level": level, "landscape": landscape, "threshold": 0.1, "metric": "loss",
-         "status": "ok", "n_params": N_PARAMS, "test_loss": 2 / (BASE + level), "test_accuracy": 0.9,
+         "status": "ok", "n_params": N_PARAMS, "loss_at_zero": 1e-4 * (1 + repeat),
+         "test_loss": 2 / (BASE + level), "test_accuracy": 0.9,
          "log_volume_grid": N_PARAMS * (5 + slope * math.log(BASE + level) - 0.1 * math.log(BASE + landscape)
                                         + noise * rng.standard_normal()),
          "log_volume": N_PARAMS * (4 + 2 * slope * math.log(BASE + level))}
@@ -82,6 +83,15 @@ def test_a_difference_has_its_reason(shift: float, within: str) -> None:
     assert row["grid_steps"] == pytest.approx(shift, rel=1e-6)
     assert row["standard_errors"] == pytest.approx(shift / math.sqrt(2 / 3 * (1 / 3 + 1 / 2)), rel=1e-6)
     assert row["within"] == within
+
+
+def test_losses_of_the_minima_themselves() -> None:
+    mine = ours((-0.2, -0.2)).assign(level=0)  # 1e-4 and 2e-4
+    frame = compare.comparison(mine, theirs((-0.2,)))
+    assert frame["ours_loss_at_zero"].iloc[0] == pytest.approx(1e-4 * math.sqrt(2))
+    assert frame["published_loss_at_zero"].iloc[0] == pytest.approx(1e-4)
+    assert readme._losses(frame) == "1.4"
+    assert readme._losses(frame.assign(published_loss_at_zero=math.nan)) == "—"
 
 
 # --- which way it goes --------------------------------------------------------------------------------------------------
