@@ -122,8 +122,9 @@ def page(rows: list[Row]) -> str:
     head = (
         "# Estimators on bodies of known volume\n\n"
         f"`make validate` writes this page. Errors are estimates minus the exact value, in nats; ± is the estimator's own\n"
-        f"standard error. Rays: {DIRECTIONS} directions, seed 0. Where the word is `converged` the error should lie within\n"
-        "three standard errors; any other word says not to believe the number.\n\n"
+        f"standard error. Rays: {DIRECTIONS} directions, seed 0. Where the word is `converged` or `ok` the error should be\n"
+        "at most three standard errors, or the solver's tolerance of 0.01 nats where that is larger. A `lower bound` is\n"
+        "one by its definition; any other word says not to believe the number.\n\n"
         "| body | quantity | estimator | exact | error | ± | verdict |\n|---|---|---|---|---|---|---|\n"
     )
     return head + "".join(

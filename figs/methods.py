@@ -1,4 +1,4 @@
-"""One training method against another on the same data: volumes, their differences, and test accuracy."""
+"""One training method against another on the same data: volumes, and the differences of volumes and test accuracies."""
 
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,12 @@ import style
 from minima_volume.errors import ResultsError
 
 PAIRS = {"mnist_sam": "mnist_data", "swiss_sam": "swiss_data_x5", "cifar_sam": "cifar_data"}  # method: its reference
+Row = tuple[str, str, str, float, str]  # column, colour, marker, place beside a level, name
+VOLUMES: tuple[Row, ...] = (
+    ("log_volume", style.BLACK, "D", -0.12, "ln E[$r^n$]"),
+    ("typical_log_volume", style.GREEN, "v", 0.12, "typical"),
+)
+ACCURACY: tuple[Row, ...] = (("test_accuracy", style.BLACK, "o", 0.0, "test accuracy"),)
 _SAME = ("data", "model", "intervention", "base", "model_seed", "data_seed")
 _KEY = ["repeat", "level", "landscape", "threshold", "metric"]
 
@@ -26,16 +32,20 @@ def name(recipe: dict[str, Any]) -> str:
 
 
 def differences(ours: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Rows that both studies have, with the differences of their estimates; NaN unless both volumes are exact."""
+    """Rows that both studies have, with the differences of their estimates and test accuracies (percentage points).
+
+    Differences of volumes are NaN unless both are exact.
+    """
     both = ours.merge(reference, on=_KEY, suffixes=("", "_reference"))
     exact = (both["status"] == "ok") & (both["status_reference"] == "ok")
     for column in ("log_volume", "typical_log_volume"):
         both[f"{column}_difference"] = (both[column] - both[f"{column}_reference"]).where(exact)
+    both["test_accuracy_difference"] = 100 * (both["test_accuracy"] - both["test_accuracy_reference"])
     return both
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """Both methods' volumes in the base landscape, the differences repeat by repeat, and both test accuracies."""
+    """Both methods' volumes in the base landscape, and the differences repeat by repeat of volumes and accuracies."""
     if study not in PAIRS:
         return []
     if PAIRS[study] not in tables.studies(scale):
@@ -66,14 +76,18 @@ def _figure(
     for number, (frame, color, label) in enumerate(zip(frames, (style.VERMILION, style.BLUE), labels, strict=True)):
         beside, look = marks.beside(steps, number, 2), {"color": color, "label": label, "marker": "os"[number]}
         absent.append((color, marks.series(panels[0], frame, beside, "log_volume", **look)))
-        marks.series(panels[2], frame.assign(status="ok"), beside, "test_accuracy", **look)
     marks.crosses((panels[0], absent))
-    _differences(panels[1], paired, steps)
-    threshold = paired["threshold"].iloc[0]
+    _differences(panels[1], paired, steps, VOLUMES)
+    _differences(panels[2], paired, steps, ACCURACY)
+    threshold, less = paired["threshold"].iloc[0], "{} − {}".format(*(label.split()[0] for label in labels))
     for axes, title, label in zip(
         panels,
-        (f"threshold {threshold:g}", "{} − {}".format(*(label.split()[0] for label in labels)), "generalisation"),
-        (f"{tables.NAMES['log_volume']} (nats)", "difference of log volumes (nats)", "test accuracy"),
+        (f"threshold {threshold:g}", less, less),
+        (
+            f"{tables.NAMES['log_volume']} (nats)",
+            "difference of log volumes (nats)",
+            "test accuracy (percentage points)",
+        ),
         strict=True,
     ):
         marks.level_ticks(axes, steps, crowded=True)
@@ -82,26 +96,23 @@ def _figure(
         axes.set_ylabel(label)
     for axes in panels[:2]:
         style.nats(axes.yaxis)
-    (handles, names), (more, others) = (axes.get_legend_handles_labels() for axes in (panels[2], panels[1]))
+    (handles, names), (more, others) = (axes.get_legend_handles_labels() for axes in panels[:2])
     figure.legend(handles + more, names + others, loc="outside right upper")
     directions = " and ".join(sorted({f"{settings.n_directions:,}" for settings in both}))
     caption = [
         f"{marks.repeats(frames[0])}, {directions} directions",
-        "b: repeat by repeat, mean ± standard error",
+        "b, c: repeat by repeat, mean ± standard error",
         *(["× in b: a repeat without two exact volumes"] if paired["log_volume_difference"].isna().any() else []),
         *marks.caveats(pd.concat(frames)),
     ]
     return marks.finish(figure, panels, frames[0], both[0], scale, "methods", caption)
 
 
-def _differences(axes: Axes, paired: pd.DataFrame, steps: dict[int, float]) -> None:
-    """Method minus reference for each repeat, and the mean with its standard error, by both estimators."""
+def _differences(axes: Axes, paired: pd.DataFrame, steps: dict[int, float], rows: tuple[Row, ...]) -> None:
+    """Method minus reference for each repeat, and the mean with its standard error, of each column."""
     axes.axhline(0, color=style.GREY, lw=0.6)
     absent = []
-    for column, color, marker, shift, label in (
-        ("log_volume", style.BLACK, "D", -0.12, "ln E[$r^n$]"),
-        ("typical_log_volume", style.GREEN, "v", 0.12, "typical"),
-    ):
+    for column, color, marker, shift, label in rows:
         values = paired.dropna(subset=f"{column}_difference")
         without = sorted({*paired.loc[paired[f"{column}_difference"].isna(), "level"]})
         absent.append((color, [steps[level] + shift for level in without]))

@@ -76,17 +76,25 @@ def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigm
             x = np.array([levels.index(level) for level in rows["level"]]) + shift
             dashed = ":" if kind == "gold" else "-"
             axes.plot(x, rows["value"], dashed, color=color, lw=0.8)
-            axes.errorbar(x, rows["value"], rows["error"].fillna(0), fmt="none", ecolor=color, lw=0.8)
+            error = rows["error"].fillna(0)
+            # ln γ is the logarithm of a probability: no bar goes above 0.
+            above = error if sigma is None else error.clip(upper=-rows["value"].clip(upper=0))
+            axes.errorbar(x, rows["value"], np.stack([error, above]), fmt="none", ecolor=color, lw=0.8)
             hollow = ~rows["verdict"].isin(SURE).to_numpy()
             axes.scatter(x, rows["value"], s=16, marker=marker, edgecolor=color, lw=0.8, zorder=3,
                          facecolor=np.where(hollow, "white", color))  # fmt: skip
     marks.level_ticks(axes, marks.places(map(int, levels)), crowded=max(levels) >= 10_000)
     axes.set_title(TITLES.get(name, rf"ln $\gamma_\sigma$, $\sigma$ = {sigma:g}" if sigma else name), loc="left")
     axes.set_ylabel("nats")
-    if sigma is not None and axes.get_ylim()[0] < FAR:
-        axes.set_yscale("symlog", linthresh=1)
-        axes.set_yticks([0, *(-(10.0**power) for power in range(5) if -(10.0**power) > axes.get_ylim()[0])])
-        axes.set_ylim(2 * frame.loc[(frame["estimator"] == name) & (frame["sigma"] == sigma), "value"].min(), 0.5)
+    if sigma is not None:
+        # Bars of values that have not converged may be longer than everything else is apart.
+        lowest = frame.loc[frame["estimator"].isin((name, "gold")) & (frame["sigma"] == sigma), "value"].min()
+        if lowest < FAR:
+            axes.set_yscale("symlog", linthresh=1)
+            axes.set_yticks([0, *(-(10.0**power) for power in range(5) if -(10.0**power) > 2 * lowest)])
+            axes.set_ylim(2 * lowest, 0.5)
+        elif lowest < 0:
+            axes.set_ylim(1.2 * lowest, -0.05 * lowest)
     style.nats(axes.yaxis)
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 import style
 
+MARGIN, APART = 0.08, 0.012  # of the axis: outside the data, and between levels at one size
 CUTOFF = "below: where each repeat's mean loss first exceeds the threshold (|: own size, >: nowhere in the data)"
 
 
@@ -48,10 +49,13 @@ def draw(study: str, scale: str) -> list[Path]:
 def _volumes(axes: Axes, frame: pd.DataFrame, base: int, colors: dict[int, str]) -> marks.Absent:
     """A curve for each level, its own landscape as a large black-edged dot; where a row has no number."""
     axes.set_xscale("log")
+    span = (base + max(colors)) / base
+    axes.set_xlim(base * span**-MARGIN, base * span ** (1 + MARGIN))
     absent = []
-    for level, color in colors.items():
+    for place, (level, color) in enumerate(colors.items()):
         rows = frame[frame["level"] == level]
-        sizes = {landscape: float(base + landscape) for landscape in rows["landscape"]}
+        aside = span ** (APART * (place - (len(colors) - 1) / 2))
+        sizes = {landscape: aside * (base + landscape) for landscape in rows["landscape"]}
         table = marks.summary(rows, "log_volume", by="landscape")
         drawn = table[table["count"] > 0]
         at = [sizes[landscape] for landscape in drawn.index]
@@ -71,7 +75,7 @@ def _cutoffs(axes: Axes, cutoffs: pd.DataFrame, base: int, colors: dict[int, str
     for row, (level, color) in enumerate(colors.items()):
         here = cutoffs[cutoffs["level"] == level]
         ends = here["cutoff"].dropna()
-        axes.plot(base + level, row, "|", color="black", ms=7, zorder=3)
+        axes.plot(base + level, row, "|", color="black", ms=7, zorder=3, clip_on=False)
         axes.plot(ends, [row] * len(ends), "o", color=color, ms=3, alpha=0.7)
         if here["cutoff"].isna().any():
             axes.plot(here["n_samples"].max(), row, ">", color=color, mfc="white", zorder=4)

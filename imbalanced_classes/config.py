@@ -1,4 +1,4 @@
-"""Class imbalance: a base or extras with 90 % class 0, beside ordinary samples."""
+"""Class imbalance: a base or extras with 90 % class 0, beside ordinary samples, and a control without."""
 
 from dataclasses import replace
 
@@ -55,7 +55,16 @@ CIFAR_IMBALANCED_EXTRA = replace(
     intervention="imbalanced_extra",
     levels=(0, 500, 1500, 4500),  # 8500 extras would need 7,650 of class 0; CIFAR-10 has 5,000
 )
+CIFAR_BALANCED = replace(
+    CIFAR_IMBALANCED,
+    name="cifar_balanced",
+    title="Balanced base, balanced extras on CIFAR-10",
+    intervention="data",
+    # The published runs of CIFAR_IMBALANCED and CIFAR_IMBALANCED_EXTRA have the losses and volumes of this one.
+    recipe=Recipe(epochs=500),
+)
 
 STUDIES = {
-    study.name: study for study in (MNIST_IMBALANCED, MNIST_IMBALANCED_EXTRA, CIFAR_IMBALANCED, CIFAR_IMBALANCED_EXTRA)
+    study.name: study
+    for study in (MNIST_IMBALANCED, MNIST_IMBALANCED_EXTRA, CIFAR_IMBALANCED, CIFAR_IMBALANCED_EXTRA, CIFAR_BALANCED)
 }

@@ -4,5 +4,5 @@ sam_STUDIES := mnist_sam swiss_sam cifar_sam
 sam_TOGETHER := swiss_sam
 
 about.mnist_sam := mnist_data trained with sharpness-aware minimisation
-about.swiss_sam := swiss_data_x5 trained with sharpness-aware minimisation
-about.cifar_sam := cifar_data trained with sharpness-aware minimisation
+about.swiss_sam := 20 to 800 points of two spirals, sharpness-aware minimisation, 1,500 epochs
+about.cifar_sam := 50 to 50,000 samples of CIFAR-10, sharpness-aware minimisation, 700 epochs

@@ -37,12 +37,10 @@ class Grokking:
         screen.use()
         info, track = data.info, _Track(data.info["checkpoints"])
         aside = max(checkpoint["distance"] for checkpoint in info["checkpoints"])
-        path = (
-            f"plane through three checkpoints, path up to {aside:.0f} beside it" if aside > 0.5 else "plane of its path"
-        )
+        path = f"yellow: path, up to {aside:.0f} beside the plane" if aside > 0.5 else "yellow: path"
         screen.heading(
             figure, f"Grokking on its own landscape: {info['data']}",
-            f"network {info['model']}, repeat {info['repeat']}; {path}; white line: loss threshold {info['threshold']:g}",
+            f"network {info['model']}, repeat {info['repeat']}; white: loss threshold {info['threshold']:g}; {path}",
             info["scale"],
         )  # fmt: skip
         maps = _two_landscapes(data)
@@ -102,9 +100,9 @@ def _map(axes: Axes, data: grid.Grid, heights: grid.Floats, levels: grid.Floats,
     x, y = track.of("x"), track.of("y")
     trail = [
         axes.plot([], [], color=color, lw=width, zorder=3, animated=True)[0]
-        for color, width in ((style.BLACK, 3.2), ("white", 1.8))
+        for color, width in ((style.BLACK, 3.2), (style.YELLOW, 1.8))
     ]
-    head = axes.plot([], [], "o", ms=11, color=style.YELLOW, mec=style.BLACK, mew=1.6, zorder=7, animated=True)[0]
+    head = axes.plot([], [], "o", ms=16, mfc="none", mec=style.YELLOW, mew=2, zorder=7, animated=True)[0]
 
     def show(state: int) -> None:
         for line in trail:
