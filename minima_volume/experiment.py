@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -131,6 +132,11 @@ def device() -> torch.device:
         raise UserError(f"Expected a device that this machine has, got DEVICE={name}: use DEVICE=cpu.")
     shorten_nothing()
     return torch.device(name)
+
+
+def clock() -> float:
+    """Seconds, to be subtracted within one task: of the thread's own work on a CPU, whatever else the machine does."""
+    return time.thread_time() if device().type == "cpu" else time.perf_counter()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ where it was, and a changed setting retrains just the minima that depend on it.
 
 import math
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 
 from minima_volume import results
 from minima_volume.errors import NumericsError
-from minima_volume.experiment import Repeat, device
+from minima_volume.experiment import Repeat, clock, device
 from minima_volume.models import initial_parameters
 from minima_volume.parameters import Parameters, layout_of
 from minima_volume.points import Minimum
@@ -71,7 +70,7 @@ def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Re
 
 def train_group(group: Sequence[tuple[Repeat, int]], initial: dict[int, Parameters], scale: str) -> list[str]:
     """Train a group and store its minima; the sentences returned name those whose numbers went wrong."""
-    started = time.perf_counter()
+    started = clock()
     study = group[0][0].study
     if study.level_means == "epochs":
         recipe, jobs = study.recipe_at(max(study.levels)), [_job(group[0][0], 0, initial)]
@@ -83,7 +82,7 @@ def train_group(group: Sequence[tuple[Repeat, int]], initial: dict[int, Paramete
         jobs = [_job(repeat, study.n_train(level), initial) for repeat, level in group]
         *_, (_, found) = train(group[0][0].model, jobs, recipe, group[0][0].criterion)
         trained = [(repeat, level, parameters) for (repeat, level), parameters in zip(group, found, strict=True)]
-    seconds = (time.perf_counter() - started) / len(trained)
+    seconds = (clock() - started) / len(trained)
     return [
         said for repeat, level, parameters in trained if (said := _store(repeat, level, parameters, seconds, scale))
     ]

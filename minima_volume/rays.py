@@ -1,6 +1,5 @@
 """Sweeping a study's minima along blocks of directions and keeping the crossings: the tasks of stage 2."""
 
-import time
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.typing import NDArray
 
 from minima_volume import directions, results
 from minima_volume.errors import ResultsError
-from minima_volume.experiment import Repeat, Study
+from minima_volume.experiment import Repeat, Study, clock
 from minima_volume.minima import folder_of, training_fingerprint
 from minima_volume.points import Minimum
 from minima_volume.sweep import sweep
@@ -52,7 +51,7 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     if not missing:
         return 0.0
     kept = info["fingerprints"].keys() - set(map(str, missing))
-    started, study = time.perf_counter(), repeat.study
+    started, study = clock(), repeat.study
     targets = [study.targets(level) for level in missing]
     largest = max(target.size for wanted_here in targets for target in wanted_here)
     chosen = [minima[level][1] for level in missing]
@@ -63,7 +62,7 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     block = directions.directions(study.direction_seed, range(start, stop), chosen[0].layout.n_params)
     for level, crossings in zip(missing, found, strict=True):
         arrays |= {f"level_{level}.{name}": value for name, value in vars(crossings).items()}
-    seconds = time.perf_counter() - started
+    seconds = clock() - started
     earlier = info["seconds"] if kept else 0.0
     header = {"fingerprints": info["fingerprints"] | wanted, "seconds": earlier + round(seconds, 3)}
     results.write_arrays(

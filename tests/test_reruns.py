@@ -1,5 +1,6 @@
 """The stages run again: the same numbers however the work is cut, and only what a change or damage touches is redone."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -160,6 +161,18 @@ def test_seconds_count_what_is_kept(
     folder = run(stages, copied, replace(TINY, **change), repeats=(0,))
     assert least <= results.read_json(folder / "repeat_0" / "rays.json")["seconds"] < most
     assert capsys.readouterr().out.count("2 of 2 blocks in ") == 1  # one sentence, not one per block
+
+
+def test_seconds_are_of_work(stages: Stages, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = rays.sweep
+
+    def interrupted(*arguments: Any, **options: Any) -> list[Crossings]:
+        time.sleep(1)  # stands for a machine that does other things
+        return sweep(*arguments, **options)
+
+    monkeypatch.setattr(rays, "sweep", interrupted)
+    folder = run(stages, copied, replace(TINY, direction_seed=5), repeats=(0,))
+    assert 0 < results.read_json(folder / "repeat_0" / "rays.json")["seconds"] < 1
 
 
 def test_records_of_another_version_are_left_out(stages: Stages, copied: Path) -> None:
