@@ -15,11 +15,12 @@ import torch
 
 from minima_volume import results
 from minima_volume.errors import NumericsError
-from minima_volume.experiment import Repeat, clock, device
+from minima_volume.experiment import Repeat, device
 from minima_volume.models import initial_parameters
 from minima_volume.parameters import Parameters, layout_of
 from minima_volume.points import Minimum
 from minima_volume.training import Job, evaluate, train
+from minima_volume.unfinished import Unfinished
 
 ENSEMBLE_PARAMS = 20_000  # networks up to this size train faster side by side than one after the other
 
@@ -69,27 +70,37 @@ def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Re
 
 
 def train_group(group: Sequence[tuple[Repeat, int]], initial: dict[int, Parameters], scale: str) -> list[str]:
-    """Train a group and store its minima; the sentences returned name those whose numbers went wrong."""
-    started = clock()
-    study = group[0][0].study
-    if study.level_means == "epochs":
-        recipe, jobs = study.recipe_at(max(study.levels)), [_job(group[0][0], 0, initial)]
-        runs = ((epoch, group[0][0], found[0]) for epoch, found in train(
-            group[0][0].model, jobs, recipe, group[0][0].criterion, checkpoints=study.levels))  # fmt: skip
-        trained = [(repeat, epoch, parameters) for epoch, repeat, parameters in runs]
-    else:
-        recipe = study.recipe_at(group[0][1])
-        jobs = [_job(repeat, study.n_train(level), initial) for repeat, level in group]
-        *_, (_, found) = train(group[0][0].model, jobs, recipe, group[0][0].criterion)
-        trained = [(repeat, level, parameters) for (repeat, level), parameters in zip(group, found, strict=True)]
-    seconds = (clock() - started) / len(trained)
-    return [
-        said for repeat, level, parameters in trained if (said := _store(repeat, level, parameters, seconds, scale))
-    ]
+    """Train a group and store its minima; the sentences returned name those whose numbers went wrong.
+
+    A group that was stopped goes on where it stood: its steps are those of one that was not.
+    """
+    repeat, study = group[0][0], group[0][0].study
+    along = study.level_means == "epochs"  # the levels are epochs of one run
+    networks = [(repeat, max(study.levels))] if along else group
+    recipe = study.recipe_at(networks[0][1])
+    jobs = [_job(own, study.n_train(level), initial) for own, level in networks]
+    unfinished = _unfinished(networks, scale)
+    start = unfinished.progress([level for _, level in group] if along else [recipe.epochs])
+    said = []
+    for epoch, found in train(
+        repeat.model, jobs, recipe, repeat.criterion,
+        checkpoints=study.levels if along else (), start=start, keep=unfinished.keep,
+    ):  # fmt: skip
+        seconds = unfinished.lap() / len(found)
+        trained = [(repeat, epoch)] if along else group
+        for (own, level), parameters in zip(trained, found, strict=True):
+            said.append(_store(own, level, parameters, seconds, scale))
+    unfinished.done()
+    return [sentence for sentence in said if sentence]
+
+
+def _unfinished(networks: Sequence[tuple[Repeat, int]], scale: str) -> Unfinished:
+    """Where the progress of networks that train together is kept."""
+    (repeat, level), prints = networks[0], [training_fingerprint(*network) for network in networks]
+    return Unfinished(results.unfinished_path(folder_of(repeat, scale), level), results.fingerprint(prints))
 
 
 def _job(repeat: Repeat, n_train: int, initial: dict[int, Parameters]) -> Job:
-    n_train = n_train or repeat.study.base
     start = {name: tensor.to(device()) for name, tensor in initial[repeat.model_seed].items()}
     return Job(start, repeat.samples.inputs[:n_train], repeat.samples.targets[:n_train], repeat.model_seed)
 

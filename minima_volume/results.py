@@ -59,6 +59,11 @@ def minimum_path(folder: Path, level: int) -> Path:
     return folder / "minima" / f"level_{level}.safetensors"
 
 
+def unfinished_path(folder: Path, level: int) -> Path:
+    """Where the training up to a level stands, until it is done."""
+    return folder / "minima" / f"level_{level}.unfinished.safetensors"
+
+
 def failure_path(folder: Path, level: int) -> Path:
     """Why the training of one level gave no minimum."""
     return folder / "minima" / f"level_{level}.failed.json"

@@ -4,7 +4,7 @@ Many networks are stacked along a leading axis. AdamW works element by element a
 share no parameter, so every network takes exactly the steps it would take alone, up to the order of float additions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,15 @@ class Job:
     inputs: Tensor
     targets: Tensor
     seed: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands after an epoch: all that its next step depends on, beside its jobs and its recipe."""
+
+    epoch: int
+    flat: Tensor  # parameters (networks, n)
+    moments: Mapping[str, Tensor]  # AdamW's step, exp_avg and exp_avg_sq
 
 
 def _padded(tensors: Sequence[Tensor], length: int) -> Tensor:
@@ -63,11 +72,19 @@ def _mini_batches(job: Job, size: int, epoch: int) -> Iterator[Batch]:
 
 
 def train(
-    model: nn.Module, jobs: Sequence[Job], recipe: Recipe, criterion: Criterion, *, checkpoints: Sequence[int] = ()
+    model: nn.Module,
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    criterion: Criterion,
+    *,
+    checkpoints: Sequence[int] = (),
+    start: Progress | None = None,
+    keep: Callable[[Progress], None] = lambda _: None,
 ) -> Iterator[tuple[int, list[Parameters]]]:
     """Train every job for `recipe.epochs` epochs; yield (epoch, parameters of each job) after each checkpoint epoch.
 
-    The last epoch is always yielded. Mini-batches need one job at a time, because batch orders differ.
+    The last epoch is always yielded. Mini-batches need one job at a time, because batch orders differ. `keep` sees the
+    progress after every epoch, in memory that the next one writes over; from it as `start` the same steps follow.
     """
     if len(jobs) > 1 and not _one_batch(jobs, recipe):
         raise ValueError("expected one job at a time with mini-batches; train full-batch or call once per job")
@@ -77,17 +94,27 @@ def train(
     # One flat tensor for all networks: an optimiser's step is one pass over it.
     flat = torch.stack([layout.flatten(job.parameters) for job in jobs]).requires_grad_()
     optimiser = torch.optim.AdamW([flat], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    if start is not None:
+        _restore(flat, optimiser, start)
     dense = is_dense(model, jobs[0].inputs.ndim)
     gradient_of = dense_gradient(model, layout, criterion) if dense else _autograd(model, layout, criterion)
     bind = partial(_bound, gradient_of, flat, recipe)
     whole = bind(_full_batch(jobs)) if _one_batch(jobs, recipe) else None
-    for epoch in range(1, recipe.epochs + 1):
+    for epoch in range(start.epoch + 1 if start else 1, recipe.epochs + 1):
         for gradient in [whole] if whole else map(bind, _mini_batches(jobs[0], recipe.batch_size or 0, epoch)):
             flat.grad = gradient()
             optimiser.step()
         if epoch in wanted:
             parts = [layout.split(own) for own in flat.detach().unbind()]
             yield epoch, [{name: part[name].clone() for name in jobs[0].parameters} for part in parts]
+        keep(Progress(epoch, flat.detach(), optimiser.state[flat]))
+
+
+@torch.no_grad()
+def _restore(flat: Tensor, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
+    """Put parameters and the optimiser's moments where they stood."""
+    flat.copy_(progress.flat)
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": {0: dict(progress.moments)}})
 
 
 def _bound(gradient_of: Callable[[Tensor, Batch], Gradient], flat: Tensor, recipe: Recipe, batch: Batch) -> Gradient:

@@ -15,7 +15,7 @@ ORDER = [
     "datasets", "interventions", "models", "optim", "points", "criteria", "preconditioned", "stacked", "backprop",
     "training", "landscape", "hardest", "bridges", "potential", "hamiltonian", "gold", "annealed", "volume",
     "polish", "radius", "ladder", "close_in", "cutoff", "sweep", "results", "measurement", "measure", "bodies",
-    "experiment", "workload", "minima", "rays", "tables", "stage", "scaffold",
+    "experiment", "workload", "unfinished", "minima", "rays", "tables", "stage", "scaffold",
 ]  # fmt: skip
 # What a figure may know: stored tables and arrays, and arithmetic on them.
 FOR_FIGURES = {"errors", "geometry", "volume", "cutoff", "results"}
