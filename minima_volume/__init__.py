@@ -3,12 +3,16 @@
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from minima_volume.errors import tell
 
-# Set here because loading torch takes seconds, in which a stage cannot yet tell users of `make` what went wrong.
-if os.environ.get("MAKELEVEL"):
+# Set here because loading torch takes seconds, in which a stage cannot yet tell users of `make` what went wrong; for this
+# repository's scripts only, since other people's programs run under make, too.
+if os.environ.get("MAKELEVEL") and (
+    sys.argv[0] == "-m" or Path(__file__).parents[1] in Path(sys.argv[0]).resolve().parents
+):
     sys.excepthook = tell
 
 __all__ = ["Measurement", "measure_volume"]

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from minima_volume.errors import DataError, NumericsError, UserError
 from minima_volume.losses import Criterion
 from minima_volume.points import Samples
-from minima_volume.precision import doubled
+from minima_volume.precision import copied, doubled
 
 # One network's outputs (N, …) and targets (N, …) -> values (N,) or (N, …); or a torch loss module that averages them.
 LossFunction = Callable[[Any, Any], Tensor]
@@ -25,7 +25,8 @@ def per_sample(loss_fn: LossFunction) -> Criterion:
     """The engine's criterion (rays, N, …), (N, …) -> (rays, N) of a loss on one network's outputs.
 
     A loss module that averages, such as `nn.CrossEntropyLoss()`, is copied with `reduction="none"`; values with further
-    axes, such as one per token, are averaged over them. Raises UserError for "sum" and for functions that return a scalar.
+    axes, such as one per token, are averaged over them. Raises UserError for other reductions, such as "sum", and for
+    functions that return a scalar.
     """
     single = _unreduced(loss_fn)
 
@@ -39,19 +40,22 @@ def per_sample(loss_fn: LossFunction) -> Criterion:
 
 
 def _unreduced(loss_fn: LossFunction) -> LossFunction:
-    reduction = getattr(loss_fn, "reduction", None)
-    if not isinstance(loss_fn, nn.Module) or reduction is None or reduction == "none":
+    if not isinstance(loss_fn, nn.Module):
         return loss_fn
-    if reduction != "mean":
+    # A copy in any case: its weights follow the precision of the outputs.
+    copy, reduction = deepcopy(loss_fn), getattr(loss_fn, "reduction", None)
+    if reduction not in (None, "none", "mean"):
         raise UserError(f"Expected a loss with reduction 'mean' or 'none', got '{reduction}': build it with 'none'.")
-    copy = deepcopy(loss_fn)
-    setattr(copy, "reduction", "none")  # noqa: B010 - torch's stubs take every attribute for a tensor
+    if reduction == "mean":
+        setattr(copy, "reduction", "none")  # noqa: B010 - torch's stubs take every attribute for a tensor
     return copy
 
 
 def _values(single: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
     """Values (N,) of one network."""
-    values = single.to(outputs.dtype)(outputs, targets) if isinstance(single, nn.Module) else single(outputs, targets)
+    if isinstance(single, nn.Module):
+        single = single.to(outputs.device, outputs.dtype)
+    values = single(outputs, targets)
     if not isinstance(values, Tensor) or values.ndim == 0 or len(values) != len(targets):
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise UserError(
@@ -66,18 +70,22 @@ def held(data: Data, criterion: Criterion, device: torch.device) -> Samples:
 
     Raises DataError where there are no samples, or anything but pairs of equally long tensors.
     """
+    if data is None or isinstance(data, torch.utils.data.Dataset):
+        raise DataError(f"Expected (inputs, targets) tensors or a loader, got {type(data).__name__}: use a DataLoader.")
     pairs: list[Any] = [data] if _is_pair(data) else list(data)
     if not pairs:
         raise DataError("Expected at least one sample, got an empty loader.")
     wrong = next((pair for pair in pairs if not _is_pair(pair)), None)
     if wrong is not None:
+        parts = f" of {', '.join(type(part).__name__ for part in wrong)}" if isinstance(wrong, tuple | list) else ""
         raise DataError(
-            f"Expected (inputs, targets) as two tensors, got {type(wrong).__name__}: map the loader to such pairs."
+            f"Expected (inputs, targets) as two tensors, got {type(wrong).__name__}{parts}: map the loader to such pairs."
         )
     inputs, targets = (torch.cat([pair[i].detach() for pair in pairs]).to(device) for i in (0, 1))
     if not len(inputs) or len(inputs) != len(targets):
         raise DataError(f"Expected as many targets as inputs and at least one, got {len(targets)} and {len(inputs)}.")
-    return Samples(inputs, targets, criterion)
+    whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
+    return Samples(inputs, targets.long() if whole else targets, criterion)
 
 
 def _is_pair(data: Any) -> bool:
@@ -86,7 +94,7 @@ def _is_pair(data: Any) -> bool:
 
 
 @torch.no_grad()
-def check(model: nn.Module, samples: Samples, loss_fn: LossFunction | None = None) -> float:
+def check(model: nn.Module, samples: Samples, loss_fn: LossFunction | None = None, *, classes: bool = False) -> float:
     """The mean loss at the minimum, from a copy of the model; its losses must be finite, repeatable and what the user means.
 
     Raises UserError for models that are not deterministic functions of a sample (dropout, or batch normalisation in
@@ -94,12 +102,18 @@ def check(model: nn.Module, samples: Samples, loss_fn: LossFunction | None = Non
     not return a tensor; NumericsError for losses that are not finite.
     """
     dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
-    copy, samples = deepcopy(model).to(dtype), samples.to(samples.inputs.device, dtype)
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | torch.jit.ScriptModule):
+        raise UserError(
+            f"Expected a plain module, got {type(model).__name__}: pass the model that it wraps or was made of."
+        )
+    copy, samples = copied(model, samples.inputs.device, dtype), samples.to(samples.inputs.device, dtype)
     training = [name for name, part in copy.named_modules() if part.training and hasattr(part, "running_mean")]
     if training:
         raise UserError(
             f"Expected a model in evaluation mode, got '{training[0]}' in training mode: call model.eval()."
         )
+    if classes:
+        _check_classes(copy, samples)
     first = _losses(copy, samples, CHUNK)
     if not first.isfinite().all():
         raise NumericsError(
@@ -115,11 +129,27 @@ def check(model: nn.Module, samples: Samples, loss_fn: LossFunction | None = Non
         worst = int((first - again).abs().argmax())
         raise UserError(
             f"Expected the same loss twice, got {first[worst]:.6g} and {again[worst]:.6g} for sample {worst}: the model is "
-            "random or mixes samples of a batch; call model.eval()."
+            "random or mixes samples of a batch, or the loss pairs every output with every target; call model.eval(), or "
+            "give outputs and targets the same shape."
         )
     if isinstance(loss_fn, nn.Module) and getattr(loss_fn, "reduction", None) == "mean":
-        _check_mean(copy, samples, deepcopy(loss_fn))
+        for start in range(0, len(samples), CHUNK):
+            _check_mean(copy, samples.part(start, start + CHUNK), deepcopy(loss_fn))
     return float(doubled(first).mean())
+
+
+def _check_classes(model: nn.Module, samples: Samples) -> None:
+    """Raise UserError where outputs and targets do not say which class is right."""
+    outputs, targets = _tensor(model(samples.inputs[:CHUNK])), samples.targets
+    if outputs.ndim != 2 or targets.ndim != 1 or (targets != targets.long()).any():
+        raise UserError(
+            f"Expected scores (N, classes) and whole class numbers (N,) for an accuracy, got outputs {tuple(outputs.shape)} "
+            f"and {targets.dtype} targets {tuple(targets.shape)}: reshape them."
+        )
+    if outputs.shape[1] == 1 and ((outputs >= 0) & (outputs <= 1)).all():
+        raise UserError(
+            "Expected logits, above 0 for class 1, got only numbers between 0 and 1: leave the sigmoid away."
+        )
 
 
 def _losses(model: nn.Module, samples: Samples, chunk: int) -> Tensor:
@@ -136,11 +166,10 @@ def _tensor(out: object) -> Tensor:
     return out
 
 
-def _check_mean(model: nn.Module, samples: Samples, loss_fn: nn.Module) -> None:
-    part = samples.part(0, CHUNK)
+def _check_mean(model: nn.Module, part: Samples, loss_fn: nn.Module) -> None:
     outputs = model(part.inputs)
     wanted = part.targets.to(outputs.dtype) if part.targets.is_floating_point() else part.targets
-    said, ours = loss_fn.to(outputs.dtype)(outputs, wanted), samples.criterion(outputs[None], part.targets).mean()
+    said, ours = loss_fn.to(outputs.dtype)(outputs, wanted), part.criterion(outputs[None], part.targets).mean()
     if not torch.allclose(said, ours, rtol=1e-3, atol=1e-6):
         raise UserError(
             f"Expected the loss {float(said):.6g} to be the mean of the samples' losses, got {float(ours):.6g}: it weighs "

@@ -117,6 +117,8 @@ def _fetch(data_dir: Path, wanted: Sequence[Path], source: str) -> None:
             for path in missing:
                 (data_dir / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(Path(scratch) / path, data_dir / path)
+    except (NotADirectoryError, FileExistsError, PermissionError) as error:
+        raise DataError(f"Expected DATA_DIR to be a folder to write to, got {data_dir}: {error.strerror}.") from error
     except (OSError, RuntimeError) as error:
         missing = [path for path in wanted if not (data_dir / path).exists()]
         raise DataError(

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -52,6 +52,9 @@ class Study:
         """The study at a scale, with the DIRECTIONS of the environment."""
         if scale not in SCALES:
             raise UserError(f"Expected SCALE to be one of {', '.join(SCALES)}, got '{scale}'.")
+        unknown = sorted(set(self.quick) - {part.name for part in fields(self)})
+        if unknown:
+            raise UserError(f"Expected names of columns in quick of study {self.name}, got {unknown[0]}: mend its row.")
         study = replace(self, **self.quick, quick={}) if scale == "quick" else replace(self, quick={})
         if os.environ.get("DIRECTIONS"):
             study = replace(study, n_directions=positive("DIRECTIONS", os.environ["DIRECTIONS"]))
@@ -68,6 +71,23 @@ class Study:
             ),
             "different levels in ascending order": (list(self.levels) == sorted(set(self.levels)), self.levels),
             "at least one level, none below 0": (bool(self.levels) and min(self.levels) >= 0, self.levels),
+            "level_means among extra, batch_size, epochs": (
+                self.level_means in ("extra", "batch_size", "epochs"),
+                self.level_means,
+            ),
+            "levels of at least 1 where they are batch sizes or epochs": (
+                self.level_means == "extra" or min(self.levels, default=1) >= 1,
+                self.levels,
+            ),
+            "landscapes among base, nested": (self.landscapes in ("base", "nested"), self.landscapes),
+            "a batch of at least one sample": (
+                self.recipe.batch_size is None or self.recipe.batch_size >= 1,
+                self.recipe,
+            ),
+            "at least one direction of the grid rule": (
+                self.grid_directions is None or self.grid_directions >= 1,
+                self.grid_directions,
+            ),
             "a base of at least one sample": (self.base >= 1, self.base),
             "at least one direction": (self.n_directions >= 1, self.n_directions),
             "at least one, and only finite thresholds above 0": (

@@ -26,7 +26,6 @@ class Chains:
         self.potential, self.points, self.draws = potential, points, draws
         self.sigma, self.beta, self.angle = 1.0, 0.0, 1.0
         self.metric = Metric(torch.zeros(points.shape[1], dtype=points.dtype))
-        self.n_gradients = 0
 
     def move_to(self, sigma: float, beta: float) -> None:
         """Go on from the same z on another rung."""
@@ -39,7 +38,6 @@ class Chains:
 
     def _look(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """L (k,) and β ∂L/∂z (k, n) at z (k, n)."""
-        self.n_gradients += len(points)
         losses, gradients = self.potential.values_and_gradients(self.sigma * points)
         return losses, gradients * (self.beta * self.sigma)
 

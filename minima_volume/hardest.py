@@ -11,7 +11,6 @@ where s is the slope of a sample's loss in its margin and δ̂ the rounding of a
 
 import math
 from collections.abc import Callable
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from torch.func import functional_call
 
 from minima_volume.losses import sensitivity
 from minima_volume.points import Minimum, Samples
-from minima_volume.precision import device_for
+from minima_volume.precision import copied, device_for
 
 # Rounding of margins before any is seen, in units of float32's ε times the largest margin: up to one on trained networks.
 SAFELY = 3.0
@@ -42,21 +41,17 @@ class Exact:
     """Float64 losses of chosen samples at any point of the rays of any minimum."""
 
     def __init__(self, model: nn.Module, samples: Samples) -> None:
-        # A functional call swaps the module's tensors for a moment, which no other thread must see.
         self.device = device_for(torch.float64, samples.inputs.device)
-        self.model, self.samples = deepcopy(model).to(self.device, torch.float64), samples.to(self.device)
+        self.model, self.samples = copied(model, self.device, torch.float64), samples.to(self.device)
 
     def at(self, minimum: Minimum, direction: Tensor, c: float) -> Callable[[Tensor], Tensor]:
         """The network at θ* + c·(s∘g): chosen samples (k,) -> their losses (k,)."""
         here = minimum.to(self.device, torch.float64)
-        moved = here.layout.split((here.scales * direction.to(self.device)).mul_(c))
-        parameters = {
-            name: moved[name].add_(value) if name in moved else value for name, value in here.parameters.items()
-        }
+        parameters = here.moved(c * direction.to(self.device, torch.float64))
 
         def losses(chosen: Tensor) -> Tensor:
-            outputs = functional_call(self.model, parameters, (self.samples.inputs[chosen].double(),))
-            return self.samples.criterion(outputs, self.samples.targets[chosen])
+            outputs: Tensor = functional_call(self.model, parameters, (self.samples.inputs[chosen].double(),))
+            return self.samples.criterion(outputs[None], self.samples.targets[chosen])[0]
 
         return losses
 

@@ -6,7 +6,6 @@ the caller's model.
 """
 
 from collections.abc import Callable
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from torch.func import functional_call, vmap
 
 from minima_volume.parameters import Layout
 from minima_volume.points import Minimum, Rays, Samples
-from minima_volume.precision import device_for
+from minima_volume.precision import copied, device_for
 from minima_volume.stacked import Stack, StackedRays, stackable
 
 
@@ -25,27 +24,39 @@ class ModuleRays(Rays):
 
     def __init__(self, model: nn.Module, samples: Samples, block: Tensor, minimum: Minimum) -> None:
         super().__init__(samples, len(block))
-        self.model, self.block, self.minimum = model, block, minimum
+        self.model, self.block, self.minimum, self._width = model, block, minimum, 0
+        small = len(block) > 1 and block.shape[1] <= self.VMAP_PARAMS
+        self.batched = small and self._takes_vmap()
 
+    @torch.no_grad()
+    def _takes_vmap(self) -> bool:
+        """Whether networks can be evaluated side by side: not with recurrent layers, or branches on values."""
+        try:
+            vmap(self._one, in_dims=(0, None))(self.block[:2] * 0, self.samples.inputs[:1])
+        except RuntimeError:
+            return False
+        return True
+
+    def _one(self, step: Tensor, inputs: Tensor) -> Tensor:
+        out: Tensor = functional_call(self.model, self.minimum.moved(step), (inputs,))
+        return out
+
+    @torch.no_grad()
     def width(self) -> int:
-        """A guess from the input's size; a module does not tell its activations beforehand."""
-        return max(64, 4 * self.samples.inputs[0].numel())
+        """A guess from the sizes of an input and an output; a module does not tell its activations beforehand."""
+        if not self._width:
+            first = self.samples.inputs[:1]
+            # A functional call, because an earlier one may have left its tensors in a module that shares weights.
+            outputs = functional_call(self.model, self.minimum.parameters, (first,))
+            self._width = max(64, 4 * first.numel(), 2 * outputs.numel())
+        return self._width
 
     def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
         steps = self.block[rays] * coefficients.to(self.block.device, self.block.dtype).unsqueeze(1)
-        inputs, minimum = self.samples.inputs, self.minimum
-
-        def one(step: Tensor, x: Tensor) -> Tensor:
-            moved = minimum.layout.split(minimum.scales * step)
-            parameters = {
-                name: value + moved[name] if name in moved else value for name, value in minimum.parameters.items()
-            }
-            out: Tensor = functional_call(self.model, parameters, (x,))
-            return out
-
-        if len(rays) > 1 and self.block.shape[1] <= self.VMAP_PARAMS:
-            return lambda start, stop: _widened(vmap(one, in_dims=(0, None))(steps, inputs[start:stop]))
-        return lambda start, stop: _widened(torch.stack([one(step, inputs[start:stop]) for step in steps]))
+        inputs = self.samples.inputs
+        if len(rays) > 1 and self.batched:
+            return lambda start, stop: _widened(vmap(self._one, in_dims=(0, None))(steps, inputs[start:stop]))
+        return lambda start, stop: _widened(torch.stack([self._one(step, inputs[start:stop]) for step in steps]))
 
 
 def _widened(outputs: Tensor) -> Tensor:
@@ -57,15 +68,9 @@ class Bundle:
     """A block of directions over one data set in one precision; gives the rays of any minimum along them."""
 
     def __init__(self, model: nn.Module, layout: Layout, samples: Samples, block: Tensor, dtype: torch.dtype) -> None:
-        # A functional call swaps the module's tensors for a moment, which neither the caller nor another thread must see.
-        self.model, self.layout, self.dtype = deepcopy(model), layout, dtype
         device = device_for(dtype, samples.inputs.device)
-        # Buffers such as BatchNorm's statistics follow the precision of the parameters.
-        self.model, self.samples, self.block = (
-            self.model.to(device, dtype),
-            samples.to(device, dtype),
-            block.to(device, dtype),
-        )
+        self.model, self.layout, self.dtype = copied(model, device, dtype), layout, dtype
+        self.samples, self.block = samples.to(device, dtype), block.to(device, dtype)
         self.stack: Stack | None = None
         if isinstance(self.model, nn.Sequential) and stackable(model, samples.inputs.ndim):
             self.stack = Stack(self.model, layout, self.samples, self.block)

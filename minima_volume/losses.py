@@ -10,7 +10,7 @@ from torch.nn import functional
 from minima_volume.precision import device_for
 
 Metric = Literal["loss", "accuracy"]
-# (outputs (…, N, C), targets (N,)) -> values (…, N); leading axes run over rays.
+# (outputs (rays, N, C), targets (N,)) -> values (rays, N); those of this module take any leading axes, or none.
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from minima_volume.close_in import BISECTION
 from minima_volume.criteria import Data, LossFunction, check, held, per_sample, plain_attention
 from minima_volume.directions import directions, norms
-from minima_volume.errors import UserError
+from minima_volume.errors import NumericsError, UserError
 from minima_volume.geometry import Floats
 from minima_volume.losses import Metric, misclassified
 from minima_volume.measurement import Measurement
@@ -54,14 +54,14 @@ def measure_volume(
     The basin holds the parameters θ* + s∘u, with s the norm of a weight's own filter (`parameters`), that a straight line
     joins to θ* on which the mean loss stays at or below `threshold`; `log_volume` is ln E[rⁿ] in nats, r the length of u
     where a ray leaves. With `metric="accuracy"` the basin is where the accuracy stays at or above `threshold`, and
-    `loss_fn` may be None.
+    `loss_fn` may be None; outputs (N, C) are scores of the classes 0…C−1, a single column is a logit of class 1.
 
     `loss_fn(outputs, targets)`: one loss per sample, or a torch loss module that averages (`criteria.per_sample`).
     `data`: (inputs, targets) tensors or a loader of such pairs, held in memory. `only`: which parameters move, by a
-    function of the name or a part of it. `per_layer`: also measure each layer alone. `normalise=False`: raw coordinates.
-    `sigmas`: widths of the Gaussian profile. `preconditioner`: rays along A·g, of the whole model only
-    (`preconditioned`); "curvature" takes A from the Gauss–Newton curvature at the minimum. `progress`: a bar on stderr, by
-    default if that is a terminal. `memory`: bytes that the rays in flight may keep.
+    function of the name or a part of it; by default all, frozen ones (`requires_grad=False`) too. `per_layer`: also measure
+    each layer alone. `normalise=False`: raw coordinates. `sigmas`: widths of the Gaussian profile. `preconditioner`: rays
+    along A·g, of the whole model only (`preconditioned`); "curvature" takes A from the Gauss–Newton curvature at the
+    minimum. `progress`: a bar on stderr, by default if that is a terminal. `memory`: bytes that the rays in flight may keep.
 
     Nothing of the model changes: neither weights, buffers, gradients and modes nor torch's random state and precision. A
     minimum above the threshold is no error but has the verdict "unconverged". Along a ray a loss that is NaN counts as
@@ -70,15 +70,25 @@ def measure_volume(
     Raises UserError for arguments, models or losses that cannot be measured, DataError for data, and NumericsError for
     losses at the minimum that are not finite.
     """
-    _check_arguments(threshold, n_directions, metric, loss_fn)
+    threshold, seed = float(threshold), int(seed)
+    _check_arguments(threshold, n_directions, metric, loss_fn, sigmas, preconditioner)
     parameters = _precise(parameters_of(model))
     layout = layout_of(parameters, only=_filter(only))
+    if isinstance(preconditioner, Preconditioner) and len(preconditioner.scales) != layout.n_params:
+        raise UserError(
+            f"Expected a preconditioner of {layout.n_params} parameters, got one of {len(preconditioner.scales)}: make it "
+            "for the parameters that move."
+        )
     device = next(iter(parameters.values())).device
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), plain_attention(), whole_float32():
         samples = held(data, misclassified if loss_fn is None else per_sample(loss_fn), device)
-        loss = check(model, samples, loss_fn)
-        plan = _Plan(model, samples, _target(len(samples), threshold, metric), threshold, n_directions, seed, memory)
+        loss = check(model, samples, loss_fn, classes=metric == "accuracy")
+        # The engine looks at the first samples first; one landscape has no order.
+        samples = samples.shuffled()
+        plan = _Plan(
+            model, samples, loss, _target(len(samples), threshold, metric), threshold, n_directions, seed, memory
+        )
         layers = _layers(layout) if per_layer else {}
         if preconditioner == "curvature":
             preconditioner = _curved(plan, Minimum.of(parameters, layout, normalise=normalise), loss)
@@ -97,6 +107,7 @@ class _Plan:
 
     model: nn.Module
     samples: Samples
+    loss: float  # mean at the minimum, from the model as the user calls it
     target: Target
     threshold: float
     n_directions: int
@@ -152,15 +163,25 @@ class _Plan:
         if volume.status != "unconverged":
             logs = log_radii(rays.coefficients, rays.lengths)
             verdict = judge(n * logs, n_censored=int(censored.sum()), n_recrossed=volume.n_recrossed)
+            # A single direction has no error: NaN stays NaN.
             error = math.hypot(np.fmax(volume.log_volume_se, verdict.bulk_error), self._tolerance(n))
             # Per direction dw the Gaussian measure of A's image is |det A|·‖A w‖⁻ⁿ (`preconditioned`).
             weights = log_det - n * rays.stretches if preconditioner else None
             profile = gaussian_profile(logs + rays.stretches, n, sigmas=sigmas, censored=censored, log_weights=weights)
+        self._check_same(at_zero)
         value = 1 - at_zero if self.target.metric == "accuracy" else at_zero
         return Measurement(
             n, len(self.samples), self.seed, self.target.metric, self.threshold, value, _shifted(volume, log_det), error,
             verdict, profile, logs, censored, log_det,
         )  # fmt: skip
+
+    def _check_same(self, at_zero: float) -> None:
+        """Raise NumericsError if the engine saw another model than the user calls."""
+        if self.target.metric == "loss" and not math.isclose(at_zero, self.loss, rel_tol=1e-3, abs_tol=1e-5):
+            raise NumericsError(
+                f"Expected the model's own mean loss of {self.loss:.6g} at the minimum, got {at_zero:.6g}: its parameters "
+                "are not all that it depends on; wrap it in a module without hooks or state."
+            )
 
     def _tolerance(self, n: int) -> float:
         """Nats that the solver leaves open in n·ln r."""
@@ -178,9 +199,20 @@ class _Rays:
     at_zero: Floats
 
 
-def _check_arguments(threshold: float, n_directions: int, metric: str, loss_fn: LossFunction | None) -> None:
-    if n_directions < 1:
-        raise UserError(f"Expected at least one direction, got n_directions={n_directions}.")
+def _check_arguments(
+    threshold: float,
+    n_directions: int,
+    metric: str,
+    loss_fn: LossFunction | None,
+    sigmas: object,
+    preconditioner: object,
+) -> None:
+    if not isinstance(n_directions, int) or n_directions < 1:
+        raise UserError(f"Expected a whole number of at least one direction, got n_directions={n_directions}.")
+    if sigmas is not None and not (np.ndim(np.asarray(sigmas)) == 1 and (np.asarray(sigmas, dtype=float) > 0).all()):
+        raise UserError(f"Expected sigmas as a sequence of widths above 0, got {sigmas}.")
+    if not (preconditioner is None or preconditioner == "curvature" or isinstance(preconditioner, Preconditioner)):
+        raise UserError(f"Expected preconditioner 'curvature' or a Preconditioner, got {preconditioner!r}.")
     if metric not in ("loss", "accuracy"):
         raise UserError(f"Expected metric 'loss' or 'accuracy', got '{metric}'.")
     if metric == "loss" and loss_fn is None:

@@ -80,6 +80,8 @@ class Measurement:
     @classmethod
     def load(cls, path: str | Path) -> "Measurement":
         """Read what `save` wrote; ResultsError if the file is missing, damaged or something else."""
+        if not Path(path).exists():
+            raise ResultsError(f"Expected a saved measurement in {path}, got no file: check the path.")
         content = read_json(Path(path))
         if content.pop("kind", None) != KIND:
             raise ResultsError(f"Expected a saved measurement in {path}, got another JSON file: check the path.")

@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from minima_volume.directions import generator
 from minima_volume.losses import Criterion, Metric, misclassified, total
 from minima_volume.parameters import Layout, Parameters, filter_scales
 from minima_volume.precision import doubled
@@ -35,6 +36,11 @@ class Samples:
         """The samples start:stop as views."""
         return replace(self, inputs=self.inputs[start:stop], targets=self.targets[start:stop])
 
+    def shuffled(self) -> "Samples":
+        """The same samples in an order that is always the same."""
+        order = torch.randperm(len(self), generator=generator("samples", 0)).to(self.inputs.device)
+        return replace(self, inputs=self.inputs[order], targets=self.targets[order])
+
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "Samples":
         """The same samples on a device, floating-point inputs in another precision if one is given."""
         inputs = self.inputs.to(device, dtype if self.inputs.is_floating_point() else None)
@@ -53,6 +59,11 @@ class Minimum:
     def of(cls, parameters: Parameters, layout: Layout, *, normalise: bool = True) -> "Minimum":
         """A minimum in filter-normalised coordinates, or in raw ones if not `normalise`."""
         return cls(parameters, layout, filter_scales(parameters, layout, normalise=normalise))
+
+    def moved(self, step: Tensor) -> Parameters:
+        """All parameters at θ* + s∘step, differentiable in `step` (n,)."""
+        steps = self.layout.split(self.scales * step)
+        return {name: value + steps[name] if name in steps else value for name, value in self.parameters.items()}
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Minimum":
         """Copy on another device or in another precision."""

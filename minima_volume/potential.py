@@ -1,6 +1,5 @@
 """Heights of a loss surface above many points at once, in filter-normalised coordinates u around a minimum at u = 0."""
 
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from minima_volume.errors import NumericsError
 from minima_volume.geometry import Floats
 from minima_volume.losses import total
 from minima_volume.points import Minimum, Samples
+from minima_volume.precision import copied
 
 MOST_FREQUENCIES = 2**22  # of the exact mass's Fourier sum; few axes decay slowly
 CURVATURE_PAIRS = 1024  # pairs of a point and a sample behind a mean curvature
@@ -178,8 +178,7 @@ class NetworkPotential:
         self, model: nn.Module, minimum: Minimum, samples: Samples, *, dtype: torch.dtype = torch.float32
     ) -> None:
         device = samples.inputs.device
-        # A functional call swaps the module's tensors for a moment, which the caller must not see.
-        self.model = deepcopy(model).eval().to(device, dtype)
+        self.model = copied(model, device, dtype).eval()
         self.minimum, self.samples = minimum.to(device, dtype), samples.to(device, dtype)
         widest = max((max(tensor.shape) for tensor in minimum.parameters.values() if tensor.ndim > 1), default=1)
         self.per_tile = max(1, TILE_ELEMENTS // (len(samples) * widest))
@@ -191,11 +190,7 @@ class NetworkPotential:
 
     def _outputs(self, point: Tensor, inputs: Tensor) -> Tensor:
         """Outputs (N, C) of the network at one point u (n,)."""
-        moved = self.minimum.layout.split(self.minimum.scales * point)
-        parameters = {
-            name: value + moved[name] if name in moved else value for name, value in self.minimum.parameters.items()
-        }
-        result: Tensor = functional_call(self.model, parameters, (inputs,))
+        result: Tensor = functional_call(self.model, self.minimum.moved(point), (inputs,))
         return result
 
     def sums(self, points: Tensor) -> Tensor:
@@ -233,7 +228,7 @@ class NetworkPotential:
 
         def row(at: Tensor, x: Tensor, y: Tensor, sign: Tensor) -> Tensor:
             outputs = self._outputs(at, x[None])[0]
-            curvature = jacrev(jacrev(lambda o: self.samples.criterion(o[None], y[None])[0]))(outputs)
+            curvature = jacrev(jacrev(lambda o: self.samples.criterion(o[None, None], y[None])[0, 0]))(outputs)
             values, vectors = torch.linalg.eigh(curvature)
             root = vectors @ (values.clamp_min(0).sqrt() * (vectors.T @ sign))
             result: Tensor = grad(lambda u: self._outputs(u, x[None])[0] @ root)(at)

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from operator import attrgetter
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from minima_volume.errors import UserError
 
 # Whatever may compute float32 products in TF32 or bfloat16, if asked to; cuDNN's convolutions do so unasked.
 _SHORTENED: tuple[Any, ...] = tuple(
@@ -23,6 +26,31 @@ def device_for(dtype: torch.dtype, device: torch.device) -> torch.device:
 def doubled(values: Tensor) -> Tensor:
     """The values in float64."""
     return values.to(device_for(torch.float64, values.device), torch.float64)
+
+
+def copied(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A copy of a model on a device, its real and complex numbers in a precision.
+
+    Functional calls swap a module's tensors for a moment, which neither the caller nor another thread must see. Raises
+    UserError for a model that holds tensors with a history of operations, which cannot be copied.
+    """
+    try:
+        copy = deepcopy(model)
+    except RuntimeError as error:
+        raise UserError(
+            f"Expected a model that can be copied, got '{str(error).split('.')[0]}': it keeps a tensor that was computed "
+            "with gradients; call it once under torch.no_grad(), or make pruning or normalisation of weights permanent "
+            "(torch.nn.utils.prune.remove, remove_weight_norm, remove_spectral_norm)."
+        ) from error
+
+    def converted(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(device, dtype.to_complex())
+        return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+    # Module.to(dtype) would drop the imaginary part of complex buffers.
+    moved: nn.Module = copy._apply(converted)
+    return moved
 
 
 @contextmanager

@@ -12,7 +12,6 @@ curvature the radii ρ become even, which takes the exponential variance out of 
 bias. Every direction g just becomes A·g, so the engine needs nothing new, and ρ = c·‖g‖.
 """
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +21,7 @@ from torch.func import functional_call, jacrev, vjp, vmap
 from minima_volume.directions import generator
 from minima_volume.errors import UserError
 from minima_volume.points import Minimum, Samples
-from minima_volume.precision import device_for
+from minima_volume.precision import copied, device_for
 
 # In a quadratic basin all rays then cross at c = 1/6, amid the scan's nodes and well below their cap c = 1.
 REACH = 6.0
@@ -118,7 +117,7 @@ def curvature_rows(
     device = device_for(torch.float64, samples.inputs.device)
     exact, data = minimum.to(device, torch.float64), samples.to(device, torch.float64)
     inputs, targets = data.inputs[kept.to(device)], data.targets[kept.to(device)]
-    copy = deepcopy(model).to(device, torch.float64)
+    copy = copied(model, device, torch.float64)
     width = _width(copy, inputs[:1])
     draws = 1 if width == 1 else draws
     chunk = max(1, GRADIENT_ELEMENTS // minimum.layout.n_params)
@@ -150,11 +149,7 @@ def _rows(
 
     def row(x: Tensor, target: Tensor, sign: Tensor) -> Tensor:
         def outputs(u: Tensor) -> Tensor:
-            moved = minimum.layout.split(minimum.scales * u)
-            parameters = {
-                name: value + moved[name] if name in moved else value for name, value in minimum.parameters.items()
-            }
-            out: Tensor = functional_call(model, parameters, (x[None],))
+            out: Tensor = functional_call(model, minimum.moved(u), (x[None],))
             return out.flatten()
 
         shape = outputs_shape

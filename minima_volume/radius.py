@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from minima_volume.errors import NumericsError
 from minima_volume.losses import Metric
 from minima_volume.points import Rays
 from minima_volume.polish import STEEPEST, Open
@@ -21,6 +22,10 @@ from minima_volume.volume import PAPER_GRID
 Floats = NDArray[np.float64]
 # Scan nodes: every eighth point of the paper's grid and its end c = 1; trained networks cross between k = 9 and k = 60.
 SCAN_NODES: Floats = PAPER_GRID[[*range(4, 99, 8), 99]]
+
+
+# A mean of losses of at least 0 may be rounded below it, by a part of the threshold.
+ROUNDED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,18 @@ class Brackets:
 
 
 def _log_ratio(values: Floats, thresholds: Floats) -> Floats:
-    """ln(L/τ), finite even for L = 0, infinity or NaN (outside) so that brackets stay ordered numbers."""
+    """ln(L/τ), finite even for L = 0, infinity or NaN (outside) so that brackets stay ordered numbers.
+
+    Raises NumericsError for a mean loss below 0, beyond what rounding leaves of 0.
+    """
+    if (values < -ROUNDED * thresholds).any():
+        raise NumericsError(
+            f"Expected a mean loss of at least 0 everywhere along a ray, got {np.nanmin(values):.4g}: add a constant to "
+            "the loss and to the threshold."
+        )
     with np.errstate(divide="ignore"):
-        return np.clip(np.log(np.nan_to_num(values, nan=np.inf, posinf=np.inf) / thresholds), -700.0, 700.0)
+        known = np.nan_to_num(np.maximum(values, 0.0), nan=np.inf, posinf=np.inf)
+        return np.clip(np.log(known / thresholds), -700.0, 700.0)
 
 
 def brackets_of(table: Floats, targets: Sequence[Target], nodes: Floats) -> tuple[Brackets, NDArray[np.bool_]]:

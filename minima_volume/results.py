@@ -24,6 +24,9 @@ FORMAT = 1  # raise when a stored number would mean something else
 ROOT = Path(os.environ.get("RESULTS_DIR", "results"))
 SCRATCH = ".part"  # the end of the names of files that are being written
 AGAIN = "Delete it and run the same make target."
+# Read once: it can only be read by changing it, which threads must not do.
+UMASK = os.umask(0o022)
+os.umask(UMASK)
 # What numpy and zipfile raise on archives that are cut, flipped or foreign.
 DAMAGE = (
     OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, NotImplementedError, RuntimeError,
@@ -87,9 +90,7 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield scratch
         # mkstemp makes files private; results are for everyone who may read the folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        scratch.chmod(0o666 & ~umask)
+        scratch.chmod(0o666 & ~UMASK)
         scratch.replace(path)
     except OSError as error:
         raise _unwritten(path, error) from error
@@ -134,11 +135,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise ResultsError(
-            f"Expected a JSON object in {path}, got: {error}. Delete it and run the same make target."
-        ) from error
+        raise ResultsError(f"Expected a JSON object in {path}, got: {error}. {AGAIN}") from error
     if not isinstance(content, dict):
-        raise ResultsError(f"Expected a JSON object in {path}, got {type(content).__name__}. Delete it and run again.")
+        raise ResultsError(f"Expected a JSON object in {path}, got {type(content).__name__}. {AGAIN}")
     return content
 
 

@@ -49,12 +49,19 @@ def _plain_linear(layer: nn.Module, dims: int) -> bool:
 
 
 def stackable(model: nn.Module, input_dims: int) -> bool:
-    """Whether the fast path knows every layer, met by activations of `input_dims` axes, and no parameter is shared."""
-    if not isinstance(model, nn.Sequential):
+    """Whether the fast path knows every layer, met by activations of `input_dims` axes, and no parameter is shared.
+
+    It computes what the layers' classes say, so what is hooked onto a module or a weight is for the other path.
+    """
+    if not isinstance(model, nn.Sequential) or type(model).forward is not nn.Sequential.forward:
+        return False
+    if any(part._forward_hooks or part._forward_pre_hooks for part in model.modules()):
         return False
     dims, linear, names = input_dims, 0, [id(p) for layer in model for p in layer.parameters()]
     for layer in model:
-        if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
+        if not {name for name, _ in layer.named_parameters()} <= {"weight", "bias"}:
+            return False
+        if type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1):
             dims = 2
         elif _plain_linear(layer, dims):
             linear += 1

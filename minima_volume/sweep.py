@@ -139,8 +139,11 @@ class Sweep:
             self._at_zero[number] = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
         missing = partial(self._exact.missing, self.minima[number])
         found = close_in(rays, bundle.block, ladder, self._at_zero[number], self.tolerance, missing)
-        if number in self._ladders or self._sharp_enough(number, bundle, rays, found):
-            self._ladders[number] = ladder
+        sharp = number in self._ladders or self._sharp_enough(number, bundle, rays, found)
+        if sharp is not False:
+            # Where nothing could be compared, the next block is asked again.
+            if sharp:
+                self._ladders[number] = ladder
             return found
         self._ladders[number] = Ladder.of(targets, self.layout.n_params, sharp=False)
         del self._at_zero[number]
@@ -153,20 +156,26 @@ class Sweep:
             if used + shared.nbytes <= self.memory // 4:
                 self._shared[number] = shared
 
-    def _sharp_enough(self, number: int, bundle: Bundle, rays: Rays, found: Found) -> bool:
-        """Whether float64 moves the crossings of one ray, on the first samples, by no more than is tolerated."""
-        ladder, crossed = found.ladder, found.coefficients[0] > 0
+    def _sharp_enough(self, number: int, bundle: Bundle, rays: Rays, found: Found) -> bool | None:
+        """Whether float64 moves the crossings of one ray, on the first samples, by no more than is tolerated.
+
+        None where no ray crosses what float32 is to finish.
+        """
+        ray = int((found.coefficients > 0).sum(axis=1).argmax())
+        ladder, crossed = found.ladder, found.coefficients[ray] > 0
         columns = [j for j in np.flatnonzero(~ladder.in_double()).tolist()
                    if crossed[j] and ladder.targets[j].metric == "loss"]  # fmt: skip
         if not columns:
-            return True
+            return None
         sizes = np.array([ladder.targets[j].size for j in columns])
         part = self.samples.part(0, min(CHECKED, int(sizes.min())))
-        exact = Bundle(self.model, self.layout, part, bundle.block[:1], torch.float64).rays(self.minima[number])
+        exact = Bundle(self.model, self.layout, part, bundle.block[ray : ray + 1], torch.float64).rays(
+            self.minima[number]
+        )
         index = torch.zeros(len(columns), dtype=torch.long)
-        c = torch.from_numpy(np.exp(representable(np.log(found.coefficients[0, columns]))))
-        off = (rays.means(index, c, [len(part)]) - exact.means(index, c, [len(part)]))[:, 0].numpy()
-        nats = self.layout.n_params * off / (ladder.thresholds[columns] * found.slopes[0, columns])
+        c = torch.from_numpy(np.exp(representable(np.log(found.coefficients[ray, columns]))))
+        off = (rays.means(index + ray, c, [len(part)]) - exact.means(index, c, [len(part)]))[:, 0].numpy()
+        nats = self.layout.n_params * off / (ladder.thresholds[columns] * found.slopes[ray, columns])
         # A guard against networks that lose digits elsewhere; one ray's noise must not trip it.
         return bool((np.abs(nats) * np.sqrt(len(part) / sizes) < LOST).all())
 

@@ -171,6 +171,6 @@ def evaluate(
     model, losses, errors = deepcopy(model), [], []
     for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
         outputs = functional_call(model, parameters, (x,))
-        losses.append(criterion(outputs, y).cpu())
+        losses.append(criterion(outputs[None], y)[0].cpu())
         errors.append(misclassified(outputs, y).cpu())
     return torch.cat(losses), torch.cat(errors)

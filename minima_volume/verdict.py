@@ -50,11 +50,11 @@ class Verdict:
 
     @property
     def bulk_error(self) -> float:
-        """Standard error √(1/bulk_size − 1/N) of ln mean(w), in nats, for lognormal weights; NaN below one direction.
+        """Standard error √(1/bulk_size − 1/N) of ln mean(w), in nats, for lognormal weights; NaN below two directions.
 
         The bootstrap knows only the weights that were drawn; where the large ones are missing it is too small, this is not.
         """
-        if not self.bulk_size >= 1:
+        if not self.bulk_size >= 1 or self.n_directions < 2:
             return float("nan")
         return float(np.sqrt(max(1 / self.bulk_size - 1 / self.n_directions, 0.0)))
 
@@ -165,7 +165,7 @@ def _sentence(word: Word, n: int, size: float, bulk: float, largest: float, n_ce
         text = f"{n_censored} of {n} rays never leave the basin up to the cap and count there: a lower bound."
     elif word == "converged":
         text = f"{n} directions count like {size:.0f} equal ones: the volume and its error can be taken at their word."
-    elif n < BULK_SIZE:
+    elif n <= BULK_SIZE or (n < 2 * BULK_SIZE and 2 * bulk > n):
         text = (
             f"{n} directions are too few to tell whether larger radii were missed: take at least {2 * BULK_SIZE:.0f}."
         )

@@ -190,6 +190,41 @@ class Pair(nn.Linear):
         return super().forward(inputs), super().forward(inputs)
 
 
+class Keeping(nn.Linear):
+    """Keeps what it computed last."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.last = super().forward(torch.ones(1, inputs))
+
+
+class Switched(nn.Linear):
+    """Doubles its outputs from the sixth call on, whichever copy is called."""
+
+    calls = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        Switched.calls += 1
+        return super().forward(inputs) * (1 if Switched.calls < 6 else 2)
+
+
+def switched(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Switched, "calls", 0)
+    measured(Switched(2, 2))(folder, patch)
+
+
+def falling(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    flat = nn.Linear(2, 1)
+    nn.init.zeros_(flat.weight)
+    nn.init.zeros_(flat.bias)
+    measured(flat, loss=lambda outputs, targets: 1 - (9 * outputs[:, 0]).clamp(-9, 9) ** 2)(folder, patch)
+
+
+def data_in_a_file(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    (folder / "data").touch()
+    datasets.LOADERS["mnist"](folder / "data", 0)
+
+
 def wide(folder: Path, patch: pytest.MonkeyPatch) -> None:
     model = nn.Linear(2, preconditioned.MOST_OUTPUTS + 1)
     found = parameters.parameters_of(model)
