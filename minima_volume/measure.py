@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -207,7 +208,7 @@ def _check_arguments(
     sigmas: object,
     preconditioner: object,
 ) -> None:
-    if not isinstance(n_directions, int) or n_directions < 1:
+    if not isinstance(n_directions, Integral) or n_directions < 1:
         raise UserError(f"Expected a whole number of at least one direction, got n_directions={n_directions}.")
     if sigmas is not None and not (np.ndim(np.asarray(sigmas)) == 1 and (np.asarray(sigmas, dtype=float) > 0).all()):
         raise UserError(f"Expected sigmas as a sequence of widths above 0, got {sigmas}.")

@@ -37,6 +37,8 @@ def copied(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mod
     try:
         copy = deepcopy(model)
     except RuntimeError as error:
+        if "deepcopy" not in str(error):
+            raise
         raise UserError(
             f"Expected a model that can be copied, got '{str(error).split('.')[0]}': it keeps a tensor that was computed "
             "with gradients; call it once under torch.no_grad(), or make pruning or normalisation of weights permanent "
