@@ -75,6 +75,12 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Torch's own generator starts alike in every test, whatever ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def seeded() -> Callable[[Callable[[], nn.Module], int], nn.Module]:
     """Builds a float64 model in evaluation mode from a seed, and leaves torch's global generator as it was."""
