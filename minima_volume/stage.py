@@ -131,6 +131,7 @@ def main(studies: Mapping[str, Study], work: Callable[[Run], None]) -> None:
         # Threads in the middle of a task hold no file open that counts; waiting for them would hold the terminal.
         os._exit(EXIT_INTERRUPTED)
     except Exception as error:
+        # Nothing is swallowed: whatever it is, it is told in a sentence, the process fails, and DEBUG=1 shows where.
         if os.environ.get("DEBUG"):
             traceback.print_exc()
         sys.exit(f"error: {_memory_sentence(error) if _short_of_memory(error) else told(error)}")

@@ -22,7 +22,8 @@ from minima_volume.datasets import IDX_FILES
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("train_models", "random_perturbs", "volume_cutoff", "volume_estimation")
-sys.path.insert(0, str(ROOT / "figs"))  # the figures import each other by bare names
+# Figures and toy diagrams import each other by bare names, as scripts of one folder do.
+sys.path[:0] = [str(ROOT / "toy_models"), str(ROOT / "figs")]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,7 @@
 """The paper's architectures by their numbers of parameters, and initial weights that follow from a seed alone."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -45,7 +47,7 @@ def test_outputs_and_fast_path(name: str) -> None:
 
 def test_shapes_fit_their_data() -> None:
     for loader, name in ((load_digits, "digits_mlp"), (load_swiss_roll, "swiss_x5"), (load_modulo, "modulo_mlp")):
-        data = loader(None, 0)  # type: ignore[arg-type]  # these read no folder
+        data = loader(Path(), 0)  # these read no folder
         outputs = build_model(name)(data.inputs[:3])
         assert outputs.shape == (3, 1 if data.loss == "binary_cross_entropy" else data.n_classes)
 

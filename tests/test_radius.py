@@ -141,8 +141,7 @@ def test_losses_that_are_no_numbers_lie_outside(outside: float, edge: float) -> 
 
 @pytest.mark.parametrize("inside", [0.0, 1e-300])
 def test_flat_floor_then_a_wall(inside: float) -> None:
-    height = lambda c: inside + max(0.0, c - 0.3) * 10  # noqa: E731 - a formula
-    found, _ = crossings(Curves([height]), [Target(1, 0.1)])
+    found, _ = crossings(Curves([lambda c: inside + max(0.0, c - 0.3) * 10]), [Target(1, 0.1)])
     # ln L falls to its floor of −700 just left of the root; the solver must not take small steps for convergence.
     assert found[0, 0] == pytest.approx(0.31, rel=1e-12)
 

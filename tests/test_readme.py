@@ -2,24 +2,21 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
+import compare
 import numpy as np
 import pandas as pd
 import pytest
+import readme
+import tables
+import trends
 from conftest import ROOT
 from scipy.stats import linregress, ttest_ind
 
 from minima_volume import results
 from minima_volume.errors import ResultsError
-
-sys.path.insert(0, str(ROOT / "figs"))
-import compare
-import readme
-import tables
-import trends
 
 N_PARAMS, BASE, LEVELS = 1000, 20, (0, 30, 80, 180)
 SETTINGS = tables.Settings(

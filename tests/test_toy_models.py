@@ -6,23 +6,22 @@ import shutil
 import sys
 from pathlib import Path
 
+import closed_forms
+import grid_rounding
+import limit_points
 import numpy as np
 import pytest
+import volume_hypotheses
+import volume_vs_data
 from matplotlib import image
 from matplotlib import pyplot as plt
 from numpy.polynomial import Polynomial
 from scipy.integrate import quad
 from test_makefile import make
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "toy_models"), str(ROOT / "figs")]
-import closed_forms  # noqa: E402  (neither folder is a package)
-import grid_rounding  # noqa: E402
-import limit_points  # noqa: E402
-import volume_hypotheses  # noqa: E402
-import volume_vs_data  # noqa: E402
+import style
 
-import style  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 DIAGRAMS = (
     "grid_rounding",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 FIGS = str(Path(__file__).resolve().parent.parent / "figs")
 if FIGS not in sys.path:
     sys.path.append(FIGS)
-import style as style  # noqa: E402
+import style as style  # noqa: E402 - found on the path that was just extended
 
 COLORS, MARKERS = (style.VERMILION, style.SKY, style.ORANGE), ("o", "s", "^")
 PLACES = ((0, 0), (1, 0), (0, 1))
