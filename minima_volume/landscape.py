@@ -6,6 +6,7 @@ the caller's model.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class ModuleRays(Rays):
 
     def __init__(self, model: nn.Module, samples: Samples, block: Tensor, minimum: Minimum) -> None:
         super().__init__(samples, len(block))
-        self.model, self.block, self.minimum, self._width = model, block, minimum, 0
+        self.model, self.block, self.minimum = model, block, minimum
         small = len(block) > 1 and block.shape[1] <= self.VMAP_PARAMS
         self.batched = small and self._takes_vmap()
 
@@ -41,15 +42,17 @@ class ModuleRays(Rays):
         out: Tensor = functional_call(self.model, self.minimum.moved(step), (inputs,))
         return out
 
-    @torch.no_grad()
+    @cached_property
+    def _widest(self) -> int:
+        first = self.samples.inputs[:1]
+        # A functional call, because an earlier one may have left its tensors in a module that shares weights.
+        with torch.no_grad():
+            outputs = functional_call(self.model, self.minimum.parameters, (first,))
+        return max(64, 4 * first.numel(), 2 * outputs.numel())
+
     def width(self) -> int:
         """A guess from the sizes of an input and an output; a module does not tell its activations beforehand."""
-        if not self._width:
-            first = self.samples.inputs[:1]
-            # A functional call, because an earlier one may have left its tensors in a module that shares weights.
-            outputs = functional_call(self.model, self.minimum.parameters, (first,))
-            self._width = max(64, 4 * first.numel(), 2 * outputs.numel())
-        return self._width
+        return self._widest
 
     def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
         steps = self.block[rays] * coefficients.to(self.block.device, self.block.dtype).unsqueeze(1)
