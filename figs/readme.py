@@ -31,12 +31,13 @@ def studies(root: Path = ROOT) -> str:
 
 
 def cost(record: Mapping[str, Any]) -> str:
-    """Repeats, time of each on a single core or GPU, and the machine: `3 repeats, 46 min each on one core of …`."""
-    repeats = len(record["seeds"])
+    """Repeats, directions, time on one core or GPU, and the machine: `3 repeats of 500 directions, 46 min each on …`."""
+    repeats, directions = len(record["seeds"]), record["settings"]["n_directions"]
     each = sum(record["task_seconds"].values()) / repeats
     device = str(record["device"])
     machine = f"one core of {device[5:].split(',')[0]}" if device.startswith("cpu: ") else device
-    return f"{repeats} repeat{'s' * (repeats > 1)}, {_duration(each)} each on {machine}"
+    many = "s" * (repeats > 1)
+    return f"{repeats} repeat{many} of {directions:,} directions, {_duration(each)} each on {machine}"
 
 
 def comparison(root: Path = ROOT) -> str:

@@ -179,14 +179,20 @@ def test_studies_that_ran_show_what_they_took(tmp_path: Path, monkeypatch: pytes
         "seeds": {"0": {}, "1": {}},
         "task_seconds": {"training": 100.0, "rays": 500.0},
         "device": "cpu: Zeus 9, 2 cores",
+        "settings": {"n_directions": 70},
     }
     (tmp_path / "results" / "paper" / "two").mkdir(parents=True)
     (tmp_path / "results" / "paper" / "two" / "run.json").write_text(json.dumps(record))
     header, _, one, two = readme.studies(tmp_path).splitlines()
     assert header.startswith("| folder | target |")
     assert one == "| `made/` | `make one` | asks this | not run yet |"
-    assert two == "| `made/` | `make two` | asks that | 2 repeats, 5.0 min each on one core of Zeus 9 |"
-    assert readme.cost({**record, "seeds": {"0": {}}, "device": "GPU 7"}) == "1 repeat, 10 min each on GPU 7"
+    assert (
+        two == "| `made/` | `make two` | asks that | 2 repeats of 70 directions, 5.0 min each on one core of Zeus 9 |"
+    )
+    assert (
+        readme.cost({**record, "seeds": {"0": {}}, "device": "GPU 7"})
+        == "1 repeat of 70 directions, 10 min each on GPU 7"
+    )
 
 
 def test_markers_must_be_there_once(tmp_path: Path) -> None:
