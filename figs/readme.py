@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import tables
 
-from minima_volume import results
+from minima_volume import files, results
 from minima_volume.errors import ResultsError
 
 ROOT = Path(__file__).parent.parent
@@ -126,7 +126,7 @@ def main() -> Path:
     text = path.read_text()
     new = rendered(text)
     if new != text:
-        with results.whole(path) as scratch:
+        with files.whole(path) as scratch:
             scratch.write_text(new)
     return path
 

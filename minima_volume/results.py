@@ -1,16 +1,13 @@
 """The only owner of file names and formats under `results/`: written whole, checked when read, never a pickle."""
 
 import csv
-import fcntl
 import io
 import json
 import os
-import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,14 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minima_volume.errors import ResultsError
+from minima_volume.files import unwritten, whole
 
 FORMAT = 1  # raise when a stored number would mean something else
 ROOT = Path(os.environ.get("RESULTS_DIR", "results"))
-SCRATCH = ".part"  # the end of the names of files that are being written
 AGAIN = "Delete it and run the same make target."
-# Read once: it can only be read by changing it, which threads must not do.
-UMASK = os.umask(0o022)
-os.umask(UMASK)
 # What numpy and zipfile raise on archives that are cut, flipped or foreign.
 DAMAGE = (
     OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, NotImplementedError, RuntimeError,
@@ -75,53 +69,6 @@ def failure_path(folder: Path, level: int) -> Path:
 def block_path(folder: Path, start: int, stop: int) -> Path:
     """The crossings along the directions start…stop−1."""
     return folder / "rays" / f"directions_{start:05d}_{stop:05d}.npz"
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A scratch path that becomes `path` only if the block succeeds; readers see the old file or the new one."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SCRATCH)
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    os.close(handle)
-    scratch = Path(name)
-    try:
-        yield scratch
-        # mkstemp makes files private; results are for everyone who may read the folder.
-        scratch.chmod(0o666 & ~UMASK)
-        scratch.replace(path)
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _unwritten(path: Path, error: Exception) -> ResultsError:
-    # An OSError made by numpy carries no number and so no text of the system's.
-    why = getattr(error, "strerror", None) or error
-    return ResultsError(f"Expected to write {path}, got '{why}': free or unlock the folder and run again.")
-
-
-@contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Let one process at a time work in a folder; others say so and wait. Scratch of killed processes is removed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
-    except OSError as error:
-        raise _unwritten(folder / ".lock", error) from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"Another process works in {folder}: waiting for it to finish.", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        for place in (folder, folder / "minima", folder / "rays"):
-            for scratch in place.glob(f".*{SCRATCH}"):
-                scratch.unlink(missing_ok=True)
-        yield
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -173,7 +120,7 @@ def write_minimum(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any
         try:
             save_file(dict(tensors), scratch, metadata={"info": json.dumps(header, sort_keys=True)})
         except SafetensorError as error:
-            raise _unwritten(path, error) from error
+            raise unwritten(path, error) from error
 
 
 def read_minimum(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

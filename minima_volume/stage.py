@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from minima_volume import results
+from minima_volume import files, results
 from minima_volume.errors import INTERRUPTED, DataError, UserError, told
 from minima_volume.experiment import Repeat, Study, device, positive
 from minima_volume.sweep import MEMORY
@@ -99,9 +99,9 @@ def _run(studies: Mapping[str, Study], work: Callable[[Run], None]) -> None:
     run = Run(study, arguments.scale, repeats, Path(sys.argv[0]).stem, arguments.gather)
     with ExitStack() as locks:
         for repeat in repeats:
-            locks.enter_context(results.only_one(results.repeat_folder(arguments.scale, study.name, repeat.number)))
+            locks.enter_context(files.only_one(results.repeat_folder(arguments.scale, study.name, repeat.number)))
         if arguments.gather:
-            locks.enter_context(results.only_one(results.study_folder(arguments.scale, study.name)))
+            locks.enter_context(files.only_one(results.study_folder(arguments.scale, study.name)))
         try:
             work(run)
         except DataError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import STAGES
 
-from minima_volume import minima, results, stage, tables
+from minima_volume import files, minima, results, stage, tables
 from minima_volume.errors import NumericsError, ResultsError
 from minima_volume.experiment import Repeat, Study
 from minima_volume.optim import Recipe
@@ -104,7 +104,7 @@ def test_scratch_of_a_killed_run_is_removed(root: Path) -> None:
     for path in (*kept, *scratch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    with results.only_one(folder):
+    with files.only_one(folder):
         assert all(path.exists() for path in kept) and not any(path.exists() for path in scratch)
 
 

@@ -1,6 +1,5 @@
-"""Files under results/: written whole, never a pickle, and damage of any byte is told by the file's name or harmless."""
+"""Files under results/: never a pickle, and damage of any byte is told by the file's name or harmless."""
 
-import fcntl
 import json
 import math
 import os
@@ -69,47 +68,6 @@ def comparable(content: Any) -> str:
         values = np.asarray(content)
         return repr((str(values.dtype), values.shape, values.tobytes()))
     return repr(content)
-
-
-def test_whole_replaces_only_after_success(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "table.csv"
-    with results.whole(path) as scratch:
-        scratch.write_text("first")
-        assert not path.exists()
-    assert path.read_text() == "first" and [p.name for p in path.parent.iterdir()] == ["table.csv"]
-    with pytest.raises(ZeroDivisionError), results.whole(path) as scratch:
-        scratch.write_text("half")
-        raise ZeroDivisionError
-    assert path.read_text() == "first" and [p.name for p in path.parent.iterdir()] == ["table.csv"]
-
-
-def test_interrupt_leaves_no_scratch_file(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), results.whole(tmp_path / "a") as scratch:
-        scratch.write_text("half")
-        raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_written_files_have_ordinary_permissions(tmp_path: Path) -> None:
-    results.write_json(tmp_path / "a.json", {})
-    (tmp_path / "plain").touch()
-    assert (tmp_path / "a.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-def test_failing_writers_leave_the_old_file(tmp_path: Path) -> None:
-    path = json_at(tmp_path / "a.json")
-    before = path.read_bytes()
-    with pytest.raises(TypeError):
-        results.write_json(path, {"x": object()})
-    with pytest.raises(ZeroDivisionError):
-        results.write_table(path, ("there",), ({"there": 1 / (1 - i)} for i in range(3)))
-    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ResultsError, match=r"Expected to write .*file/a\.json.*got"):
-        results.write_json(tmp_path / "file" / "a.json", {})
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -290,11 +248,3 @@ def test_columns_of_the_contract() -> None:
         log_volume, log_volume_se, typical_log_volume, typical_log_volume_se, log_volume_grid, train_loss, test_loss,
         test_accuracy"""
     assert {name.strip() for name in contract.split(",")} <= set(results.VOLUME_COLUMNS)
-
-
-def test_only_one_process_works_in_a_folder(tmp_path: Path) -> None:
-    lock = tmp_path / "repeat_0" / ".lock"
-    with results.only_one(lock.parent), lock.open("w") as other, pytest.raises(BlockingIOError):
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with lock.open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

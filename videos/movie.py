@@ -23,7 +23,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from minima_volume import results
+from minima_volume import files
 
 POSTER = 960, 540  # pixels, whatever the film's quality: small enough to be kept beside the sources
 INCHES = 9.6  # every film is drawn this wide, so that letters keep their share of the picture at any quality
@@ -154,7 +154,7 @@ def shoot(film: Film, folder: Path, size: Quality, hands: Hands) -> None:
     """Draw and encode a film with its GIF and poster; the files appear whole or not at all."""
     runs = [(state, len(list(same))) for state, same in groupby(film.states)]
     with ExitStack() as stack:
-        mp4, gif, png = (stack.enter_context(results.whole(path)) for path in film.files(folder))
+        mp4, gif, png = (stack.enter_context(files.whole(path)) for path in film.files(folder))
         palette = Path(stack.enter_context(TemporaryDirectory())) / "palette.png"
         states = (state for state, _ in runs)
         frames = stack.enter_context(closing(hands.pictures(film.scene, states, size)))

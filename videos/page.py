@@ -8,7 +8,7 @@ import screen
 from grid import Grid
 from plotly import graph_objects as go
 
-from minima_volume import results
+from minima_volume import files
 
 PIN, LIFT = 0.6, 0.03  # decades that the marks of minima, and the threshold's line, stand above the surface
 SYMBOLS = ("circle", "square", "diamond")
@@ -22,7 +22,7 @@ def write_html(path: Path, data: Grid) -> None:
         include_plotlyjs=True, full_html=True, auto_play=False, div_id="surface", default_height="95vh",
         config={"responsive": True, "displaylogo": False},
     )  # fmt: skip
-    with results.whole(path) as scratch:
+    with files.whole(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 

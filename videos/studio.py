@@ -15,7 +15,7 @@ import screen
 from encoding import Quality
 from movie import Hands
 
-from minima_volume import results
+from minima_volume import files, results
 from minima_volume.errors import UserError
 
 HERE = Path(__file__).resolve().parent
@@ -108,7 +108,7 @@ def shown(path: Path) -> str:
 def produce_all(entries: Mapping[str, Entry], scale: str) -> None:
     """Bring every piece up to date; the second time there is nothing to do, and that is said."""
     folder, size = folder_of(scale), asked_quality(scale)
-    with results.only_one(folder), Hands(cores()) as hands:
+    with files.only_one(folder), Hands(cores()) as hands:
         written = [produce(name, entry, scale, folder, size, hands) for name, entry in entries.items()]
     kept = written.count(0)
     if kept:
