@@ -11,8 +11,9 @@ from minima_volume.experiment import Repeat, device
 # Points per ray and threshold that the solver took on MNIST (two float32 steps, one float64 step worth two), and the
 # scan that all thresholds share; counted on trained minima and only used to announce how long a run will take.
 STEPS_PER_TARGET, SCAN_STEPS = 4.5, 4
-# A network evaluation reaches this share of a bare matrix product's rate.
-EFFICIENCY = 0.6
+# Shares of a bare matrix product's rate that training and rays reach; rays pass over activations more often than they
+# multiply. From the seconds in run.json of the paper-scale studies: 0.3 to 0.9, and 0.2 to 0.5.
+TRAINING_EFFICIENCY, RAYS_EFFICIENCY = 0.6, 0.3
 
 
 def matmul_rate() -> float:
@@ -41,13 +42,20 @@ def forward_operations(model: nn.Module, inputs: torch.Tensor) -> tuple[float, f
     return (counts[0], sum(counts[1:])) if counts else (0.0, 0.0)
 
 
-def operations(repeat: Repeat, levels: Sequence[int]) -> tuple[float, float]:
-    """Operations of training these levels, and of sweeping all of a repeat's minima."""
+def training_operations(repeat: Repeat, levels: Sequence[int]) -> list[float]:
+    """Operations of the training of each of these levels; of checkpoints along one run, of the last."""
     study = repeat.study
     first, rest = forward_operations(repeat.model, repeat.samples.inputs)
-    passes = 3 * (2 if study.recipe.sam_rho is not None else 1)
-    trained = levels if study.level_means != "epochs" else levels[-1:]  # checkpoints are stages of one run
-    training = sum(passes * (first + rest) * study.n_train(level) * study.recipe_at(level).epochs for level in trained)
+    # Forward, gradient of the weights, gradient of the inputs, which the first layer's inputs do not need.
+    step = (2 if study.recipe.sam_rho is not None else 1) * (2 * first + 3 * rest)
+    trained = levels if study.level_means != "epochs" else levels[-1:]
+    return [step * study.n_train(level) * study.recipe_at(level).epochs for level in trained]
+
+
+def ray_operations(repeat: Repeat) -> float:
+    """Operations of sweeping all of a repeat's minima."""
+    study = repeat.study
+    first, rest = forward_operations(repeat.model, repeat.samples.inputs)
     largest = max(target.size for level in study.levels for target in study.targets(level))
     # The first layer's product with a direction: once in float32 and once in float64, at half the rate.
     shared = 3 * first * largest
@@ -59,7 +67,7 @@ def operations(repeat: Repeat, levels: Sequence[int]) -> tuple[float, float]:
         )
         for level in study.levels
     )
-    return training, study.n_directions * (shared + own)
+    return study.n_directions * (shared + own)
 
 
 def minutes(seconds: float) -> str:
@@ -70,9 +78,13 @@ def minutes(seconds: float) -> str:
 def announce(label: str, repeats: Sequence[Repeat], missing: Sequence[tuple[Repeat, int]], workers: int) -> None:
     """Print an estimate of the whole run before it starts."""
     torch.set_num_threads(1)
-    rate = EFFICIENCY * matmul_rate() * workers
-    by_repeat = [operations(repeat, [level for r, level in missing if r is repeat]) for repeat in repeats]
-    training, rays = (sum(parts) / rate for parts in zip(*by_repeat, strict=True))
+    rate = matmul_rate()
+    trained = [
+        count for repeat in repeats for count in training_operations(repeat, [n for r, n in missing if r is repeat])
+    ]
+    # The largest minimum is trained by one worker, whatever the others do.
+    training = max(sum(trained) / workers, max(trained, default=0.0)) / (TRAINING_EFFICIENCY * rate)
+    rays = sum(map(ray_operations, repeats)) / workers / (RAYS_EFFICIENCY * rate)
     print(
         f"{label}: about {minutes(training)} of training and {minutes(rays)} of rays on {workers} worker(s)", flush=True
     )
