@@ -14,11 +14,11 @@ ORDER = [
     "errors", "geometry", "verdict", "profile", "paired", "parameters", "directions", "precision", "losses",
     "datasets", "interventions", "models", "optim", "points", "criteria", "preconditioned", "stacked", "backprop",
     "training", "landscape", "hardest", "bridges", "potential", "hamiltonian", "gold", "annealed", "volume",
-    "polish", "radius", "ladder", "close_in", "cutoff", "sweep", "results", "measurement", "measure", "bodies",
+    "polish", "radius", "ladder", "close_in", "cutoff", "sweep", "files", "results", "measurement", "plan", "measure", "bodies",
     "experiment", "workload", "unfinished", "minima", "rays", "tables", "stage", "scaffold",
 ]  # fmt: skip
 # What a figure may know: stored tables and arrays, and arithmetic on them.
-FOR_FIGURES = {"errors", "geometry", "volume", "cutoff", "results"}
+FOR_FIGURES = {"errors", "geometry", "volume", "cutoff", "files", "results"}
 PACKAGE = sorted((ROOT / "minima_volume").glob("*.py"))
 EXPERIMENTS = sorted(path.parent for path in ROOT.glob("*/studies.mk"))
 SCRIPTS = sorted(chain.from_iterable(folder.glob("*.py") for folder in EXPERIMENTS))
