@@ -14,8 +14,8 @@ ORDER = [
     "errors", "geometry", "verdict", "profile", "paired", "parameters", "directions", "precision", "losses",
     "datasets", "interventions", "models", "optim", "points", "criteria", "preconditioned", "stacked", "backprop",
     "training", "landscape", "hardest", "bridges", "potential", "hamiltonian", "gold", "annealed", "volume",
-    "polish", "radius", "ladder", "close_in", "cutoff", "sweep", "files", "results", "measurement", "plan", "measure", "bodies",
-    "experiment", "workload", "unfinished", "minima", "rays", "tables", "stage", "scaffold",
+    "polish", "radius", "ladder", "close_in", "cutoff", "sweep", "files", "results", "measurement", "plan", "measure",
+    "bodies", "experiment", "workload", "unfinished", "minima", "rays", "tables", "stage", "scaffold",
 ]  # fmt: skip
 # What a figure may know: stored tables and arrays, and arithmetic on them.
 FOR_FIGURES = {"errors", "geometry", "volume", "cutoff", "files", "results"}
