@@ -34,12 +34,14 @@ def name(recipe: dict[str, Any]) -> str:
 def differences(ours: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """Rows that both studies have, with the differences of their estimates and test accuracies (percentage points).
 
-    Differences of volumes are NaN unless both are exact.
+    Differences of volumes are NaN unless both are exact, those of ln E[rⁿ], which grows with the number of directions,
+    also unless both have as many.
     """
     both = ours.merge(reference, on=_KEY, suffixes=("", "_reference"))
     exact = (both["status"] == "ok") & (both["status_reference"] == "ok")
-    for column in ("log_volume", "typical_log_volume"):
-        both[f"{column}_difference"] = (both[column] - both[f"{column}_reference"]).where(exact)
+    as_many = both["n_directions"] == both["n_directions_reference"]
+    for column, known in (("log_volume", exact & as_many), ("typical_log_volume", exact)):
+        both[f"{column}_difference"] = (both[column] - both[f"{column}_reference"]).where(known)
     both["test_accuracy_difference"] = 100 * (both["test_accuracy"] - both["test_accuracy_reference"])
     return both
 
@@ -99,10 +101,15 @@ def _figure(
     (handles, names), (more, others) = (axes.get_legend_handles_labels() for axes in panels[:2])
     figure.legend(handles + more, names + others, loc="outside right upper")
     directions = " and ".join(sorted({f"{settings.n_directions:,}" for settings in both}))
+    without = []
+    if not (paired["n_directions"] == paired["n_directions_reference"]).all():
+        without = ["× in b: ln E[$r^n$] along other numbers of directions cannot be compared"]
+    elif paired["log_volume_difference"].isna().any():
+        without = ["× in b: a repeat without two exact volumes"]
     caption = [
         f"{marks.repeats(frames[0])}, {directions} directions",
         "b, c: repeat by repeat, mean ± standard error",
-        *(["× in b: a repeat without two exact volumes"] if paired["log_volume_difference"].isna().any() else []),
+        *without,
         *marks.caveats(pd.concat(frames)),
     ]
     return marks.finish(figure, panels, frames[0], both[0], scale, "methods", caption)

@@ -220,6 +220,15 @@ def test_methods_compares_repeat_by_repeat(picture: Callable[..., Figure]) -> No
     assert "× in b: a repeat without two exact volumes" in caption(figure)
     assert_readable(figure)
     assert methods.draw("mnist_data", "paper") == []
+    write("mnist_data", [row | {"n_directions": 2 * row["n_directions"]} for row in nested("mnist_data")])
+    paired = methods.differences(tables.volumes("paper", "mnist_sam"), tables.volumes("paper", "mnist_data"))
+    assert (
+        paired["log_volume_difference"].isna().all()
+        and paired["typical_log_volume_difference"].notna().sum() == len(rows) - 1
+    )
+    figure = picture(methods, "mnist_sam")
+    assert "ln E[$r^n$] along other numbers of directions cannot be compared" in caption(figure)
+    assert_readable(figure)
     write("mnist_data", nested("mnist_data"), data_seed=11)
     with pytest.raises(ResultsError, match="the same data_seed"):
         methods.draw("mnist_sam", "paper")
