@@ -22,6 +22,7 @@ from drawing import (
 )
 from matplotlib import image
 from matplotlib.figure import Figure
+from test_layers import FOR_FIGURES
 
 from minima_volume import results
 
@@ -32,16 +33,15 @@ HELPERS = {"draw", "compare", "marks", "rays", "readme", "style", "tables", "tre
 def test_every_figure_is_registered_and_needs_no_torch() -> None:
     scripts = {path.stem for path in (ROOT / "figs").glob("*.py")}
     assert scripts - HELPERS == {module.__name__ for module in draw.FIGURES}
-    allowed = {"errors", "files", "geometry", "results", "volume"}
-    files = [*(ROOT / "figs").glob("*.py"), *(ROOT / "minima_volume" / f"{name}.py" for name in allowed)]
+    files = [*(ROOT / "figs").glob("*.py"), *(ROOT / "minima_volume" / f"{name}.py" for name in FOR_FIGURES)]
     for path in files:
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Import):
                 assert not {name.name.split(".")[0] for name in node.names} & {"torch", "torchvision"}, path
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = {node.module.split(".")[-1], *(alias.name for alias in node.names)}
-                assert node.module != "minima_volume" or {alias.name for alias in node.names} <= allowed, path
-                assert not node.module.startswith("minima_volume.") or names & allowed, path
+                assert node.module != "minima_volume" or {alias.name for alias in node.names} <= FOR_FIGURES, path
+                assert not node.module.startswith("minima_volume.") or names & FOR_FIGURES, path
 
 
 def test_draw_makes_what_it_can_once_and_says_what_it_skipped(

@@ -18,7 +18,7 @@ ORDER = [
     "bodies", "experiment", "workload", "unfinished", "minima", "rays", "tables", "stage", "scaffold",
 ]  # fmt: skip
 # What a figure may know: stored tables and arrays, and arithmetic on them.
-FOR_FIGURES = {"errors", "geometry", "volume", "cutoff", "files", "results"}
+FOR_FIGURES = {"errors", "files", "geometry", "results", "volume"}
 PACKAGE = sorted((ROOT / "minima_volume").glob("*.py"))
 EXPERIMENTS = sorted(path.parent for path in ROOT.glob("*/studies.mk"))
 SCRIPTS = sorted(chain.from_iterable(folder.glob("*.py") for folder in EXPERIMENTS))
