@@ -19,10 +19,13 @@ def mlp(*widths: int) -> nn.Sequential:
 
 
 def cnn(channels: tuple[int, ...], side: int, widths: tuple[int, ...]) -> nn.Sequential:
-    """Blocks of 3×3 convolution, ReLU and 2×2 max pooling, then a fully connected head on the side×side maps left."""
+    """Blocks of 3×3 convolution, ReLU and 2×2 max pooling, then a fully connected head on the side×side maps left.
+
+    ReLU stands behind the pooling, which is the same function on a quarter of the values.
+    """
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(channels):
-        layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
     return nn.Sequential(*layers, *mlp(channels[-1] * side * side, *widths))
 
 

@@ -19,6 +19,10 @@ from minima_volume.losses import Criterion, misclassified
 from minima_volume.optim import Recipe, sam_ascent
 from minima_volume.parameters import Layout, Parameters, layout_of
 
+# Samples of one tile on a CPU: of 32 to 256, convolutions of the paper's size ran fastest with this many.
+TILE = 64
+IMAGES = 5  # axes of images (networks, N, channels, rows, columns)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -135,17 +139,31 @@ def _bound(gradient_of: Callable[[Tensor, Batch], Gradient], flat: Tensor, recip
 
 
 def _autograd(model: nn.Module, layout: Layout, criterion: Criterion) -> Callable[[Tensor, Batch], Gradient]:
-    """As `dense_gradient`, for any module."""
+    """As `dense_gradient`, for any module, whose activations on a CPU stay in a core's cache, too."""
 
-    def gradient(at: Tensor, batch: Batch) -> Tensor:
-        inputs, targets, weights = batch
-        outputs = _outputs(model, layout.split(at), inputs)
-        # A criterion needs to know nothing about networks side by side.
-        alone = len(inputs) == 1
-        losses = criterion(outputs[0], targets[0]).unsqueeze(0) if alone else vmap(criterion)(outputs, targets)
-        return torch.autograd.grad((losses * weights).sum(), at)[0]
+    def gradient(at: Tensor, tiles: Sequence[Batch]) -> Tensor:
+        total = torch.zeros_like(at, requires_grad=False)
+        for inputs, targets, weights in tiles:
+            outputs = _outputs(model, layout.split(at), inputs)
+            # A criterion needs to know nothing about networks side by side.
+            alone = len(inputs) == 1
+            losses = criterion(outputs[0], targets[0]).unsqueeze(0) if alone else vmap(criterion)(outputs, targets)
+            total += torch.autograd.grad((losses * weights).sum(), at)[0]
+        return total
 
-    return lambda at, batch: partial(gradient, at, batch)
+    return lambda at, batch: partial(gradient, at, _tiles(batch))
+
+
+def _tiles(batch: Batch) -> list[Batch]:
+    """The batch as its device likes it best: on a CPU in small parts, and images with their channels last."""
+    inputs, targets, weights = batch
+    if inputs.device.type != "cpu":
+        return [batch]
+    if inputs.ndim == IMAGES:
+        # Convolutions take 0.6 times as long so. `contiguous` would leave images of one channel as they are.
+        last = torch.empty_like(inputs.movedim(2, -1), memory_format=torch.contiguous_format).movedim(-1, 2)
+        inputs = last.copy_(inputs)
+    return list(zip(*(part.split(TILE, dim=1) for part in (inputs, targets, weights)), strict=True))
 
 
 def _outputs(model: nn.Module, stacked: Parameters, inputs: Tensor) -> Tensor:

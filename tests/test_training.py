@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from minima_volume.losses import CRITERIA, Criterion
-from minima_volume.models import mlp
+from minima_volume.models import cnn, mlp
 from minima_volume.optim import Recipe, sam_ascent
 from minima_volume.parameters import Parameters, parameters_of
 from minima_volume.training import Job, evaluate, train
@@ -202,6 +202,35 @@ def test_mini_batches_against_a_plain_loop(seeded: Seeded) -> None:
         functional.cross_entropy(model(inputs[batch]), torch.tensor(batch) % 3).backward()
         optimiser.step()
     same(found, parameters_of(model))
+
+
+@pytest.mark.parametrize("batch_size", [None, 150])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_convolutions_in_tiles_against_a_plain_loop(channels: int, batch_size: int | None, seeded: Seeded) -> None:
+    heard, recipe = Listening(), Recipe(epochs=3, lr=1e-2, batch_size=batch_size)
+    model = seeded(lambda: cnn((channels, 4, 5), 2, (6, 3)))
+    images = torch.randn(256, channels, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    (found,) = last(model, [Job(parameters_of(model), images, torch.arange(256), 3)], recipe, heard)
+    sizes = [64, 64, 22, 64, 42] if batch_size else [64] * 4
+    assert [len(tile) for tile in heard.batches] == sizes * 3
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=recipe.weight_decay)
+    for epoch in torch.tensor([*chain(*heard.batches)]).split(256):
+        for batch in epoch.split(batch_size or 256):
+            optimiser.zero_grad()
+            functional.cross_entropy(model(images[batch]), batch % 3).backward()
+            optimiser.step()
+    same(found, parameters_of(model))
+
+
+def test_convolutional_networks_side_by_side_train_as_if_alone(seeded: Seeded) -> None:
+    recipe, jobs = Recipe(epochs=3, lr=1e-2), []
+    for seed, n in enumerate((128, 32)):
+        rng = torch.Generator().manual_seed(seed)
+        images = torch.randn(n, 1, 8, 8, generator=rng, dtype=torch.float64)
+        targets = torch.randint(3, (n,), generator=rng)
+        jobs.append(Job(parameters_of(seeded(lambda: cnn((1, 4), 4, (3,)), seed)), images, targets, seed))
+    for job, found in zip(jobs, last(seeded(lambda: cnn((1, 4), 4, (3,))), jobs, recipe), strict=True):
+        same(found, last(seeded(lambda: cnn((1, 4), 4, (3,))), [job], recipe)[0])
 
 
 def test_batch_order_follows_from_the_seed_alone() -> None:
