@@ -21,19 +21,20 @@ STUDIES := $(foreach folder,$(FOLDERS),$($(folder)_STUDIES))
 # --- what users may set, checked before anything runs ----------------------------------------------------------------
 whole = $(shell [[ "$($1)" =~ ^[1-9][0-9]*$$ ]] && echo yes)
 $(if $(and $(filter quick paper,$(SCALE)),$(filter 1,$(words $(SCALE)))),,$(error Expected SCALE=quick or SCALE=paper, got SCALE=$(SCALE)))
-$(foreach name,REPEATS DIRECTIONS THREADS MEMORY,$(if $($(name)),$(if $(call whole,$(name)),,\
+$(foreach name,REPEATS DIRECTIONS LEVELS THREADS MEMORY,$(if $($(name)),$(if $(call whole,$(name)),,\
   $(error Expected $(name) to be a whole number above 0, got $(name)=$($(name))))))
 $(if $(QUALITY),$(if $(filter draft final,$(QUALITY)),,$(error Expected QUALITY=draft or QUALITY=final, got QUALITY=$(QUALITY))))
 ifneq ($(DATA_DIR),data)
 $(if $(wildcard $(DATA_DIR)/.),,$(error Expected DATA_DIR to name a folder, got DATA_DIR=$(DATA_DIR), which is not there: make it or leave DATA_DIR away))
 endif
 unexport REPEATS
-export DIRECTIONS THREADS MEMORY DEVICE QUALITY
+export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY
 
 PY := .venv/bin/python
 READY := .venv/.ready
 R := results/$(SCALE)
 PACKAGE := $(wildcard minima_volume/*.py)
+ASKED := $(foreach name,DIRECTIONS LEVELS,$(addprefix $(name)=,$($(name))))
 repeats := $(shell seq 0 $$(($(REPEATS) - 1)))
 
 # --- the environment -------------------------------------------------------------------------------------------------
@@ -50,10 +51,10 @@ $(READY): pyproject.toml constraints.txt
 # in TOGETHER send all repeats through one process, the others one repeat at a time.
 define stage
 $(if $(filter $1,$($2_TOGETHER)),
-$(foreach i,$(repeats),$(R)/$1/repeat_$i/$4) &: $2/$3 $2/config.py $(foreach i,$(repeats),$(addprefix $(R)/$1/repeat_$i/,$5)) $(R)/$1/.directions | $(READY)
+$(foreach i,$(repeats),$(R)/$1/repeat_$i/$4) &: $2/$3 $2/config.py $(foreach i,$(repeats),$(addprefix $(R)/$1/repeat_$i/,$5)) $(R)/$1/.asked | $(READY)
 	@$(PY) $2/$3 $1 --scale $(SCALE) --repeats $(repeats)
 ,
-$(repeats:%=$(R)/$1/repeat_%/$4): $(R)/$1/repeat_%/$4: $2/$3 $2/config.py $(addprefix $(R)/$1/repeat_%/,$5) $(R)/$1/.directions | $(READY)
+$(repeats:%=$(R)/$1/repeat_%/$4): $(R)/$1/repeat_%/$4: $2/$3 $2/config.py $(addprefix $(R)/$1/repeat_%/,$5) $(R)/$1/.asked | $(READY)
 	@$(PY) $2/$3 $1 --scale $(SCALE) --repeats $$*
 )
 endef
@@ -67,9 +68,9 @@ $(call stage,$1,$2,volume_estimation.py,volumes.csv,rays.json cutoffs.csv)
 $(R)/$1/volumes.csv: $(foreach i,$(repeats),$(R)/$1/repeat_$i/volumes.csv)
 	@$(PY) $2/volume_estimation.py $1 --scale $(SCALE) --repeats $(repeats) --gather
 
-# A new number of directions wakes the stages; the same number leaves the file, and so its time, alone.
-$(R)/$1/.directions: FORCE
-	@mkdir -p $$(@D); echo '$(DIRECTIONS)' | cmp -s - $$@ || echo '$(DIRECTIONS)' > $$@
+# A new number of directions or levels wakes the stages; the same numbers leave the file, and so its time, alone.
+$(R)/$1/.asked: FORCE
+	@mkdir -p $$(@D); echo '$(ASKED)' | cmp -s - $$@ || echo '$(ASKED)' > $$@
 
 figs/$(SCALE)/$1.pdf: figs/fixed_landscape.py figs/style.py figs/tables.py figs/marks.py $(R)/$1/volumes.csv
 	@$(PY) figs/fixed_landscape.py $1 --scale $(SCALE)
@@ -154,7 +155,7 @@ clean: ## remove quick results and figures; paper-scale results stay
 	rm -rf results/quick figs/quick videos/quick
 
 help: ## this list
-	@echo "make TARGET [SCALE=quick|paper] [REPEATS=n] [DIRECTIONS=n] [DEVICE=cpu|cuda|mps] [DATA_DIR=path] [THREADS=n] [MEMORY=MiB] [DEBUG=1]"
+	@echo "make TARGET [SCALE=quick|paper] [REPEATS=n] [DIRECTIONS=n] [LEVELS=n] [DEVICE=cpu|cuda|mps] [DATA_DIR=path] [THREADS=n] [MEMORY=MiB] [DEBUG=1]"
 	@echo
 	@grep -hE '^[a-z_-]+:.*## ' Makefile | sed -E 's/^([a-z_-]+):.*## /  \1|/' | column -t -s '|'
 	@echo

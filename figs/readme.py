@@ -32,12 +32,16 @@ def studies(root: Path = ROOT) -> str:
 
 def cost(record: Mapping[str, Any]) -> str:
     """Repeats, directions, time on one core or GPU, and the machine: `3 repeats of 500 directions, 46 min each on …`."""
-    repeats, directions = len(record["seeds"]), record["settings"]["n_directions"]
+    settings, repeats = record["settings"], len(record["seeds"])
+    left = len(settings.get("later_levels", ()))
+    only = f", first {len(settings['levels'])} of {len(settings['levels']) + left} levels" if left else ""
     each = sum(record["task_seconds"].values()) / repeats
     device = str(record["device"])
     machine = f"one core of {device[5:].split(',')[0]}" if device.startswith("cpu: ") else device
     many = "s" * (repeats > 1)
-    return f"{repeats} repeat{many} of {directions:,} directions, {_duration(each)} each on {machine}"
+    return (
+        f"{repeats} repeat{many} of {settings['n_directions']:,} directions{only}, {_duration(each)} each on {machine}"
+    )
 
 
 def comparison(root: Path = ROOT) -> str:

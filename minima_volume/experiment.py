@@ -46,10 +46,11 @@ class Study:
     model_seed: int = 0  # repeat i trains from model seed model_seed + i on data seed data_seed + i
     data_seed: int = 10
     direction_seed: int = 0
+    later_levels: tuple[int, ...] = ()  # those that LEVELS leaves out; the pool is drawn for them, too
     quick: Mapping[str, Any] = field(default_factory=dict)  # what SCALE=quick replaces
 
     def at(self, scale: str) -> "Study":
-        """The study at a scale, with the DIRECTIONS of the environment."""
+        """The study at a scale, with the DIRECTIONS and the LEVELS of the environment."""
         if scale not in SCALES:
             raise UserError(f"Expected SCALE to be one of {', '.join(SCALES)}, got '{scale}'.")
         unknown = sorted(set(self.quick) - {part.name for part in fields(self)})
@@ -58,6 +59,9 @@ class Study:
         study = replace(self, **self.quick, quick={}) if scale == "quick" else replace(self, quick={})
         if os.environ.get("DIRECTIONS"):
             study = replace(study, n_directions=positive("DIRECTIONS", os.environ["DIRECTIONS"]))
+        if os.environ.get("LEVELS"):
+            first = positive("LEVELS", os.environ["LEVELS"])
+            study = replace(study, levels=study.levels[:first], later_levels=study.levels[first:])
         return study.checked()
 
     def checked(self) -> "Study":
@@ -105,8 +109,8 @@ class Study:
 
     @property
     def n_extra(self) -> int:
-        """Extra samples that the largest level adds to the base."""
-        return max(self.levels) if self.level_means == "extra" else 0
+        """Extra samples that the largest level adds to the base, whether it is run or left out."""
+        return max(self.levels + self.later_levels) if self.level_means == "extra" else 0
 
     def n_train(self, level: int) -> int:
         """Training samples of the minimum at a level."""

@@ -62,36 +62,42 @@ def noise(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
     )
 
 
-def _imbalanced_order(dataset: Dataset, free: np.ndarray, count: int, what: str) -> np.ndarray:
-    """`count` of the indices `free`, nine of class 0 to one of the others, mixed so that every prefix keeps the ratio."""
+def _uneven(dataset: Dataset, free: np.ndarray, others: np.ndarray, what: str) -> np.ndarray:
+    """Some of the indices `free`: of the first i, others[i] are not of class 0."""
     labels = dataset.targets.numpy()[free]
-    zeros, others = free[labels == 0], free[labels != 0]
-    slots = np.arange(count) % 10 == 9
-    need_others = int(slots.sum())
-    if need_others > len(others) or count - need_others > len(zeros):
+    slots = np.diff(others) > 0
+    n_others, n_zeros = int(slots.sum()), int((~slots).sum())
+    found = [int((labels != 0).sum()), int((labels == 0).sum())]
+    if n_others > found[0] or n_zeros > found[1]:
         raise DataError(
-            f"Expected {count - need_others} samples of class 0 and {need_others} others of {dataset.name} for {what}, "
-            f"got {len(zeros)} and {len(others)}: lower the base or the levels."
+            f"Expected {n_zeros} samples of class 0 and {n_others} others of {dataset.name} for {what}, "
+            f"got {found[1]} and {found[0]}: lower the base or the levels."
         )
-    order = np.empty(count, dtype=free.dtype)
-    order[slots], order[~slots] = others[:need_others], zeros[: count - need_others]
+    order = np.empty(len(slots), dtype=free.dtype)
+    order[slots], order[~slots] = free[labels != 0][:n_others], free[labels == 0][:n_zeros]
     return order
 
 
 def imbalanced_base(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
     """The base has 90 % class 0; the extras are an ordinary sample of the rest."""
     free = _choose(dataset, len(dataset.inputs), seed, "the imbalanced base")
-    first = _imbalanced_order(dataset, free, base, "the imbalanced base")
+    first = _uneven(dataset, free, np.arange(base + 1) // 10, "the imbalanced base")
     # Class 0 was taken from the front of `free`, so what is left must be mixed again to be an ordinary sample.
     rest = np.random.default_rng([seed, 4]).permutation(free[~np.isin(free, first)])
     return _assembled(dataset, first, rest, extra)
 
 
 def imbalanced_extra(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
-    """The base is an ordinary sample; the extras have 90 % class 0."""
+    """The base is an ordinary sample; the extras have 90 % class 0, or all that is left of it if that is less.
+
+    Either way every level has the same share of it, so where class 0 is short the lower levels depend on the highest.
+    """
     first = _choose(dataset, base, seed, "the balanced base")
     rest = _choose(dataset, len(dataset.inputs), seed, "the extras")[base:]
-    return _assembled(dataset, first, _imbalanced_order(dataset, rest, extra, "the imbalanced extras"), extra)
+    zeros, places = int((dataset.targets[rest] == 0).sum()), np.arange(extra + 1)
+    short = extra - extra // 10 > zeros
+    others = places * (extra - zeros) // extra if short else places // 10
+    return _assembled(dataset, first, _uneven(dataset, rest, others, "the imbalanced extras"), extra)
 
 
 def _assembled(dataset: Dataset, first: np.ndarray, rest: np.ndarray, extra: int) -> Pool:
@@ -108,3 +114,5 @@ INTERVENTIONS: dict[str, Callable[[Dataset, int, int, int], Pool]] = {
     "imbalanced_base": imbalanced_base,
     "imbalanced_extra": imbalanced_extra,
 }
+# Those whose lower levels may depend on the highest.
+WHOLE = ("imbalanced_extra",)

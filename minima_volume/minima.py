@@ -16,6 +16,7 @@ import torch
 from minima_volume import results
 from minima_volume.errors import NumericsError
 from minima_volume.experiment import Repeat, device
+from minima_volume.interventions import WHOLE
 from minima_volume.models import initial_parameters
 from minima_volume.parameters import Parameters, layout_of
 from minima_volume.points import Minimum
@@ -31,6 +32,7 @@ def training_fingerprint(repeat: Repeat, level: int) -> str:
     return results.fingerprint(
         study.data, repeat.dataset.checksums, study.model, study.intervention, study.base, study.n_train(level),
         asdict(study.recipe_at(level)), repeat.model_seed, repeat.data_seed,
+        *([study.n_extra] if study.intervention in WHOLE else []),
     )  # fmt: skip
 
 

@@ -163,7 +163,8 @@ def provenance(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str,
     minima = {repeat.number: results.read_json(folder_of(repeat, scale) / "minima.json") for repeat in repeats}
     rays = {repeat.number: results.read_json(folder_of(repeat, scale) / "rays.json") for repeat in repeats}
     return {
-        "command": f"make {study.name} SCALE={scale} REPEATS={1 + max(minima)} DIRECTIONS={study.n_directions}",
+        "command": f"make {study.name} SCALE={scale} REPEATS={1 + max(minima)} DIRECTIONS={study.n_directions}"
+        + f" LEVELS={len(study.levels)}" * bool(study.later_levels),
         "scale": scale,
         "settings": asdict(study),
         "seeds": {

@@ -35,7 +35,7 @@ def one_thread() -> None:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the calling shell or of `make test` reaches a test, except DATA_DIR."""
-    for name in ("SCALE", "REPEATS", "DIRECTIONS", "THREADS", "MEMORY", "DEVICE", "DEBUG"):
+    for name in ("SCALE", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "DEBUG"):
         monkeypatch.delenv(name, raising=False)
 
 

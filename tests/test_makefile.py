@@ -11,7 +11,18 @@ import pytest
 from conftest import ROOT, STAGES
 
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/studies.mk"))
-SETTINGS = ("SCALE", "DATA_DIR", "REPEATS", "DIRECTIONS", "THREADS", "MEMORY", "DEVICE", "PYTHON", "RESULTS_DIR")
+SETTINGS = (
+    "SCALE",
+    "DATA_DIR",
+    "REPEATS",
+    "DIRECTIONS",
+    "LEVELS",
+    "THREADS",
+    "MEMORY",
+    "DEVICE",
+    "PYTHON",
+    "RESULTS_DIR",
+)
 MAKES_OWN = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS")
 
 # Stands in for .venv/bin/python: writes down its command line and touches what the stage would write.
@@ -123,13 +134,14 @@ def test_what_a_change_wakes(touched: str, woken: set[str], project: Path) -> No
     assert set(stages_of(calls(project))) == woken
 
 
-def test_directions_wake_the_sweep(project: Path) -> None:
+@pytest.mark.parametrize("name", ["DIRECTIONS", "LEVELS"])
+def test_another_number_wakes_the_stages(name: str, project: Path) -> None:
     arguments = (table("digits_poison"), "SCALE=quick", "REPEATS=1")
     make(*arguments, cwd=project)
     calls(project)
-    make(*arguments, "DIRECTIONS=7", cwd=project)
-    assert {"random_perturbs", "volume_estimation"} <= set(stages_of(calls(project)))
-    make(*arguments, "DIRECTIONS=7", cwd=project)
+    make(*arguments, f"{name}=2", cwd=project)
+    assert set(stages_of(calls(project))) == set(STAGES)
+    make(*arguments, f"{name}=2", cwd=project)
     assert calls(project) == []
 
 
@@ -187,6 +199,7 @@ MISTAKES = [
     ("REPEATS", "-3", ("Expected REPEATS to be a whole number above 0", "got REPEATS=-3")),
     ("DIRECTIONS", "abc", ("Expected DIRECTIONS to be a whole number above 0", "got DIRECTIONS=abc")),
     ("DIRECTIONS", "2.5", ("Expected DIRECTIONS to be a whole number above 0", "got DIRECTIONS=2.5")),
+    ("LEVELS", "0", ("Expected LEVELS to be a whole number above 0", "got LEVELS=0")),
     ("THREADS", "0", ("Expected THREADS to be a whole number above 0", "got THREADS=0")),
     ("MEMORY", "2G", ("Expected MEMORY to be a whole number above 0", "got MEMORY=2G")),
     ("DATA_DIR", "/nonexistent", ("Expected DATA_DIR to name a folder", "got DATA_DIR=/nonexistent", "make it")),

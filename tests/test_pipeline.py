@@ -234,6 +234,15 @@ def test_scale_is_one_of_two() -> None:
     assert (quick.at("quick").n_directions, quick.at("paper").n_directions) == (5, 30)
 
 
+@pytest.mark.parametrize("asked", ["1", "2", "9"])
+def test_first_levels_only(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = replace(TINY, levels=(0, 16, 24)).at("paper")
+    monkeypatch.setenv("LEVELS", asked)
+    study = replace(TINY, levels=(0, 16, 24)).at("paper")
+    assert study.levels == whole.levels[: int(asked)] and study.levels + study.later_levels == whole.levels
+    assert study.n_extra == whole.n_extra == 24  # one pool, however many levels are run
+
+
 def test_volumes_before_rays_say_what_to_run(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "ROOT", tmp_path)
     for script in ("random_perturbs", "volume_estimation"):

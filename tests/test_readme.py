@@ -189,10 +189,10 @@ def test_studies_that_ran_show_what_they_took(tmp_path: Path, monkeypatch: pytes
     assert (
         two == "| `made/` | `make two` | asks that | 2 repeats of 70 directions, 5.0 min each on one core of Zeus 9 |"
     )
-    assert (
-        readme.cost({**record, "seeds": {"0": {}}, "device": "GPU 7"})
-        == "1 repeat of 70 directions, 10 min each on GPU 7"
-    )
+    record |= {"seeds": {"0": {}}, "device": "GPU 7"}
+    assert readme.cost(record) == "1 repeat of 70 directions, 10 min each on GPU 7"
+    part = record | {"settings": {"n_directions": 70, "levels": [0, 9, 99], "later_levels": [999]}}
+    assert readme.cost(part) == "1 repeat of 70 directions, first 3 of 4 levels, 10 min each on GPU 7"
 
 
 def test_markers_must_be_there_once(tmp_path: Path) -> None:

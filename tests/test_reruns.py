@@ -11,6 +11,8 @@ from running import TINY, Stages, rows, run
 from torch import nn
 
 from minima_volume import rays, results
+from minima_volume.experiment import Repeat
+from minima_volume.minima import training_fingerprint
 from minima_volume.points import Minimum
 from minima_volume.sweep import Crossings
 
@@ -120,6 +122,23 @@ def test_more_directions(stages: Stages, copied: Path, finished: Path) -> None:
 def test_directions_from_the_environment(stages: Stages, copied: Path) -> None:
     folder = run(stages, copied, repeats=(0,), DIRECTIONS="10")
     assert {row["n_directions"] for row in rows(folder)} == {"10"}
+
+
+def test_first_levels_from_the_environment(stages: Stages, copied: Path, finished: Path) -> None:
+    before = changes(finished)
+    folder = run(stages, copied, repeats=(0,), LEVELS="1")
+    assert written(before, changes(folder)) == set()
+    assert rows(folder) == [row for row in rows(finished) if row["repeat"] == "0" and row["level"] == "0"]
+    assert results.read_json(folder / "run.json")["command"] == "make tiny SCALE=paper REPEATS=1 DIRECTIONS=30 LEVELS=1"
+    assert "LEVELS" not in results.read_json(finished / "run.json")["command"]
+
+
+@pytest.mark.parametrize(("intervention", "depends"), [("poison", False), ("imbalanced_extra", True)])
+def test_levels_that_depend_on_the_highest_are_trained_again(intervention: str, depends: bool) -> None:
+    few, more = (
+        Repeat(replace(TINY, intervention=intervention, levels=levels), 0) for levels in ((0, 16), (0, 16, 24))
+    )
+    assert (training_fingerprint(few, 16) != training_fingerprint(more, 16)) == depends
 
 
 def test_another_recipe(stages: Stages, copied: Path, finished: Path) -> None:

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("Makefile", "pyproject.toml", "constraints.txt", "*/studies.mk", "*/*.py", "figs/*.csv")
 # Settings of the calling shell and of a make that may have started this.
 FOREIGN = (
-    "SCALE", "DATA_DIR", "REPEATS", "DIRECTIONS", "THREADS", "MEMORY", "DEVICE", "PYTHON", "RESULTS_DIR", "FIGS_DIR",
-    "DEBUG", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS",
+    "SCALE", "DATA_DIR", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "PYTHON", "RESULTS_DIR",
+    "FIGS_DIR", "DEBUG", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS",
 )  # fmt: skip
 CONFIGS = {
     "digits_poison": "MNIST",
