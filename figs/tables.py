@@ -23,7 +23,7 @@ KINDS = {
     "poison": "mislabelled training samples added",
     "noise": "noise samples added",
     "imbalanced_base": "extra training samples (balanced classes)",
-    "imbalanced_extra": "extra training samples (90 % of class 0)",
+    "imbalanced_extra": "extra training samples (mostly class 0)",
 }
 STATUSES = ("ok", "unconverged", "censored")
 ESTIMATES = ("log_volume", "typical_log_volume", "log_volume_grid")
