@@ -3,7 +3,8 @@
 A linear map along a ray is X·Wᵀ + c·(X·Dᵀ), and filter normalisation only scales the rows of D = s∘G. So for the first
 layer X·Wᵀ is computed once per minimum, X·Gᵀ once per direction for all minima, and a coefficient costs one
 multiply-add. Behind the first layer the activations differ from ray to ray; there forming W + cD costs one pass over the
-weights, which is cheaper than a second product h·Dᵀ as soon as a data set has a handful of samples.
+weights, which is cheaper than a second product h·Dᵀ as soon as a data set has a handful of samples. Convolutions run one
+point after the other, whose maps so stay in a core's cache.
 
 What float32 loses of a mean loss it loses where logits of size 20 are rounded and subtracted. A float32 stack therefore
 computes its criterion in float64, and its last layer too where that is a small part of the work: on MNIST the error of
@@ -11,13 +12,14 @@ n·ln r falls from a nat to a thousandth.
 """
 
 from collections.abc import Callable
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from minima_volume.parameters import Layout
-from minima_volume.points import Minimum, Rays, Samples
+from minima_volume.points import Minimum, Rays, Samples, channels_last
 
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.ELU, nn.Identity)
 POOLING = (nn.MaxPool2d, nn.AvgPool2d)
@@ -25,6 +27,7 @@ POOLING = (nn.MaxPool2d, nn.AvgPool2d)
 SMALL_SHARE = 0.1
 # A product with so few columns runs twice as fast with the samples along its rows, and faster in whole registers.
 THIN, REGISTER = 16, 4
+IMAGES = 4  # axes of images (samples, channels, rows, columns)
 Index = slice | Tensor
 
 
@@ -44,7 +47,7 @@ def _along(base: Tensor, slope: Tensor, c: Tensor) -> Tensor:
 def _plain_linear(layer: nn.Module, dims: int) -> bool:
     """A linear layer on vectors, or an ungrouped convolution on zero-padded images."""
     if type(layer) is nn.Conv2d:
-        return dims == 4 and layer.groups == 1 and layer.padding_mode == "zeros"
+        return dims == IMAGES and layer.groups == 1 and layer.padding_mode == "zeros"
     return type(layer) is nn.Linear and dims == 2
 
 
@@ -65,7 +68,7 @@ def stackable(model: nn.Module, input_dims: int) -> bool:
             dims = 2
         elif _plain_linear(layer, dims):
             linear += 1
-        elif not (type(layer) in POINTWISE or (type(layer) in POOLING and dims == 4)):
+        elif not (type(layer) in POINTWISE or (type(layer) in POOLING and dims == IMAGES)):
             return False
     return linear > 0 and len(names) == len(set(names))
 
@@ -81,13 +84,26 @@ class Stack:
         inputs = samples.inputs
         for _, layer in self.layers[:first]:
             inputs = layer(inputs)
-        self.inputs, self.rest = inputs, self.layers[first:]
+        self.inputs, self.rest = channels_last(inputs) if inputs.ndim == IMAGES else inputs, self.layers[first:]
         self.sharpened = self._sharpened()
+        flat = next((i for i, (_, layer) in enumerate(self.rest) if isinstance(layer, nn.Flatten)), len(self.rest))
+        self.on_maps = flat if inputs.ndim == IMAGES else 0  # the first so many layers of `rest` see images
         self.product: Tensor | None = None
         name, layer = self.rest[0]
         if isinstance(layer, nn.Linear) and f"{name}.weight" in self.split and inputs.ndim == 2:
             weights = self.split[f"{name}.weight"]  # (rays, out, in)
             self.product = torch.bmm(inputs.expand(len(block), *inputs.shape), weights.transpose(1, 2))
+
+    @cached_property
+    @torch.no_grad()
+    def width(self) -> int:
+        """Numbers of the widest activation of a sample, but for those that are pooled at once."""
+        hidden, widths = self.inputs[:1], []
+        followers = [isinstance(layer, POOLING) for _, layer in self.rest[1:]]
+        for (_, layer), pooled in zip(self.rest, [*followers, False], strict=True):
+            hidden = layer(hidden)
+            widths.append(0 if pooled else hidden.numel())
+        return max(widths)
 
     def _sharpened(self) -> str | None:
         """The last layer's name if a float32 stack computes it in float64."""
@@ -117,11 +133,8 @@ class StackedRays(Rays):
             self.row_scales = scales[f"{name}.weight"][:, 0]
 
     def width(self) -> int:
-        """The widest activation of a dense stack; convolutions hold whole maps."""
-        widths = [layer.out_features for _, layer in self.stack.rest if isinstance(layer, nn.Linear)]
-        maps = [layer.out_channels for _, layer in self.stack.rest if isinstance(layer, nn.Conv2d)]
-        pixels = self.samples.inputs[0, 0].numel() if maps else 0
-        return max(widths + [channels * pixels for channels in maps])
+        """The widest activation; maps that are pooled at once do not count."""
+        return self.stack.width
 
     def _moved(self, key: str, rows: Index, c: Tensor) -> Tensor:
         """The perturbed tensor of each point (k, *shape) in c's precision; unmoved where the layout leaves it out."""
@@ -133,8 +146,8 @@ class StackedRays(Rays):
     def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
         c, rows = coefficients.to(self.samples.inputs.device, self.minimum.scales.dtype), _rows(rays)
         product = self.stack.product
-        first = self._plain_inputs(len(c)) if product is None else self._shared_layer(product, rows, c)
-        own = self.stack.rest if product is None else self.stack.rest[1:]
+        first = self._maps(rows, c) if product is None else self._shared_layer(product, rows, c)
+        own = self.stack.rest[self.stack.on_maps if product is None else 1 :]
         precise = coefficients.to(c.device) if self.sharp else c
         layers = [self._layer(name, layer, rows, precise if name == self.stack.sharpened else c) for name, layer in own]
 
@@ -146,10 +159,28 @@ class StackedRays(Rays):
 
         return outputs
 
-    def _plain_inputs(self, count: int) -> Callable[[int, int], Tensor]:
-        """The same inputs for every point (k, samples, …)."""
+    def _maps(self, rows: Index, c: Tensor) -> Callable[[int, int], Tensor]:
+        """What the layers on images make of the inputs at every point (k, samples, …)."""
+        layers = [self._on_maps(name, layer, rows, c) for name, layer in self.stack.rest[: self.stack.on_maps]]
         inputs = self.stack.inputs
-        return lambda start, stop: inputs[start:stop].expand(count, -1, *inputs.shape[1:])
+
+        def outputs(point: int, start: int, stop: int) -> Tensor:
+            maps = inputs[start:stop]
+            for layer in layers:
+                maps = layer(maps, point)
+            return maps
+
+        return lambda start, stop: torch.stack([outputs(point, start, stop) for point in range(len(c))])
+
+    def _on_maps(self, name: str, layer: nn.Module, rows: Index, c: Tensor) -> Callable[[Tensor, int], Tensor]:
+        """One layer on the maps of one point."""
+        if not isinstance(layer, nn.Conv2d):
+            pointwise = torch.relu_ if isinstance(layer, nn.ReLU) else layer
+            return lambda maps, _: pointwise(maps)
+        weight = self._moved(f"{name}.weight", rows, c)
+        bias = [None] * len(c) if layer.bias is None else self._moved(f"{name}.bias", rows, c)
+        convolved = partial(functional.conv2d, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
+        return lambda maps, point: convolved(maps, weight[point], bias[point])
 
     def _shared_layer(self, product: Tensor, rows: Index, c: Tensor) -> Callable[[int, int], Tensor]:
         """The first layer's outputs X·Wᵀ + b + c·(s∘(X·Gᵀ) + g_b)."""
@@ -169,15 +200,11 @@ class StackedRays(Rays):
             return torch.relu_
         if isinstance(layer, nn.Flatten):
             return lambda hidden: hidden.flatten(2)
-        if isinstance(layer, POOLING):
-            return lambda hidden: layer(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])
-        if not isinstance(layer, nn.Linear | nn.Conv2d):
+        if not isinstance(layer, nn.Linear):
             return layer
         weight = self._moved(f"{name}.weight", rows, c)
         bias = None if layer.bias is None else self._moved(f"{name}.bias", rows, c)
-        if isinstance(layer, nn.Linear):
-            return _thin(weight, bias) if layer.out_features <= THIN else _wide(weight, bias)
-        return lambda maps: torch.stack([_convolved(layer, x, weight[i], bias, i) for i, x in enumerate(maps)])
+        return _thin(weight, bias) if layer.out_features <= THIN else _wide(weight, bias)
 
 
 def _wide(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
@@ -199,8 +226,3 @@ def _thin(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
         return (out if offset is None else out.add_(offset)).transpose(1, 2)
 
     return linear
-
-
-def _convolved(layer: nn.Conv2d, maps: Tensor, weight: Tensor, bias: Tensor | None, point: int) -> Tensor:
-    own = None if bias is None else bias[point]
-    return functional.conv2d(maps, weight, own, layer.stride, layer.padding, layer.dilation)

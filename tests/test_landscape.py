@@ -13,6 +13,7 @@ from minima_volume import landscape, points
 from minima_volume.directions import directions
 from minima_volume.landscape import Bundle, ModuleRays
 from minima_volume.losses import CRITERIA, misclassified
+from minima_volume.models import cnn
 from minima_volume.optim import Recipe
 from minima_volume.parameters import layout_of, parameters_of
 from minima_volume.points import Minimum, Samples
@@ -46,6 +47,10 @@ def convolutional() -> nn.Module:
         nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.GELU(),
         nn.AvgPool2d((2, 2)), nn.Flatten(), nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 4),
     )  # fmt: skip
+
+
+def pooled_first() -> nn.Module:
+    return cnn((1, 2, 3), 1, (4,))
 
 
 def convolution_behind_pooling() -> nn.Module:
@@ -105,7 +110,7 @@ class TiedLanguageModel(nn.Module):
         return self.head(torch.tanh(self.mix(self.norm(self.embedding(tokens).mean(dim=1)))))
 
 
-STACKED = [dense, dense_without_biases, one_layer, convolutional, convolution_behind_pooling]
+STACKED = [dense, dense_without_biases, one_layer, convolutional, convolution_behind_pooling, pooled_first]
 REFUSED = [
     shared_layer, shared_matrix, grouped_convolution, reflecting_convolution, linear_on_maps, nested, batch_normalised,
     TiedLanguageModel,
@@ -184,6 +189,15 @@ def test_the_fast_path_is_taken(seeded: Seeded) -> None:
         layout = layout_of(parameters)
         bundle = Bundle(model, layout, samples_for(make), torch.ones(1, layout.n_params).double(), torch.float64)
         assert isinstance(bundle.rays(Minimum.of(parameters, layout)), kind)
+
+
+@pytest.mark.parametrize(("make", "width"), [(dense, 9), (convolutional, 48), (pooled_first, 8)])
+def test_maps_that_are_pooled_at_once_do_not_count(make: Callable[[], nn.Module], width: int, seeded: Seeded) -> None:
+    model, samples = seeded(make), samples_for(make)
+    layout = layout_of(parameters_of(model))
+    block = directions(7, range(RAYS), layout.n_params)
+    rays = Bundle(model, layout, samples, block, torch.float32).rays(Minimum.of(parameters_of(model), layout))
+    assert rays.width() == width
 
 
 @pytest.mark.parametrize("make", [dense, convolutional, TiedLanguageModel])
