@@ -20,7 +20,7 @@ from minima_volume.optim import Recipe, sam_ascent
 from minima_volume.parameters import Layout, Parameters, layout_of
 from minima_volume.points import channels_last
 
-# Samples of one tile on a CPU: of 32 to 256, convolutions of the paper's size ran fastest with this many.
+# Samples of one tile: of 32 to 256, convolutions of the paper's size ran fastest on a CPU with this many.
 TILE = 64
 IMAGES = 5  # axes of images (networks, N, channels, rows, columns)
 
@@ -140,7 +140,7 @@ def _bound(gradient_of: Callable[[Tensor, Batch], Gradient], flat: Tensor, recip
 
 
 def _autograd(model: nn.Module, layout: Layout, criterion: Criterion) -> Callable[[Tensor, Batch], Gradient]:
-    """As `dense_gradient`, for any module, whose activations on a CPU stay in a core's cache, too."""
+    """As `dense_gradient`, for any module."""
 
     def gradient(at: Tensor, tiles: Sequence[Batch]) -> Tensor:
         total = torch.zeros_like(at, requires_grad=False)
@@ -156,13 +156,12 @@ def _autograd(model: nn.Module, layout: Layout, criterion: Criterion) -> Callabl
 
 
 def _tiles(batch: Batch) -> list[Batch]:
-    """The batch as its device likes it best: on a CPU in small parts."""
+    """Images on a CPU in small parts, anything else whole: a small network would spend its time on the parts."""
     inputs, targets, weights = batch
-    if inputs.device.type != "cpu":
+    if inputs.device.type != "cpu" or inputs.ndim != IMAGES:
         return [batch]
-    if inputs.ndim == IMAGES:
-        inputs = channels_last(inputs)
-    return list(zip(*(part.split(TILE, dim=1) for part in (inputs, targets, weights)), strict=True))
+    parts = (channels_last(inputs), targets, weights)
+    return list(zip(*(part.split(TILE, dim=1) for part in parts), strict=True))
 
 
 def _outputs(model: nn.Module, stacked: Parameters, inputs: Tensor) -> Tensor:
