@@ -1,4 +1,4 @@
-"""Class imbalance: a base or extras with 90 % class 0, beside ordinary samples, and a control without."""
+"""Class imbalance: a base or extras mostly of class 0, beside ordinary samples, and a control without."""
 
 from dataclasses import replace
 

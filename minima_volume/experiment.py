@@ -73,7 +73,10 @@ class Study:
                 self.intervention in INTERVENTIONS,
                 self.intervention,
             ),
-            "different levels in ascending order": (list(self.levels) == sorted(set(self.levels)), self.levels),
+            "different levels in ascending order": (
+                list(self.every_level) == sorted(set(self.every_level)),
+                self.every_level,
+            ),
             "at least one level, none below 0": (bool(self.levels) and min(self.levels) >= 0, self.levels),
             "level_means among extra, batch_size, epochs": (
                 self.level_means in ("extra", "batch_size", "epochs"),
@@ -108,9 +111,14 @@ class Study:
         return self
 
     @property
+    def every_level(self) -> tuple[int, ...]:
+        """The levels that are run, and those that LEVELS leaves out."""
+        return (*self.levels, *self.later_levels)
+
+    @property
     def n_extra(self) -> int:
         """Extra samples that the largest level adds to the base, whether it is run or left out."""
-        return max(self.levels + self.later_levels) if self.level_means == "extra" else 0
+        return max(self.every_level) if self.level_means == "extra" else 0
 
     def n_train(self, level: int) -> int:
         """Training samples of the minimum at a level."""

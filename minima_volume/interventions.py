@@ -114,5 +114,5 @@ INTERVENTIONS: dict[str, Callable[[Dataset, int, int, int], Pool]] = {
     "imbalanced_base": imbalanced_base,
     "imbalanced_extra": imbalanced_extra,
 }
-# Those whose lower levels may depend on the highest.
+# Those whose lower levels may depend on the highest: their minima are trained again when that changes.
 WHOLE = ("imbalanced_extra",)

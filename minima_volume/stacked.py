@@ -83,8 +83,8 @@ class Stack:
         first = next(i for i, (_, layer) in enumerate(self.layers) if isinstance(layer, nn.Linear | nn.Conv2d))
         inputs = samples.inputs
         for _, layer in self.layers[:first]:
-            inputs = layer(inputs)
-        self.inputs, self.rest = channels_last(inputs) if inputs.ndim == IMAGES else inputs, self.layers[first:]
+            inputs = layer(inputs.clone() if getattr(layer, "inplace", False) else inputs)
+        self.inputs, self.rest = inputs, self.layers[first:]
         self.sharpened = self._sharpened()
         flat = next((i for i, (_, layer) in enumerate(self.rest) if isinstance(layer, nn.Flatten)), len(self.rest))
         self.on_maps = flat if inputs.ndim == IMAGES else 0  # the first so many layers of `rest` see images
@@ -97,12 +97,12 @@ class Stack:
     @cached_property
     @torch.no_grad()
     def width(self) -> int:
-        """Numbers of the widest activation of a sample, but for those that are pooled at once."""
+        """Numbers of the widest activation of a sample; a quarter of those that are pooled at once."""
         hidden, widths = self.inputs[:1], []
         followers = [isinstance(layer, POOLING) for _, layer in self.rest[1:]]
         for (_, layer), pooled in zip(self.rest, [*followers, False], strict=True):
             hidden = layer(hidden)
-            widths.append(0 if pooled else hidden.numel())
+            widths.append(hidden.numel() // (4 if pooled else 1))
         return max(widths)
 
     def _sharpened(self) -> str | None:
@@ -133,7 +133,7 @@ class StackedRays(Rays):
             self.row_scales = scales[f"{name}.weight"][:, 0]
 
     def width(self) -> int:
-        """The widest activation; maps that are pooled at once do not count."""
+        """The widest activation; maps that are pooled at once are so few at a time that they count a quarter."""
         return self.stack.width
 
     def _moved(self, key: str, rows: Index, c: Tensor) -> Tensor:
@@ -164,13 +164,16 @@ class StackedRays(Rays):
         layers = [self._on_maps(name, layer, rows, c) for name, layer in self.stack.rest[: self.stack.on_maps]]
         inputs = self.stack.inputs
 
-        def outputs(point: int, start: int, stop: int) -> Tensor:
-            maps = inputs[start:stop]
+        def outputs(point: int, maps: Tensor) -> Tensor:
             for layer in layers:
                 maps = layer(maps, point)
             return maps
 
-        return lambda start, stop: torch.stack([outputs(point, start, stop) for point in range(len(c))])
+        def stacked(start: int, stop: int) -> Tensor:
+            tile = channels_last(inputs[start:stop]) if layers else inputs[start:stop]
+            return torch.stack([outputs(point, tile) for point in range(len(c))])
+
+        return stacked
 
     def _on_maps(self, name: str, layer: nn.Module, rows: Index, c: Tensor) -> Callable[[Tensor, int], Tensor]:
         """One layer on the maps of one point."""

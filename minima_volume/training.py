@@ -19,10 +19,10 @@ from minima_volume.losses import Criterion, misclassified
 from minima_volume.optim import Recipe, sam_ascent
 from minima_volume.parameters import Layout, Parameters, layout_of
 from minima_volume.points import channels_last
+from minima_volume.stacked import IMAGES, stackable
 
 # Samples of one tile: of 32 to 256, convolutions of the paper's size ran fastest on a CPU with this many.
 TILE = 64
-IMAGES = 5  # axes of images (networks, N, channels, rows, columns)
 
 
 @dataclass(frozen=True)
@@ -152,13 +152,17 @@ def _autograd(model: nn.Module, layout: Layout, criterion: Criterion) -> Callabl
             total += torch.autograd.grad((losses * weights).sum(), at)[0]
         return total
 
-    return lambda at, batch: partial(gradient, at, _tiles(batch))
+    return lambda at, batch: partial(gradient, at, _tiles(model, batch))
 
 
-def _tiles(batch: Batch) -> list[Batch]:
-    """Images on a CPU in small parts, anything else whole: a small network would spend its time on the parts."""
+def _tiles(model: nn.Module, batch: Batch) -> list[Batch]:
+    """Images on a CPU in small parts if the model is known to bear it; a small network would spend its time on them.
+
+    Any other module may look at all samples of a batch, or at how they lie in memory.
+    """
     inputs, targets, weights = batch
-    if inputs.device.type != "cpu" or inputs.ndim != IMAGES:
+    images = inputs.ndim - 1 == IMAGES and stackable(model, IMAGES)
+    if inputs.device.type != "cpu" or not images:
         return [batch]
     parts = (channels_last(inputs), targets, weights)
     return list(zip(*(part.split(TILE, dim=1) for part in parts), strict=True))

@@ -12,6 +12,7 @@ from minima_volume.errors import DataError
 from minima_volume.experiment import Study
 from minima_volume.interventions import (
     INTERVENTIONS,
+    WHOLE,
     imbalanced_base,
     imbalanced_extra,
     more_data,
@@ -34,10 +35,12 @@ def true_labels(dataset: Dataset, inputs: torch.Tensor) -> torch.Tensor:
     return dataset.targets[inputs[:, 0].long()]
 
 
-@pytest.mark.parametrize("name", INTERVENTIONS)
+@pytest.mark.parametrize(
+    ("name", "most"), [*((name, 2000) for name in INTERVENTIONS if name not in WHOLE), *((name, 400) for name in WHOLE)]
+)
 @pytest.mark.parametrize("extra", [0, 1, 7, 100])
-def test_levels_are_prefixes_of_any_larger_pool(name: str, extra: int, dataset: Dataset) -> None:
-    small, large = (INTERVENTIONS[name](dataset, 60, count, 4) for count in (extra, 400))
+def test_levels_are_prefixes_of_any_larger_pool(name: str, most: int, extra: int, dataset: Dataset) -> None:
+    small, large = (INTERVENTIONS[name](dataset, 60, count, 4) for count in (extra, most))
     assert (
         small.base == large.base == 60 and len(small.inputs) == len(small.targets) == len(small.indices) == 60 + extra
     )
@@ -146,6 +149,7 @@ def test_imbalanced_extra_where_class_0_runs_short(dataset: Dataset) -> None:
     assert left < 0.9 * 1500
     for extra in (1, 10, 100, 777, 1500):  # all that is left, in the same share of every level
         assert int((pool.targets[1000 : 1000 + extra] == 0).sum()) == -(-left * extra // 1500)
+    assert not torch.equal(imbalanced_extra(dataset, 1000, 100, 0).indices, pool.indices[:1100])  # why it is in WHOLE
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch.nn import functional
 from minima_volume import landscape, points
 from minima_volume.directions import directions
 from minima_volume.landscape import Bundle, ModuleRays
-from minima_volume.losses import CRITERIA, misclassified
+from minima_volume.losses import CRITERIA
 from minima_volume.models import cnn
 from minima_volume.optim import Recipe
 from minima_volume.parameters import layout_of, parameters_of
@@ -192,12 +192,21 @@ def test_the_fast_path_is_taken(seeded: Seeded) -> None:
 
 
 @pytest.mark.parametrize(("make", "width"), [(dense, 9), (convolutional, 48), (pooled_first, 8)])
-def test_maps_that_are_pooled_at_once_do_not_count(make: Callable[[], nn.Module], width: int, seeded: Seeded) -> None:
+def test_maps_that_are_pooled_at_once_count_a_quarter(
+    make: Callable[[], nn.Module], width: int, seeded: Seeded
+) -> None:
     model, samples = seeded(make), samples_for(make)
     layout = layout_of(parameters_of(model))
     block = directions(7, range(RAYS), layout.n_params)
     rays = Bundle(model, layout, samples, block, torch.float32).rays(Minimum.of(parameters_of(model), layout))
     assert rays.width() == width
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_lie_last(channels: int) -> None:
+    images = torch.randn(5, 2, channels, 4, 4)
+    last = points.channels_last(images)
+    assert torch.equal(last, images) and last.stride()[-3:] == (1, 4 * channels, channels)
 
 
 @pytest.mark.parametrize("make", [dense, convolutional, TiedLanguageModel])
@@ -245,28 +254,12 @@ def test_part_of_the_parameters(make: Callable[[], nn.Module], kept: str, seeded
         agrees(height, functional.cross_entropy(outputs, samples.targets))
 
 
-@pytest.mark.parametrize("outputs", [1, 4])
-def test_criteria_against_torch(outputs: int) -> None:
-    rng = torch.Generator().manual_seed(0)
-    values = 5 * torch.randn(3, 11, outputs, generator=rng, dtype=torch.float64)
-    targets = torch.randint(max(2, outputs), (11,), generator=rng)
-    for ray in range(3):
-        if outputs == 1:
-            found = CRITERIA["binary_cross_entropy"](values, targets)[ray]
-            wanted = functional.binary_cross_entropy_with_logits(values[ray, :, 0], targets.double(), reduction="none")
-            agrees(found, wanted)
-            wrong = misclassified(values, targets)[ray]
-            assert wrong.tolist() == [
-                float((v > 0) != bool(t)) for v, t in zip(values[ray, :, 0], targets, strict=True)
-            ]
-        else:
-            wanted = functional.cross_entropy(values[ray], targets, reduction="none")
-            agrees(CRITERIA["cross_entropy"](values, targets)[ray], wanted)
-            squares = [
-                sum((float(v) - (k == int(t))) ** 2 for k, v in enumerate(row)) / outputs
-                for row, t in zip(values[ray], targets, strict=True)
-            ]
-            agrees(CRITERIA["one_hot_squared_error"](values, targets)[ray], torch.tensor(squares, dtype=torch.float64))
+def test_a_first_layer_that_overwrites_its_inputs(seeded: Seeded) -> None:
+    model = seeded(lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, 4)))
+    samples = samples_for(dense)
+    before = samples.inputs.clone()
+    measured(model, samples, SIZES)
+    assert torch.equal(samples.inputs, before)
 
 
 @pytest.mark.parametrize(

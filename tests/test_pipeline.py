@@ -241,6 +241,8 @@ def test_first_levels_only(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     study = replace(TINY, levels=(0, 16, 24)).at("paper")
     assert study.levels == whole.levels[: int(asked)] and study.levels + study.later_levels == whole.levels
     assert study.n_extra == whole.n_extra == 24  # one pool, however many levels are run
+    with pytest.raises(UserError, match="ascending order"):
+        replace(TINY, levels=(0, 24, 16)).at("paper")
 
 
 def test_volumes_before_rays_say_what_to_run(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

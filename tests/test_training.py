@@ -156,6 +156,29 @@ def test_convolutions_in_tiles_against_a_plain_loop(channels: int, batch_size: i
     same(found, parameters_of(model))
 
 
+class Viewing(nn.Module):
+    """A network that minds how maps lie in memory, and whose samples know of each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps, self.norm, self.head = (
+            nn.Conv2d(2, 3, 3),
+            nn.BatchNorm2d(3, track_running_stats=False),
+            nn.Linear(108, 3),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.norm(self.maps(images))
+        return self.head(hidden.view(len(hidden), -1))
+
+
+def test_other_modules_see_whole_batches_as_they_are(seeded: Seeded) -> None:
+    recipe, model, targets = Recipe(epochs=3, lr=1e-2), seeded(Viewing).double(), torch.arange(128) % 3
+    images = torch.randn(128, 2, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    (found,) = last(model, [Job(parameters_of(model), images, targets, 0)], recipe)
+    same(found, plain_training(model, images, targets, recipe))
+
+
 def test_convolutional_networks_side_by_side_train_as_if_alone(seeded: Seeded) -> None:
     recipe, jobs = Recipe(epochs=3, lr=1e-2), []
     for seed, n in enumerate((128, 32)):
