@@ -36,7 +36,7 @@ CIFAR_IMBALANCED = Study(
     base=1500,
     levels=(0, 500, 1500, 4500, 8500),
     # The 200 epochs of the published base folder leave 2 to 11 times the published losses at the minima; 500 and full
-    # batch, as on MNIST, lead to those (see CIFAR_BALANCED). The published batch size is unknown.
+    # batch, as on MNIST, lead to those (see CIFAR_IMBALANCED_EXTRA). The published batch size is unknown.
     recipe=Recipe(epochs=500),
     thresholds=THRESHOLDS,
     n_directions=500,
@@ -53,14 +53,14 @@ CIFAR_IMBALANCED_EXTRA = replace(
     CIFAR_IMBALANCED,
     name="cifar_imbalanced_extra",
     title="Balanced base, imbalanced extras on CIFAR-10",
-    # 8,500 extras at 90 % would need 7,650 of class 0 and CIFAR-10 has 5,000: at every level 57 % are.
+    # 8,500 extras at 90 % would need 7,650 of class 0 and CIFAR-10 has 5,000: at every level 57 % are. So read, both
+    # published runs of CIFAR_IMBALANCED, whichever way their folders say, have the losses and volumes of this one.
     intervention="imbalanced_extra",
 )
 CIFAR_BALANCED = replace(
     CIFAR_IMBALANCED,
     name="cifar_balanced",
     title="Balanced base, balanced extras on CIFAR-10",
-    # The published runs of CIFAR_IMBALANCED and CIFAR_IMBALANCED_EXTRA have the losses and volumes of this one.
     intervention="data",
 )
 
