@@ -53,8 +53,8 @@ CIFAR_IMBALANCED_EXTRA = replace(
     CIFAR_IMBALANCED,
     name="cifar_imbalanced_extra",
     title="Balanced base, imbalanced extras on CIFAR-10",
-    # 8,500 extras at 90 % would need 7,650 of class 0 and CIFAR-10 has 5,000: at every level 57 % are. So read, both
-    # published runs of CIFAR_IMBALANCED, whichever way their folders say, have the losses and volumes of this one.
+    # 8,500 extras at 90 % would need 7,650 of class 0 and CIFAR-10 has 5,000: at every level 57 % are. How the
+    # published extras were drawn is unknown; this was chosen because it comes near their test losses.
     intervention="imbalanced_extra",
 )
 CIFAR_BALANCED = replace(
