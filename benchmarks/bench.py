@@ -14,22 +14,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
 
-import accelerator
-import rendering
-import report
-import scaling
 import torch
-from problems import workloads
-from schemes import SCHEMES, Problem, engine_on_workers, error_of_engine, error_of_grid, published_loop
-from timing import engine_rays, grid_points, median_seconds, rate
 
-from minima_volume.experiment import device
-from minima_volume.hardest import Exact
-from minima_volume.ladder import Ladder
-from minima_volume.points import Rays
-from minima_volume.sweep import MEMORY, Sweep
-from minima_volume.volume import PAPER_GRID
-from minima_volume.workload import forward_operations, matmul_rate
+from benchmarks import accelerator, rendering, report, scaling
+from benchmarks.problems import workloads
+from benchmarks.schemes import SCHEMES, Problem, engine_on_workers, error_of_engine, error_of_grid, published_loop
+from benchmarks.timing import engine_rays, grid_points, median_seconds, rate
+from minima_volume.crossings.landscapes import Ladder
+from minima_volume.crossings.rounding import Exact
+from minima_volume.crossings.sweep import MEMORY, Sweep
+from minima_volume.estimators.published import PAPER_GRID
+from minima_volume.pipeline.cost import forward_operations, matmul_rate
+from minima_volume.pipeline.settings import device
+from minima_volume.rays.base import Rays
 
 HERE = Path(__file__).parent
 Row = dict[str, str | float]

@@ -8,18 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
-from problems import clusters
 from torch import nn
 
-from minima_volume.datasets import load
-from minima_volume.losses import binary_cross_entropy, cross_entropy
-from minima_volume.models import build_model, initial_parameters, mlp
-from minima_volume.optim import Recipe
-from minima_volume.parameters import Parameters, layout_of, parameters_of
-from minima_volume.points import Minimum, Samples
-from minima_volume.radius import Target
-from minima_volume.sweep import sweep
-from minima_volume.training import Job, evaluate, train
+from benchmarks.problems import clusters
+from minima_volume.crossings.scan import Target
+from minima_volume.crossings.sweep import sweep
+from minima_volume.networks.losses import binary_cross_entropy, cross_entropy
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.parameters import Parameters, layout_of, parameters_of
+from minima_volume.training.datasets import load
+from minima_volume.training.models import build_model, initial_parameters, mlp
+from minima_volume.training.recipe import Recipe
+from minima_volume.training.trainer import Job, evaluate, train
 
 FACTORS = (1, 4, 16)
 ROUNDS = 5

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from minima_volume import directions
-from minima_volume.landscape import Bundle
-from minima_volume.losses import total
-from minima_volume.points import Minimum, Samples
-from minima_volume.radius import SCAN_NODES, Floats, Target, brackets_of, evaluator, means_at, scan, solve
-from minima_volume.sweep import sweep
-from minima_volume.volume import PAPER_GRID
+from minima_volume.crossings.bracket import brackets_of, solve
+from minima_volume.crossings.scan import SCAN_NODES, Floats, Target, evaluator, means_at, scan
+from minima_volume.crossings.sweep import sweep
+from minima_volume.estimators.published import PAPER_GRID
+from minima_volume.networks import directions
+from minima_volume.networks.losses import total
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.rays.bundle import Bundle
 
 
 @dataclass(frozen=True)

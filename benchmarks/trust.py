@@ -9,25 +9,24 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from minima_volume import results
-from minima_volume.experiment import Repeat
-from minima_volume.geometry import Floats, typical_log_volume
-from minima_volume.gold import Settings, measure_gold
-from minima_volume.minima import folder_of, minima_of
-from minima_volume.paired import Statistic, ordering
-from minima_volume.potential import NetworkPotential
-from minima_volume.profile import gaussian_profile
-from minima_volume.rays import Minima, crossings_of, ray_fingerprint
-from minima_volume.verdict import judge
-from minima_volume.volume import estimate, log_radii
+from minima_volume.estimators.comparison import Statistic, ordering
+from minima_volume.estimators.diagnostics import judge
+from minima_volume.estimators.gaussian import gaussian_profile
+from minima_volume.estimators.radial import Floats, typical_log_volume
+from minima_volume.estimators.volume import estimate, log_radii
+from minima_volume.pipeline.minima import folder_of, minima_of
+from minima_volume.pipeline.random_perturbs import Minima, crossings_of, ray_fingerprint
+from minima_volume.pipeline.study import Repeat
+from minima_volume.planes import sources
+from minima_volume.sampling.potential import NetworkPotential
+from minima_volume.sampling.tethered import Settings, measure_gold
+from minima_volume.storage import archives, layout, tables
 
 SCALE = "paper"
 COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
@@ -80,8 +79,8 @@ def by_rays(repeat: Repeat, minima: Minima) -> Iterator[Row]:
 def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list[Row]:
     """ln γ_σ of one minimum by tethered Hamiltonian Monte Carlo, kept beside its radii; not `sample`: what is kept."""
     path = folder_of(repeat, SCALE) / "gold" / f"level_{level}.json"
-    wanted = results.fingerprint(ray_fingerprint(repeat, level), list(GOLD_SIGMAS), asdict(GOLD))
-    stored = results.stored(results.read_json, path, wanted)
+    wanted = archives.fingerprint(ray_fingerprint(repeat, level), list(GOLD_SIGMAS), asdict(GOLD))
+    stored = archives.stored(archives.read_json, path, wanted)
     if not stored and not sample:
         return []
     if not stored:
@@ -91,7 +90,7 @@ def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list
         rows = [{"level": level, "estimator": "gold", "sigma": sigma, "value": float(gold.log_gamma[i]),
                  "error": float(gold.error()[i]), "verdict": gold.status[i]} for sigma, i in places]  # fmt: skip
         stored = {"fingerprint": wanted, "rows": rows, "values": gold.n_values, "gradients": gold.n_gradients}
-        results.write_json(path, stored)
+        archives.write_json(path, stored)
     return list(stored["rows"])
 
 
@@ -134,7 +133,7 @@ def _independent(rows: list[Row]) -> Row:
 def measure(study: Any, gold: bool) -> None:
     """Write both tables of a study from all repeats whose rays are there."""
     torch.set_num_threads(1)
-    folder, rows, sure = results.study_folder(SCALE, study.name), [], []
+    folder, rows, sure = layout.study_folder(SCALE, study.name), [], []
     numbers = sorted(int(path.parent.name.removeprefix("repeat_")) for path in folder.glob("repeat_*/rays.json"))
     if not numbers:
         sys.exit(f"error: {study.name} has no rays at paper scale: run `make {study.name} REPEATS=3` first.")
@@ -147,18 +146,15 @@ def measure(study: Any, gold: bool) -> None:
         common = {"study": study.name, "repeat": number, "threshold": study.thresholds[0]}
         rows += [common | row for row in own]
         sure += [common | row for row in confidences(repeat, minima, own)]
-    results.write_table(folder / "orderings.csv", COLUMNS, rows)
-    results.write_table(folder / "confidences.csv", CONFIDENCES, sure)
+    tables.write_table(folder / "orderings.csv", COLUMNS, rows)
+    tables.write_table(folder / "confidences.csv", CONFIDENCES, sure)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", help="experiment folder, such as swiss_roll")
     parser.add_argument("study")
     parser.add_argument(
         "--gold", action="store_true", help="also by tethered Hamiltonian Monte Carlo, minutes per minimum"
     )
     given = parser.parse_args()
-    sys.path.insert(0, str(Path(given.folder).resolve()))
-    rows = import_module("config").STUDIES  # the folder's own tables
-    measure(rows[given.study].at(SCALE), given.gold)
+    measure(sources.study_of(given.study, SCALE), given.gold)

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from minima_volume import Measurement, bodies, measure_volume
-from minima_volume.annealed import measure_annealed
-from minima_volume.bodies import SIZE, Body
-from minima_volume.gold import measure_gold
-from minima_volume.potential import Ellipsoid
-from minima_volume.preconditioned import Preconditioner, of_curvatures
-from minima_volume.results import whole
+from minima_volume import Measurement, measure_volume
+from minima_volume.rays.preconditioner import Preconditioner, of_curvatures
+from minima_volume.sampling.elliptical import measure_annealed
+from minima_volume.sampling.tethered import measure_gold
+from minima_volume.storage.atomic import whole
+from minima_volume.testing import bodies
+from minima_volume.testing.bodies import SIZE, Body
+from minima_volume.testing.ellipsoid import Ellipsoid
 
 HERE = Path(__file__).resolve().parent
 DIRECTIONS = 500

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import marks
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-import style
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 
@@ -90,4 +89,4 @@ def _beyond(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.run(draw, __doc__)

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import marks
 import numpy as np
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-import style
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 PAIRS = {"mnist_sam": "mnist_data", "swiss_sam": "swiss_data_x5", "cifar_sam": "cifar_data"}  # method: its reference
@@ -131,4 +130,4 @@ def _differences(axes: Axes, paired: pd.DataFrame, steps: dict[int, float], rows
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.run(draw, __doc__)

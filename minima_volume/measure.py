@@ -11,17 +11,17 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from minima_volume.criteria import Data, LossFunction, check, held, per_sample, plain_attention
+from minima_volume.crossings.scan import Target
+from minima_volume.crossings.sweep import MEMORY
 from minima_volume.errors import UserError
-from minima_volume.losses import Metric, misclassified
 from minima_volume.measurement import Measurement
-from minima_volume.parameters import Layout, Parameters, layout_of, parameters_of
+from minima_volume.networks.adapters import Data, LossFunction, check, held, per_sample, plain_attention
+from minima_volume.networks.losses import Metric, misclassified
+from minima_volume.networks.minimum import Minimum
+from minima_volume.networks.parameters import Layout, Parameters, layout_of, parameters_of
+from minima_volume.networks.precision import whole_float32
 from minima_volume.plan import Plan
-from minima_volume.points import Minimum
-from minima_volume.precision import whole_float32
-from minima_volume.preconditioned import Preconditioner, preconditioner_of
-from minima_volume.radius import Target
-from minima_volume.sweep import MEMORY
+from minima_volume.rays.preconditioner import Preconditioner, preconditioner_of
 
 # Leading directions of the curvature, where the samples have that many.
 RANK = 256

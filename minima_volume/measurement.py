@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minima_volume.errors import ResultsError
-from minima_volume.geometry import Floats
-from minima_volume.losses import Metric
-from minima_volume.profile import Point, Profile
-from minima_volume.results import read_json, write_json
-from minima_volume.verdict import Verdict
-from minima_volume.volume import Volume
+from minima_volume.estimators.diagnostics import Verdict
+from minima_volume.estimators.gaussian import Point, Profile
+from minima_volume.estimators.radial import Floats
+from minima_volume.estimators.volume import Volume
+from minima_volume.networks.losses import Metric
+from minima_volume.storage.archives import read_json, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from minima_volume.close_in import BISECTION
-from minima_volume.directions import directions, norms
+from minima_volume.crossings.continuation import BISECTION
+from minima_volume.crossings.scan import Target
+from minima_volume.crossings.sweep import Sweep, tolerance_for
 from minima_volume.errors import NumericsError
-from minima_volume.geometry import Floats
+from minima_volume.estimators.diagnostics import judge, unconverged
+from minima_volume.estimators.gaussian import gaussian_profile
+from minima_volume.estimators.radial import Floats
+from minima_volume.estimators.volume import Volume, estimate, log_radii
 from minima_volume.measurement import Measurement
-from minima_volume.parameters import Layout, Parameters
-from minima_volume.points import Minimum, Samples
-from minima_volume.preconditioned import Preconditioner
-from minima_volume.profile import gaussian_profile
-from minima_volume.radius import Target
-from minima_volume.sweep import Sweep, tolerance_for
-from minima_volume.verdict import judge, unconverged
-from minima_volume.volume import Volume, estimate, log_radii
+from minima_volume.networks.directions import directions, norms
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.parameters import Layout, Parameters
+from minima_volume.rays.preconditioner import Preconditioner
 
 
 @dataclass(frozen=True)

@@ -14,59 +14,54 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import compare
 import numpy as np
 import pytest
 import torch
-import trends
 from torch import Tensor, nn
 
-from minima_volume.annealed import AnnealedSettings, measure_annealed
-from minima_volume.bodies import linear_model
-from minima_volume.bridges import verdict
-from minima_volume.datasets import LOADERS, load_digits
-from minima_volume.directions import directions
-from minima_volume.experiment import SCALES, Repeat, Study
-from minima_volume.gold import Settings, measure_gold
-from minima_volume.interventions import INTERVENTIONS, WHOLE
-from minima_volume.losses import CRITERIA, Metric, cross_entropy
+from minima_volume.analysis import published, trends
+from minima_volume.crossings.sweep import Crossings
+from minima_volume.estimators.diagnostics import Verdict, Word
+from minima_volume.estimators.gaussian import Point, Profile
+from minima_volume.estimators.volume import Volume, estimate
 from minima_volume.measurement import KIND, Measurement
-from minima_volume.minima import training_fingerprint
-from minima_volume.models import MODELS, initial_parameters
-from minima_volume.optim import Recipe
-from minima_volume.parameters import layout_of, parameters_of
-from minima_volume.points import Minimum, Samples
-from minima_volume.preconditioned import curvature_rows
-from minima_volume.profile import Point, Profile
-from minima_volume.rays import ray_fingerprint
-from minima_volume.results import (
+from minima_volume.networks.curvature import curvature_rows
+from minima_volume.networks.directions import directions
+from minima_volume.networks.losses import CRITERIA, Metric, cross_entropy
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.parameters import layout_of, parameters_of
+from minima_volume.pipeline.minima import training_fingerprint
+from minima_volume.pipeline.random_perturbs import ray_fingerprint
+from minima_volume.pipeline.study import SCALES, Repeat, Study
+from minima_volume.sampling.bennett import verdict
+from minima_volume.sampling.elliptical import AnnealedSettings, measure_annealed
+from minima_volume.sampling.tethered import Settings, measure_gold
+from minima_volume.storage.archives import FORMAT, fingerprint, read_arrays, read_json, read_minimum
+from minima_volume.storage.layout import (
     CUTOFF_COLUMNS,
-    FORMAT,
     ROOT,
     SLICE_COLUMNS,
     VOLUME_COLUMNS,
     block_path,
     failure_path,
-    fingerprint,
     minimum_path,
-    read_arrays,
-    read_json,
-    read_minimum,
-    read_table,
     repeat_folder,
     study_folder,
     unfinished_path,
 )
-from minima_volume.sweep import Crossings
-from minima_volume.training import Job, train
-from minima_volume.verdict import Verdict, Word
-from minima_volume.volume import Volume, estimate
+from minima_volume.storage.tables import read_table
+from minima_volume.testing.bodies import linear_model
+from minima_volume.training.datasets import LOADERS, load_digits
+from minima_volume.training.interventions import INTERVENTIONS, WHOLE
+from minima_volume.training.models import MODELS, initial_parameters
+from minima_volume.training.recipe import Recipe
+from minima_volume.training.trainer import Job, train
+from tests import project
 
-HERE = Path(__file__).resolve().parent
-STORED, PAPER = HERE / "stored", HERE.parent / "results" / "paper"
+STORED, PAPER = project.ROOT / "tests" / "stored", project.ROOT / "results" / "paper"
 STUDIES: dict[str, Study] = {
     name: study
-    for path in sorted(HERE.parent.glob("*/config.py"))
+    for path in sorted(project.ROOT.glob("*/config.py"))
     for name, study in runpy.run_path(str(path))["STUDIES"].items()
 }
 RECORDS = sorted(PAPER.glob("*/run.json"))
@@ -147,7 +142,7 @@ def test_words_that_are_stored_stay() -> None:
 
 
 def test_columns_of_tables_stay() -> None:
-    made = (VOLUME_COLUMNS, SLICE_COLUMNS, CUTOFF_COLUMNS, compare.COLUMNS, trends.COLUMNS)
+    made = (VOLUME_COLUMNS, SLICE_COLUMNS, CUTOFF_COLUMNS, published.COLUMNS, trends.COLUMNS)
     assert len(RECORDS) >= 24 and len(TABLES) >= 60  # each is a test below
     own = ("volumes.csv", "slices.csv", "cutoffs.csv", "comparison.csv", "comparison_trends.csv")
     assert [" ".join(columns) for columns in made] == [HEADERS[name] for name in own]
