@@ -21,7 +21,7 @@ from benchmarks.problems import workloads
 from benchmarks.schemes import SCHEMES, Problem, engine_on_workers, error_of_engine, error_of_grid, published_loop
 from benchmarks.timing import engine_rays, grid_points, median_seconds, rate
 from minima_volume.crossings.landscapes import Ladder
-from minima_volume.crossings.rounding import Exact
+from minima_volume.crossings.rounding import Float64Losses
 from minima_volume.crossings.sweep import MEMORY, Sweep
 from minima_volume.estimators.published import PAPER_GRID
 from minima_volume.pipeline.cost import forward_operations, matmul_rate
@@ -40,7 +40,7 @@ def counted_operations(problem: Problem) -> Iterator[list[float]]:
     Samples that float64 sees again go through all layers anew.
     """
     first, rest = forward_operations(problem.model, problem.samples.inputs)
-    count, sums, losses, at = [0.0], Rays.sums, Rays.losses, Exact.at
+    count, sums, losses, at = [0.0], Rays.sums, Rays.losses, Float64Losses.at
 
     def points(rays: Rays, number: int, size: int) -> None:
         count[0] += (2 if rays.samples.inputs.dtype == torch.float64 else 1) * rest * number * size
@@ -53,7 +53,7 @@ def counted_operations(problem: Problem) -> Iterator[list[float]]:
         points(self, len(rays), size - start)
         return losses(self, rays, c, size, start)
 
-    def counting_at(self: Exact, *point: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    def counting_at(self: Float64Losses, *point: Any) -> Callable[[torch.Tensor], torch.Tensor]:
         seen_by = at(self, *point)
 
         def seen(chosen: torch.Tensor) -> torch.Tensor:
@@ -66,7 +66,7 @@ def counted_operations(problem: Problem) -> Iterator[list[float]]:
     with (
         patch.object(Rays, "sums", counting_sums),
         patch.object(Rays, "losses", counting_losses),
-        patch.object(Exact, "at", counting_at),
+        patch.object(Float64Losses, "at", counting_at),
     ):
         yield count
 

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from minima_volume.estimators.comparison import Statistic, ordering
-from minima_volume.estimators.diagnostics import judge
+from minima_volume.estimators.comparison import Statistic, rank
+from minima_volume.estimators.diagnostics import diagnose
 from minima_volume.estimators.gaussian import gaussian_profile
 from minima_volume.estimators.radial import Floats, typical_log_volume
-from minima_volume.estimators.volume import estimate, log_radii
-from minima_volume.pipeline.minima import folder_of, minima_of
-from minima_volume.pipeline.random_perturbs import Minima, crossings_of, ray_fingerprint
+from minima_volume.estimators.volume import estimate_volume, log_radii
+from minima_volume.pipeline.minima import folder_of, load_minima
+from minima_volume.pipeline.random_perturbs import Minima, load_crossings, ray_fingerprint
 from minima_volume.pipeline.study import Repeat
 from minima_volume.planes import sources
 from minima_volume.sampling.potential import NetworkPotential
-from minima_volume.sampling.tethered import Settings, measure_gold
+from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc
 from minima_volume.storage import archives, layout, tables
 
 SCALE = "paper"
@@ -35,13 +35,13 @@ CONFIDENCES = ("study", "repeat", "estimator", "sigma", "order", "confidence", "
 SIGMAS = (0.01, 0.02, 0.03, 0.05, 0.1)
 GOLD_SIGMAS = (0.02, 0.03, 0.05)
 # Half a minute to two minutes per Swiss minimum on one core, errors near 0.1 nats.
-GOLD = Settings(chains=2, burn=20, keep=40, rank=64)
+GOLD = TetheredSettings(chains=2, burn=20, keep=40, rank=64)
 Row = dict[str, Any]
 
 
 def _radii(repeat: Repeat, minima: Minima) -> dict[int, tuple[Floats, Floats]]:
     """Coefficients and log radii of every minimum that is below the first threshold in the base landscape."""
-    crossings, norms = crossings_of(repeat, minima, SCALE)
+    crossings, norms = load_crossings(repeat, minima, SCALE)
     found = {}
     for level in minima:
         sizes = [(t.size, t.threshold, t.metric) for t in repeat.study.targets(level)]
@@ -54,12 +54,12 @@ def _radii(repeat: Repeat, minima: Minima) -> dict[int, tuple[Floats, Floats]]:
 
 def by_rays(repeat: Repeat, minima: Minima) -> Iterator[Row]:
     """Every estimator that the rays offer, minimum by minimum."""
-    _, norms = crossings_of(repeat, minima, SCALE)
+    _, norms = load_crossings(repeat, minima, SCALE)
     for level, (coefficients, logs) in _radii(repeat, minima).items():
         n = minima[level][1].layout.n_params
-        volume = estimate(coefficients, norms, n, recrossed=np.zeros(len(logs), dtype=bool),
+        volume = estimate_volume(coefficients, norms, n, recrossed=np.zeros(len(logs), dtype=bool),
                           grid_directions=repeat.study.grid_directions)  # fmt: skip
-        said = judge(n * logs, n_censored=int(np.isnan(coefficients).sum()))
+        said = diagnose(n * logs, n_censored=int(np.isnan(coefficients).sum()))
         typical, typical_se = typical_log_volume(logs, n)
         yield {
             "level": level,
@@ -80,12 +80,12 @@ def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list
     """ln γ_σ of one minimum by tethered Hamiltonian Monte Carlo, kept beside its radii; not `sample`: what is kept."""
     path = folder_of(repeat, SCALE) / "gold" / f"level_{level}.json"
     wanted = archives.fingerprint(ray_fingerprint(repeat, level), list(GOLD_SIGMAS), asdict(GOLD))
-    stored = archives.stored(archives.read_json, path, wanted)
+    stored = archives.read_if_current(archives.read_json, path, wanted)
     if not stored and not sample:
         return []
     if not stored:
         potential = NetworkPotential(repeat.model, minima[level][1], repeat.samples.part(0, repeat.study.base))
-        gold = measure_gold(potential, repeat.study.thresholds[0], GOLD_SIGMAS, seed=0, settings=GOLD)
+        gold = tethered_hmc(potential, repeat.study.thresholds[0], GOLD_SIGMAS, seed=0, settings=GOLD)
         places = [(sigma, gold.at(sigma)) for sigma in GOLD_SIGMAS]
         rows = [{"level": level, "estimator": "gold", "sigma": sigma, "value": float(gold.log_gamma[i]),
                  "error": float(gold.error()[i]), "verdict": gold.status[i]} for sigma, i in places]  # fmt: skip
@@ -107,7 +107,7 @@ def confidences(repeat: Repeat, minima: Minima, rows: list[Row]) -> Iterator[Row
         ("typical", "typical", None),
     ]
     for name, statistic, sigma in [*choices, *(("gamma", "gamma", s) for s in SIGMAS)]:
-        judged = partial(ordering, logs, n, statistic=statistic, sigma=sigma)
+        judged = partial(rank, logs, n, statistic=statistic, sigma=sigma)
         own = judged()
         yield {"estimator": name, "sigma": sigma, "order": " ".join(str(levels[i]) for i in own.order),
                "confidence": own.confidence, "falling": judged(order=falling).confidence}  # fmt: skip
@@ -139,7 +139,7 @@ def measure(study: Any, gold: bool) -> None:
         sys.exit(f"error: {study.name} has no rays at paper scale: run `make {study.name} REPEATS=3` first.")
     for number in numbers:
         repeat = Repeat(study, number)
-        minima = minima_of(repeat, SCALE)
+        minima = load_minima(repeat, SCALE)
         own = list(by_rays(repeat, minima))
         for level in tqdm(_radii(repeat, minima), desc=f"{study.name}, repeat {number}, gold", disable=not gold):
             own += by_gold(repeat, level, minima, sample=gold)
@@ -157,4 +157,4 @@ if __name__ == "__main__":
         "--gold", action="store_true", help="also by tethered Hamiltonian Monte Carlo, minutes per minimum"
     )
     given = parser.parse_args()
-    measure(sources.study_of(given.study, SCALE), given.gold)
+    measure(sources.find_study(given.study, SCALE), given.gold)

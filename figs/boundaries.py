@@ -65,7 +65,7 @@ def draw(study: str, scale: str) -> list[Path]:
         return []
     frame = tables.volumes(scale, study)
     repeat = int(frame["repeat"].min())
-    base = tables.in_base(frame[frame["repeat"] == repeat])
+    base = tables.base_landscape(frame[frame["repeat"] == repeat])
     rows = base[base["threshold"] == tables.thresholds(base)[0]].sort_values("level")
     folder = layout.repeat_folder(scale, study, repeat)
     paths = [layout.minimum_path(folder, int(level)) for level in rows["level"]]
@@ -120,4 +120,4 @@ def _title(settings: tables.Settings, row: "pd.Series[Any]") -> str:
 
 
 if __name__ == "__main__":
-    output.run(draw, __doc__)
+    output.main(draw, __doc__)

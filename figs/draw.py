@@ -53,10 +53,10 @@ def drawn(study: str, scale: str) -> list[str]:
     skipped: dict[str, list[str]] = {}  # figures by the sentence that they were refused with
     for figure in FIGURES:
         name = "" if figure is fixed_landscape else name_of(figure)
-        if _is_fresh(output.output(scale, study, name), study, scale):
+        if _is_fresh(output.figure_path(scale, study, name), study, scale):
             continue
         try:
-            lines += [f"drew {layout.shown(path)}" for path in figure.draw(study, scale)]
+            lines += [f"drew {layout.display_path(path)}" for path in figure.draw(study, scale)]
         except ResultsError as error:
             skipped.setdefault(str(error), []).append(name_of(figure))
     return [*lines, *(f"skipped {', '.join(figures)} of {study}: {reason}" for reason, figures in skipped.items())]

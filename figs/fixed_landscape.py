@@ -13,7 +13,7 @@ from minima_volume.drawing import marks, output, style
 def draw(study: str, scale: str) -> list[Path]:
     """Volume against level at each threshold, and test accuracy against volume at the largest."""
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
-    base = tables.in_base(frame)
+    base = tables.base_landscape(frame)
     style.use()
     figure, (left, right) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 2.7), width_ratios=(1.1, 1))
     _levels(left, base, settings)
@@ -65,4 +65,4 @@ def _accuracy(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None
 
 
 if __name__ == "__main__":
-    output.run(draw, __doc__)
+    output.main(draw, __doc__)

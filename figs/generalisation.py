@@ -17,7 +17,7 @@ OUTCOMES = {"test_loss": "test loss", "test_accuracy": "test accuracy"}
 
 def points(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per minimum: the base landscape at the largest threshold."""
-    base = tables.in_base(frame)
+    base = tables.base_landscape(frame)
     return base[base["threshold"] == tables.thresholds(base)[0]]
 
 
@@ -74,4 +74,4 @@ def _panel(axes: Axes, rows: pd.DataFrame, column: str, outcome: str) -> None:
 
 
 if __name__ == "__main__":
-    output.run(draw, __doc__)
+    output.main(draw, __doc__)

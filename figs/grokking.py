@@ -72,4 +72,4 @@ def _volumes(axes: Axes, rows: pd.DataFrame, epochs: dict[int, float], criterion
 
 
 if __name__ == "__main__":
-    output.run(draw, __doc__)
+    output.main(draw, __doc__)

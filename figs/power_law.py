@@ -22,7 +22,7 @@ def draw(study: str, scale: str) -> list[Path]:
     if settings.landscapes != "nested" or not settings.varies_data:
         return []
     frame = tables.volumes(scale, study)
-    own = tables.found(frame)
+    own = tables.own_landscape(frame)
     if own["level"].nunique() < 3:
         raise ResultsError(f"Expected at least three training sizes for a slope, got {own['level'].nunique()}.")
     style.use()
@@ -80,4 +80,4 @@ def _written(threshold: float, line: Slope | None) -> str:
 
 
 if __name__ == "__main__":
-    output.run(draw, __doc__)
+    output.main(draw, __doc__)

@@ -37,7 +37,7 @@ def draw(study: str, scale: str) -> list[Path]:
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
     repeat = int(frame["repeat"].min())
     found = analysis_radii.radii(scale, study, repeat, frame)
-    levels, thresholds = sorted({level for level, _ in found}), tables.thresholds(tables.in_base(frame))
+    levels, thresholds = sorted({level for level, _ in found}), tables.thresholds(tables.base_landscape(frame))
     edges = {t: bins([found[level, t] for level in levels]) for t in thresholds}
     if all(edge is None for edge in edges.values()):
         raise ResultsError(f"Expected rays of {study} that cross a threshold, got none in repeat {repeat}.")
@@ -93,4 +93,4 @@ def _histogram(axes: Axes, found: analysis_radii.Radii, edges: NDArray[np.float6
 
 
 if __name__ == "__main__":
-    output.run(draw, __doc__)
+    output.main(draw, __doc__)

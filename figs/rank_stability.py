@@ -54,7 +54,7 @@ def draw(study: str, scale: str) -> list[Path]:
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
     numbers = analysis_radii.repeats(scale, study, frame) or [int(frame["repeat"].min())]
     found = [analysis_radii.radii(scale, study, number, frame) for number in numbers]
-    thresholds = tables.thresholds(tables.in_base(frame))
+    thresholds = tables.thresholds(tables.base_landscape(frame))
     if max(len(ranked(radii, t)) for radii in found for t in thresholds) < 2:
         raise ResultsError(f"Expected two minima of {study} to rank, got fewer below any threshold.")
     style.use()
@@ -95,4 +95,4 @@ def _panel(axes: Axes, repeats: list[Floats]) -> None:
 
 
 if __name__ == "__main__":
-    output.run(draw, __doc__)
+    output.main(draw, __doc__)

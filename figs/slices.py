@@ -97,4 +97,4 @@ def _caption(repeat: int, thresholds: list[float]) -> list[str]:
 
 
 if __name__ == "__main__":
-    output.run(draw, __doc__)
+    output.main(draw, __doc__)

@@ -61,7 +61,7 @@ def draw(study: str, scale: str) -> list[Path]:
                   loc="outside lower center", ncols=6)  # fmt: skip
     if scale == "quick":
         style.mark_quick(figure)
-    return style.save(figure, output.output(scale, study, "trust"))
+    return style.save(figure, output.figure_path(scale, study, "trust"))
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigma: float | None) -> None:
@@ -110,4 +110,4 @@ def _handles(repeats: list[float], gold: bool) -> list[Line2D]:
 
 
 if __name__ == "__main__":
-    output.run(draw, __doc__)
+    output.main(draw, __doc__)

@@ -84,4 +84,4 @@ def _cutoffs(axes: Axes, cutoffs: pd.DataFrame, base: int, colors: dict[int, str
 
 
 if __name__ == "__main__":
-    output.run(draw, __doc__)
+    output.main(draw, __doc__)

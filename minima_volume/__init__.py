@@ -6,14 +6,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from minima_volume.errors import tell
+from minima_volume.errors import print_error
 
 # Set here because loading torch takes seconds, in which a stage cannot yet tell users of `make` what went wrong; for this
 # repository's scripts only, since other people's programs run under make, too.
 if os.environ.get("MAKELEVEL") and (
     sys.argv[0] == "-m" or Path(__file__).parents[1] in Path(sys.argv[0]).resolve().parents
 ):
-    sys.excepthook = tell
+    sys.excepthook = print_error
 
 __all__ = ["Measurement", "measure_volume"]
 _HOMES = {"measure_volume": "minima_volume.measure", "Measurement": "minima_volume.measurement"}

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from minima_volume.crossings.scan import Target
-from minima_volume.crossings.sweep import Crossings, sweep
+from minima_volume.crossings.sweep import Crossings, sweep_crossings
 from minima_volume.networks.losses import CRITERIA
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import Parameters, layout_of, parameters_of
@@ -37,4 +37,4 @@ def swept(model: nn.Module, samples: Samples, targets: list[Target], indices: li
     parameters: Parameters = parameters_of(model)
     layout = layout_of(parameters)
     minimum = Minimum.of(parameters, layout)
-    return sweep(model, [minimum], [targets], samples, seed=0, indices=indices, **options)[0]
+    return sweep_crossings(model, [minimum], [targets], samples, seed=0, indices=indices, **options)[0]

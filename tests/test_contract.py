@@ -22,37 +22,37 @@ from torch import Tensor, nn
 from minima_volume.analysis import published, trends
 from minima_volume.crossings.sweep import Crossings
 from minima_volume.estimators.diagnostics import Verdict, Word
-from minima_volume.estimators.gaussian import Point, Profile
-from minima_volume.estimators.volume import Volume, estimate
+from minima_volume.estimators.gaussian import Profile, ProfilePoint
+from minima_volume.estimators.volume import Volume, estimate_volume
 from minima_volume.measurement import KIND, Measurement
-from minima_volume.networks.curvature import curvature_rows
-from minima_volume.networks.directions import directions
+from minima_volume.networks.curvature import gauss_newton_rows
+from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import CRITERIA, Metric, cross_entropy
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
 from minima_volume.pipeline.minima import training_fingerprint
 from minima_volume.pipeline.random_perturbs import ray_fingerprint
 from minima_volume.pipeline.study import SCALES, Repeat, Study
-from minima_volume.sampling.bennett import verdict
-from minima_volume.sampling.elliptical import AnnealedSettings, measure_annealed
-from minima_volume.sampling.tethered import Settings, measure_gold
-from minima_volume.storage.archives import FORMAT, fingerprint, read_arrays, read_json, read_minimum
+from minima_volume.sampling.bennett import chain_status
+from minima_volume.sampling.elliptical import EllipticalSettings, elliptical_slice_path
+from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc
+from minima_volume.storage.archives import FORMAT, fingerprint, read_arrays, read_json, read_tensors
 from minima_volume.storage.layout import (
     CUTOFF_COLUMNS,
     ROOT,
     SLICE_COLUMNS,
     VOLUME_COLUMNS,
     block_path,
+    checkpoint_path,
     failure_path,
     minimum_path,
     repeat_folder,
     study_folder,
-    unfinished_path,
 )
 from minima_volume.storage.tables import read_table
 from minima_volume.testing.bodies import linear_model
 from minima_volume.training.datasets import LOADERS, load_digits
-from minima_volume.training.interventions import INTERVENTIONS, WHOLE
+from minima_volume.training.interventions import DEPENDS_ON_LARGEST_LEVEL, INTERVENTIONS
 from minima_volume.training.models import MODELS, initial_parameters
 from minima_volume.training.recipe import Recipe
 from minima_volume.training.trainer import Job, train
@@ -93,7 +93,7 @@ def test_fields_that_are_stored_keep_their_names() -> None:
         (Verdict, "word sentence n_directions effective_size bulk_size largest_share doubling pareto_k n_censored "
                   "n_recrossed"),
         (Profile, "points"),
-        (Point, "sigma log_gamma log_gamma_se log_gamma_upper verdict"),
+        (ProfilePoint, "sigma log_gamma log_gamma_se log_gamma_upper verdict"),
         (Measurement, "n_params n_samples seed metric threshold value_at_minimum volume log_volume_se verdict profile "
                       "log_radii censored log_determinant layers"),
     ):  # fmt: skip
@@ -113,7 +113,7 @@ def test_settings_that_fingerprints_cover_keep_names_and_defaults() -> None:
         "replicas": 8, "chains": 8, "trials": 256, "burn": 20, "keep": 60, "stride": 0.7, "rank": 100, "fits": 4,
     }  # fmt: skip
     plain = Study("n", "t", "d", "m", "i", 1, (0, 2), Recipe(7), (0.1,), 3)
-    made: list[Any] = [Recipe(7), plain, Settings(), AnnealedSettings()]
+    made: list[Any] = [Recipe(7), plain, TetheredSettings(), EllipticalSettings()]
     wanted: list[dict[str, Any]] = [recipe, study, gold, annealed]
     for own, expected in zip(made, wanted, strict=True):
         assert list(asdict(own).items()) == list(expected.items())
@@ -124,7 +124,7 @@ def test_words_that_are_stored_stay() -> None:
     assert set(CRITERIA) == {"cross_entropy", "binary_cross_entropy", "one_hot_squared_error"}
     assert set(LOADERS) == {"cifar10", "digits", "swiss_roll", "modulo", "mnist"}
     assert set(INTERVENTIONS) == {"data", "poison", "noise", "imbalanced_base", "imbalanced_extra"}
-    assert WHOLE == ("imbalanced_extra",)
+    assert DEPENDS_ON_LARGEST_LEVEL == ("imbalanced_extra",)
     assert {name: sum(tensor.numel() for tensor in make().parameters()) for name, make in MODELS.items()} == {
         "swiss_x5": 4353, "swiss_x6": 5409, "digits_mlp": 6570, "mnist_mlp": 235146, "mnist_mlp_large": 300938,
         "mnist_cnn": 421642, "cifar_mlp": 1707274, "cifar_cnn": 1276234, "modulo_mlp": 73097,
@@ -133,10 +133,12 @@ def test_words_that_are_stored_stay() -> None:
     assert get_args(Metric) == ("loss", "accuracy")
     assert get_args(get_type_hints(Study)["level_means"]) == ("extra", "batch_size", "epochs")
     assert get_args(get_type_hints(Study)["landscapes"]) == ("base", "nested")
-    volumes = [estimate(np.full(2, c), np.ones(2), 3, recrossed=np.zeros(2, dtype=bool)) for c in (0.5, 0.0, math.nan)]
+    volumes = [
+        estimate_volume(np.full(2, c), np.ones(2), 3, recrossed=np.zeros(2, dtype=bool)) for c in (0.5, 0.0, math.nan)
+    ]
     assert [volume.status for volume in volumes] == ["ok", "unconverged", "censored"]
     cases = [("thin", True, 1, 0), ("disagree", False, 4, 0), ("drift", False, 1, 7), ("ok", False, 1, 0)]
-    assert all(verdict(thin=thin, spread=s, within=1.0, drift=drift) == word for word, thin, s, drift in cases)
+    assert all(chain_status(thin=thin, spread=s, within=1.0, drift=drift) == word for word, thin, s, drift in cases)
     rows = read_table(PAPER / "swiss_data_x5" / "orderings.csv", ["estimator"])
     assert {row["estimator"] for row in rows} == {"grid", "log_volume", "typical", "gamma", "gold"}
 
@@ -151,7 +153,7 @@ def test_columns_of_tables_stay() -> None:
 def test_files_of_a_run_keep_their_places(finished: Path) -> None:
     assert study_folder("paper", "s") == ROOT / "paper" / "s"
     folder = repeat_folder("quick", "s", 3)
-    paths = [make(folder, 20) for make in (minimum_path, unfinished_path, failure_path)] + [block_path(folder, 25, 50)]
+    paths = [make(folder, 20) for make in (minimum_path, checkpoint_path, failure_path)] + [block_path(folder, 25, 50)]
     assert [str(path.relative_to(ROOT / "quick" / "s" / "repeat_3")) for path in paths] == [
         "minima/level_20.safetensors", "minima/level_20.unfinished.safetensors", "minima/level_20.failed.json",
         "rays/directions_00025_00050.npz",
@@ -186,16 +188,16 @@ class Watching:
 def test_samplers_start_at_the_same_draws() -> None:
     potential: Any = Watching()
     with pytest.raises(Seen) as gold:
-        measure_gold(potential, 1.0, [1.3], seed=0, settings=Settings(replicas=1, chains=1))
+        tethered_hmc(potential, 1.0, [1.3], seed=0, settings=TetheredSettings(replicas=1, chains=1))
     assert gold.value.args[0] == [[0.06497681140899658, 1.4764646291732788, -0.030930910259485245]]
     with pytest.raises(Seen) as annealed:
-        measure_annealed(potential, 1.0, [1.0], seed=0, settings=AnnealedSettings(trials=4))
+        elliptical_slice_path(potential, 1.0, [1.0], seed=0, settings=EllipticalSettings(trials=4))
     assert annealed.value.args[0] == [[-1.816630244255066, 0.7664197683334351, -1.7755179405212402]]
 
 
 def test_directions_and_orders_are_the_same_draws() -> None:
     g = [0.3485037386417389, 0.9026674032211304, 0.5270156264305115, 0.6987887620925903]
-    assert directions(0, [3], 4).tolist() == [g]
+    assert draw_directions(0, [3], 4).tolist() == [g]
     eight = Samples(torch.zeros(8, 1), torch.arange(8), cross_entropy)
     assert eight.shuffled().targets.tolist() == [2, 5, 1, 0, 7, 4, 6, 3]
     inputs, targets = linear_model(2, 3).data
@@ -222,7 +224,7 @@ def test_signs_of_the_curvature_are_the_same_draws() -> None:
     parameters = parameters_of(model)
     minimum = Minimum.of(parameters, layout_of(parameters), normalise=False)
     samples = Samples(torch.ones(4, 1), torch.zeros(4), lambda outputs, _: outputs.square().sum(dim=-1))
-    rows = curvature_rows(model, minimum, samples, draws=2, seed=0).sign().int()
+    rows = gauss_newton_rows(model, minimum, samples, draws=2, seed=0).sign().int()
     assert rows.tolist() == [[1, 1], [1, 1], [1, 1], [-1, 1], [1, -1], [-1, 1], [-1, 1], [1, 1]]
 
 
@@ -246,13 +248,13 @@ def test_fingerprints_stay() -> None:
         ("digits_poison", 0, "b3562a96388c2d79", "be75574a153d2ad1"),
         ("modulo_data", 0, "c149b41e9797694b", "118ebab3642abc45"),
     ):
-        repeat = Repeat(STUDIES[name].at("paper"), 0)
+        repeat = Repeat(STUDIES[name].at_scale("paper"), 0)
         assert (training_fingerprint(repeat, level), ray_fingerprint(repeat, level)) == (trained, crossed)
 
 
 def test_a_stored_minimum_is_read() -> None:
-    info, tensors = read_minimum(minimum_path(STORED, 0))
-    repeat = Repeat(STUDIES["swiss_data_x5"].at("quick"), 0)
+    info, tensors = read_tensors(minimum_path(STORED, 0))
+    repeat = Repeat(STUDIES["swiss_data_x5"].at_scale("quick"), 0)
     assert info == {
         "study": "swiss_data_x5", "data": "two spirals", "model": "swiss_x5", "repeat": 0, "level": 0, "n_train": 20,
         "model_seed": 0, "data_seed": 10, "fingerprint": training_fingerprint(repeat, 0), "seconds": 0.512,
@@ -269,7 +271,7 @@ def test_a_stored_minimum_is_read() -> None:
 
 def test_a_stored_block_of_rays_is_read() -> None:
     info, arrays = read_arrays(block_path(STORED, 0, 25))
-    repeat = Repeat(STUDIES["swiss_data_x5"].at("quick"), 0)
+    repeat = Repeat(STUDIES["swiss_data_x5"].at_scale("quick"), 0)
     levels = (0, 80, 380)
     assert info == {"fingerprints": {str(level): ray_fingerprint(repeat, level) for level in levels}, "seconds": 0.612}
     shapes: dict[str, Any] = {"norms": ("float64", (25,))}
@@ -282,7 +284,7 @@ def test_a_stored_block_of_rays_is_read() -> None:
     assert arrays["level_0.evaluations"][:4].tolist() == [22, 20, 28, 23]
     assert arrays["norms"][:2].tolist() == [66.66207065243702, 66.55318204178505]
     crossed, recrossed = (arrays[f"level_0.{name}"][:, 0] for name in ("coefficients", "recrossed"))
-    volume = estimate(crossed, arrays["norms"], 4353, recrossed=recrossed)
+    volume = estimate_volume(crossed, arrays["norms"], 4353, recrossed=recrossed)
     numbers = [
         25, 25, 0, 7106.989519581504, 449.63965006612756, 4177.739094840552, 327.9912802026143, 7275.740085862094, 25,
     ]  # fmt: skip
@@ -320,5 +322,5 @@ def test_a_committed_record_is_its_study(path: Path, monkeypatch: pytest.MonkeyP
     assert asdict(rebuilt) == {**asdict(rebuilt), **settings}
     for word in record["command"].split()[4:]:  # DIRECTIONS=1000 and LEVELS=5
         monkeypatch.setenv(*word.split("="))
-    configured = json.loads(json.dumps(asdict(STUDIES[path.parent.name].at("paper"))))
+    configured = json.loads(json.dumps(asdict(STUDIES[path.parent.name].at_scale("paper"))))
     assert configured == {**configured, **settings, "title": configured["title"]}

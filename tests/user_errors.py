@@ -35,7 +35,7 @@ HEADER = {"fingerprint": "0123456789abcdef"}
 Trigger = Callable[[Path, pytest.MonkeyPatch], object]
 
 
-def command(*arguments: str, work: Callable[[cli.Run], None] = lambda run: None) -> Trigger:
+def command(*arguments: str, work: Callable[[cli.StageRun], None] = lambda run: None) -> Trigger:
     """A stage called with these arguments, its error caught before it is told."""
 
     def call(folder: Path, patch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def no_connection(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 def untrained(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(layout, "ROOT", folder)
-    minima.minima_of(Repeat(TINY, 0), "quick")
+    minima.load_minima(Repeat(TINY, 0), "quick")
 
 
 def unmeasured(folder: Path, patch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def unmeasured(folder: Path, patch: pytest.MonkeyPatch) -> None:
     repeat = Repeat(TINY, 0)
     for group in train_models.training_groups([repeat], "quick"):
         train_models.train_group(group, train_models.initial_weights([repeat]), "quick")
-    random_perturbs.crossings_of(repeat, minima.minima_of(repeat, "quick"), "quick")
+    random_perturbs.load_crossings(repeat, minima.load_minima(repeat, "quick"), "quick")
 
 
 def diverged(folder: Path, patch: pytest.MonkeyPatch) -> None:
@@ -142,17 +142,17 @@ def diverged(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 def gathered_too_early(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(layout, "ROOT", folder)
-    volume_estimation.gather([Repeat(TINY, 0)], "quick")
+    volume_estimation.gather_tables([Repeat(TINY, 0)], "quick")
 
 
 def of_other_settings(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(layout, "ROOT", folder)
     for name in ("minima.json", "rays.json"):
         archives.write_json(layout.repeat_folder("quick", "tiny", 0) / name, {"0": HEADER, "16": HEADER})
-    volume_estimation.gather([Repeat(TINY, 0)], "quick")
+    volume_estimation.gather_tables([Repeat(TINY, 0)], "quick")
 
 
-def too_many_samples(run: cli.Run) -> None:
+def too_many_samples(run: cli.StageRun) -> None:
     interventions.more_data(DIGITS, 48, 5000, 0)
 
 
@@ -221,7 +221,7 @@ def wide(folder: Path, patch: pytest.MonkeyPatch) -> None:
     model = nn.Linear(2, curvature.MOST_OUTPUTS + 1)
     found = parameters.parameters_of(model)
     minimum, samples = Minimum.of(found, parameters.layout_of(found)), Samples(*DATA, cross_entropy)
-    curvature.curvature_rows(model, minimum, samples)
+    curvature.gauss_newton_rows(model, minimum, samples)
 
 
 class Above(ellipsoid.Ellipsoid):
@@ -235,5 +235,7 @@ above = Above(np.ones(3))
 
 
 def few_trials(*_: object) -> None:
-    settings = elliptical.AnnealedSettings(replicas=2, chains=2, trials=2, burn=1, keep=2, rank=1, fits=0)
-    elliptical.measure_annealed(ellipsoid.Ellipsoid(np.geomspace(1, 1e6, 50)), 0.1, [1.0], seed=0, settings=settings)
+    settings = elliptical.EllipticalSettings(replicas=2, chains=2, trials=2, burn=1, keep=2, rank=1, fits=0)
+    elliptical.elliptical_slice_path(
+        ellipsoid.Ellipsoid(np.geomspace(1, 1e6, 50)), 0.1, [1.0], seed=0, settings=settings
+    )

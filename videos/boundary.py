@@ -118,9 +118,7 @@ def _radius(figure: Figure, arrays: dict[str, NDArray[Any]]) -> Show:
 
 def film(scale: str, folder: Path, fps: int) -> Film:
     """The film of the study's largest minimum; its way out is computed if need be."""
-    from minima_volume.planes import (
-        planes_deformation,  # here, because drawing processes import this file too and have no use for torch
-    )
+    from minima_volume.planes import planes_deformation
 
     path = planes_deformation.path_of(STUDY, scale, folder)
     steps = len(_stored(path)[1]["radii"])

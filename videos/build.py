@@ -72,7 +72,7 @@ def _wanted(piece: Piece) -> str:
 
 def _kept(piece: Piece, folder: Path, size: Quality) -> bool:
     """Whether all files are there, as they would be made now, and at least as fine as asked."""
-    record = archives.stored(archives.read_json, _record(piece, folder), _wanted(piece))
+    record = archives.read_if_current(archives.read_json, _record(piece, folder), _wanted(piece))
     fine = record is not None and record["quality"] in (size.name, "final")
     return fine and all(path.exists() for path in piece.files(folder))
 
@@ -107,7 +107,7 @@ def shown(path: Path) -> str:
 def produce_all(entries: Mapping[str, Entry], scale: str) -> None:
     """Bring every piece up to date; the second time there is nothing to do, and that is said."""
     folder, size = folder_of(scale), asked_quality(scale)
-    with atomic.only_one(folder), Hands(cores()) as hands:
+    with atomic.lock_folder(folder), Hands(cores()) as hands:
         written = [produce(name, entry, scale, folder, size, hands) for name, entry in entries.items()]
     kept = written.count(0)
     if kept:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minima_volume.planes import grid
 from minima_volume.planes.grid import Grid
-from minima_volume.planes.triples import TRIOS, Trio
+from minima_volume.planes.triples import TRIPLES, Triple
 from minima_volume.storage import tables
 from videos import build, meshes
 from videos.encode import Quality
@@ -56,15 +56,15 @@ def write_csv(path: Path, data: Grid) -> None:
     tables.write_table(path, COLUMNS, rows)
 
 
-def export(trio: Trio, scale: str, folder: Path, fps: int) -> Export:
+def export(trio: Triple, scale: str, folder: Path, fps: int) -> Export:
     """The exports of a trio; its plane is computed if need be."""
     from minima_volume.planes import plane  # as above, for torch
 
-    path = plane.grid_of(trio, scale, folder)
+    path = plane.triple_grid(trio, scale, folder)
     return Export(f"{trio.name}_export", path, grid.read(path).info["fingerprint"])
 
 
-EXPORTS: dict[str, build.Entry] = {f"{trio.name}_export": partial(export, trio) for trio in TRIOS}
+EXPORTS: dict[str, build.Entry] = {f"{trio.name}_export": partial(export, trio) for trio in TRIPLES}
 
 if __name__ == "__main__":
     build.main(EXPORTS)

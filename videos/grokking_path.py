@@ -148,9 +148,7 @@ def _accuracies(axes: Axes, track: _Track) -> Show:
 
 def film(scale: str, folder: Path, fps: int) -> Film:
     """The film of the study's first repeat; its plane is computed if need be."""
-    from minima_volume.planes import (
-        planes_checkpoints,  # here, because drawing processes import this file too and have no use for torch
-    )
+    from minima_volume.planes import planes_checkpoints
 
     path = planes_checkpoints.plane_of(STUDY, scale, folder)
     states = timeline(STEPS, SECONDS, fps, [(0, 1.0), (STEPS - 1, 2.0)])

@@ -23,7 +23,7 @@ def write_html(path: Path, data: Grid) -> None:
         include_plotlyjs=True, full_html=True, auto_play=False, div_id="surface", default_height="95vh",
         config={"responsive": True, "displaylogo": False},
     )  # fmt: skip
-    with atomic.whole(path) as scratch:
+    with atomic.atomic_write(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 

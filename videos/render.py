@@ -154,7 +154,7 @@ def shoot(film: Film, folder: Path, size: Quality, hands: Hands) -> None:
     """Draw and encode a film with its GIF and poster; the files appear whole or not at all."""
     runs = [(state, len(list(same))) for state, same in groupby(film.states)]
     with ExitStack() as stack:
-        mp4, gif, png = (stack.enter_context(atomic.whole(path)) for path in film.files(folder))
+        mp4, gif, png = (stack.enter_context(atomic.atomic_write(path)) for path in film.files(folder))
         palette = Path(stack.enter_context(TemporaryDirectory())) / "palette.png"
         states = (state for state, _ in runs)
         frames = stack.enter_context(closing(hands.pictures(film.scene, states, size)))

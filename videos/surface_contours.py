@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from minima_volume.drawing import style
 from minima_volume.planes import grid
-from minima_volume.planes.triples import TRIOS, Trio
+from minima_volume.planes.triples import TRIPLES, Triple
 from videos import build, elements
 from videos.render import Film, Show
 
@@ -64,17 +64,15 @@ def _map(axes: Axes, bar: Axes, data: grid.Grid) -> Show:
     return show
 
 
-def film(trio: Trio, scale: str, folder: Path, fps: int) -> Film:
+def film(trio: Triple, scale: str, folder: Path, fps: int) -> Film:
     """The film of a trio; its plane is computed if need be."""
-    from minima_volume.planes import (
-        plane,  # here, because drawing processes import this file too and have no use for torch
-    )
+    from minima_volume.planes import plane
 
-    path = plane.grid_of(trio, scale, folder)
+    path = plane.triple_grid(trio, scale, folder)
     return elements.over_sizes(f"{trio.name}_contours", Contours(path), grid.read(path), fps)
 
 
-FILMS: dict[str, build.Entry] = {f"{trio.name}_contours": partial(film, trio) for trio in TRIOS}
+FILMS: dict[str, build.Entry] = {f"{trio.name}_contours": partial(film, trio) for trio in TRIPLES}
 
 if __name__ == "__main__":
     build.main(FILMS)

@@ -21,7 +21,7 @@ class Slope:
 
 def points(frame: pd.DataFrame, base: int, column: str) -> pd.DataFrame:
     """Rows of the found minima with `log_size` = ln(base + level) and `per_parameter` = ln V / n."""
-    own = tables.found(frame)
+    own = tables.own_landscape(frame)
     return own.assign(log_size=np.log(base + own["level"]), per_parameter=own[column] / own["n_params"])
 
 

@@ -29,7 +29,7 @@ KEY = ["level", "landscape", "threshold"]
 OUTCOMES = ["test_loss", "test_accuracy"]
 
 
-def published(study: str) -> pd.DataFrame:
+def published_rows(study: str) -> pd.DataFrame:
     """Published rows of a study; `log_volume_grid` −∞ means above the threshold, NaN that only test results are known."""
     rows = [row for row in storage_tables.read_table(PUBLISHED, PUBLISHED_COLUMNS) if row["study"] == study]
     frame = pd.DataFrame(rows, columns=list(PUBLISHED_COLUMNS))
@@ -58,7 +58,7 @@ def combined_error(ours: pd.Series, theirs: pd.Series, rounding: float = 0.0) ->
     return max(spread, rounding) * math.sqrt(sum(1 / len(part) for part in parts)) or math.nan
 
 
-def comparison(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+def compare_study(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     """A row for each level, landscape and threshold that both have: means over repeats that have a volume.
 
     `relative_difference` is (ours − published)/|published|; `grid_steps` the same difference in steps of the published
@@ -126,14 +126,14 @@ def _tests(level: int, tested: dict[str, pd.DataFrame]) -> dict[str, float]:
     return cells | {"test_loss_standard_errors": difference / combined_error(ours["test_loss"], theirs["test_loss"])}
 
 
-def both() -> tuple[pd.DataFrame, pd.DataFrame]:
+def compare_all() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Volumes and trends of all studies that both have; raises ResultsError if there is none."""
     volumes, slopes = [], []
     for study in analysis_tables.studies("paper"):
-        theirs = published(study)
+        theirs = published_rows(study)
         if not theirs.empty:
             ours, settings = analysis_tables.volumes("paper", study), analysis_tables.settings("paper", study)
-            volumes.append(comparison(ours, theirs))
+            volumes.append(compare_study(ours, theirs))
             slopes.append(trends.trends(ours, theirs, settings))
     if not volumes:
         raise ResultsError("Expected paper results of a published study, got none: run `make mnist_poison` or another.")
@@ -143,7 +143,7 @@ def both() -> tuple[pd.DataFrame, pd.DataFrame]:
 def main() -> list[Path]:
     """Write both tables."""
     paths = [layout.ROOT / "paper" / name for name in ("comparison.csv", "comparison_trends.csv")]
-    for path, frame in zip(paths, both(), strict=True):
+    for path, frame in zip(paths, compare_all(), strict=True):
         storage_tables.write_table(
             path,
             list(frame.columns),
@@ -154,6 +154,6 @@ def main() -> list[Path]:
 
 if __name__ == "__main__":
     try:
-        print(*map(layout.shown, main()), sep="\n")
+        print(*map(layout.display_path, main()), sep="\n")
     except ResultsError as error:
         sys.exit(f"error: {error}")

@@ -29,7 +29,7 @@ class Radii:
 def radii(scale: str, study: str, repeat: int, frame: pd.DataFrame) -> dict[tuple[int, float], Radii]:
     """Radii by (level, threshold); raises ResultsError where only tables are stored or the rays are not the table's."""
     settings = tables.settings(scale, study)
-    rows = tables.in_base(frame[frame["repeat"] == repeat])
+    rows = tables.base_landscape(frame[frame["repeat"] == repeat])
     blocks = _blocks(layout.repeat_folder(scale, study, repeat) / "rays", int(rows["n_directions"].max()))
     if not blocks:
         raise ResultsError(

@@ -46,7 +46,7 @@ def cost(record: Mapping[str, Any]) -> str:
 def comparison(root: Path = ROOT) -> str:
     """Each published study in one row: how many volumes agree, and the slopes in the base landscape."""
     try:
-        volumes, trends = published.both()
+        volumes, trends = published.compare_all()
     except ResultsError:
         return "No published study has been run at paper scale yet."
     rows = [
@@ -112,7 +112,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {"studies": studies, "comparison": comparison}
 
 
-def rendered(text: str, root: Path = ROOT) -> str:
+def render(text: str, root: Path = ROOT) -> str:
     """A text with every table written anew; raises ResultsError if one of the pairs of markers is not there once."""
     for name, table in TABLES.items():
         begin, end = f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
@@ -127,15 +127,15 @@ def main() -> Path:
     """Bring README.md up to date."""
     path = ROOT / "README.md"
     text = path.read_text()
-    new = rendered(text)
+    new = render(text)
     if new != text:
-        with atomic.whole(path) as scratch:
+        with atomic.atomic_write(path) as scratch:
             scratch.write_text(new)
     return path
 
 
 if __name__ == "__main__":
     try:
-        print(f"{layout.shown(main())} is up to date with the results")
+        print(f"{layout.display_path(main())} is up to date with the results")
     except ResultsError as error:
         sys.exit(f"error: {error}")

@@ -148,13 +148,13 @@ def studies(scale: str) -> list[str]:
     return sorted(path.parent.name for path in (layout.ROOT / scale).glob("*/volumes.csv"))
 
 
-def in_base(frame: pd.DataFrame) -> pd.DataFrame:
+def base_landscape(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of the loss criterion in the base landscape, which is every minimum's first."""
     base = int(frame["landscape"].min())
     return frame.loc[(frame["landscape"] == base) & (frame["metric"] == "loss")]
 
 
-def found(frame: pd.DataFrame) -> pd.DataFrame:
+def own_landscape(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of the loss criterion in each minimum's own landscape: all that it was trained on."""
     own = (frame["landscape"] == frame["level"]) & (frame["metric"] == "loss")
     return frame.loc[own]

@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from minima_volume.networks.losses import sensitivity
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.precision import copied, device_for
+from minima_volume.networks.precision import copy_model, device_for
 
 # Rounding of margins before any is seen, in units of float32's ε times the largest margin: up to one on trained networks.
 SAFELY = 3.0
@@ -37,12 +37,12 @@ def expected(losses: Tensor) -> Tensor:
     return SAFELY * torch.finfo(torch.float32).eps * margins
 
 
-class Exact:
+class Float64Losses:
     """Float64 losses of chosen samples at any point of the rays of any minimum."""
 
     def __init__(self, model: nn.Module, samples: Samples) -> None:
         self.device = device_for(torch.float64, samples.inputs.device)
-        self.model, self.samples = copied(model, self.device, torch.float64), samples.to(self.device)
+        self.model, self.samples = copy_model(model, self.device, torch.float64), samples.to(self.device)
 
     def at(self, minimum: Minimum, direction: Tensor, c: float) -> Callable[[Tensor], Tensor]:
         """The network at θ* + c·(s∘g): chosen samples (k,) -> their losses (k,)."""

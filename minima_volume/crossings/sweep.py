@@ -13,15 +13,15 @@ from minima_volume.crossings.bracket import enclosed
 from minima_volume.crossings.continuation import CLOSE_IN, Found, close_in
 from minima_volume.crossings.landscapes import Ladder
 from minima_volume.crossings.newton import FLATTEST, ROUNDS, STEEPEST, Open, representable, step
-from minima_volume.crossings.rounding import Exact
+from minima_volume.crossings.rounding import Float64Losses
 from minima_volume.crossings.scan import Counts, Floats, Target, means_at
 from minima_volume.networks import directions
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import Layout
 from minima_volume.networks.precision import device_for
-from minima_volume.networks.sequential import stackable
+from minima_volume.networks.sequential import is_stack
 from minima_volume.rays.base import Rays
-from minima_volume.rays.bundle import Bundle, ray_bytes
+from minima_volume.rays.bundle import RayBundle, bytes_per_ray
 
 # Samples on which a sweep compares float32 with float64 before it trusts it, and the nats by which it may be off: more
 # would keep the last float32 steps from settling, less is mended afterwards.
@@ -52,7 +52,7 @@ def tolerance_for(n_params: int) -> float:
     return min(1e-6, 0.002 / n_params)
 
 
-def sweep(
+def sweep_crossings(
     model: nn.Module,
     minima: Sequence[Minimum],
     targets: Sequence[Sequence[Target]],
@@ -71,7 +71,7 @@ def sweep(
     work = Sweep(model, minima, targets, samples, memory)
     batch = work.at_once
     parts = [
-        work.along(directions.directions(seed, indices[i : i + batch], work.layout.n_params))
+        work.along(directions.draw_directions(seed, indices[i : i + batch], work.layout.n_params))
         for i in range(0, len(indices), batch)
     ]
     return [_joined([part[m] for part in parts]) for m in range(len(minima))]
@@ -108,8 +108,8 @@ class Sweep:
     def at_once(self) -> int:
         """Directions in flight: what `ray_bytes` counts and the losses at their crossings fit the memory."""
         watched = max(sum(target.size for target in own if target.metric == "loss") for own in self.targets)
-        losses = LOSSES * watched if stackable(self.model, self.samples.inputs.ndim) else 0
-        return max(1, self.memory // max(1, ray_bytes(self.model, self.layout, self.samples) + losses))
+        losses = LOSSES * watched if is_stack(self.model, self.samples.inputs.ndim) else 0
+        return max(1, self.memory // max(1, bytes_per_ray(self.model, self.layout, self.samples) + losses))
 
     @property
     def tolerance(self) -> float:
@@ -117,12 +117,12 @@ class Sweep:
         return tolerance_for(self.layout.n_params)
 
     @cached_property
-    def _exact(self) -> Exact:
-        return Exact(self.model, self.samples)
+    def _exact(self) -> Float64Losses:
+        return Float64Losses(self.model, self.samples)
 
     def along(self, block: Tensor) -> list[Crossings]:
         """Crossings of every minimum along a block of directions (rays, n_params)."""
-        bundle = Bundle(self.model, self.layout, self.samples, block, torch.float32)
+        bundle = RayBundle(self.model, self.layout, self.samples, block, torch.float32)
         found = [self._closed_in(number, bundle) for number in range(len(self.minima))]
         del bundle
         self._finish(block, found)
@@ -131,7 +131,7 @@ class Sweep:
             for f, n in zip(found, map(len, self.targets), strict=True)
         ]
 
-    def _closed_in(self, number: int, bundle: Bundle) -> Found:
+    def _closed_in(self, number: int, bundle: RayBundle) -> Found:
         """What float32 finds along the block for one minimum."""
         targets = self.targets[number]
         rays = bundle.rays(self.minima[number], max(target.size for target in targets), self._shared.get(number))
@@ -158,7 +158,7 @@ class Sweep:
             if used + shared.nbytes <= self.memory // 4:
                 self._shared[number] = shared
 
-    def _sharp_enough(self, number: int, bundle: Bundle, rays: Rays, found: Found) -> bool | None:
+    def _sharp_enough(self, number: int, bundle: RayBundle, rays: Rays, found: Found) -> bool | None:
         """Whether float64 moves the crossings of one ray, on the first samples, by no more than is tolerated.
 
         None where no ray crosses what float32 is to finish.
@@ -171,7 +171,7 @@ class Sweep:
             return None
         sizes = np.array([ladder.targets[j].size for j in columns])
         part = self.samples.part(0, min(CHECKED, int(sizes.min())))
-        exact = Bundle(self.model, self.layout, part, bundle.block[ray : ray + 1], torch.float64).rays(
+        exact = RayBundle(self.model, self.layout, part, bundle.block[ray : ray + 1], torch.float64).rays(
             self.minima[number]
         )
         index = torch.zeros(len(columns), dtype=torch.long)
@@ -225,7 +225,7 @@ class Sweep:
         ]
         sums = [np.zeros(len(open_.ray)) for open_ in pending]
         for start, stop in self._chunks(len(used), max(int(size.max(initial=0)) for size in sizes)):
-            bundle = Bundle(self.model, self.layout, self.samples.part(start, stop), exact, torch.float64)
+            bundle = RayBundle(self.model, self.layout, self.samples.part(start, stop), exact, torch.float64)
             for minimum, open_, size, out in zip(doubles, pending, sizes, sums, strict=True):
                 inside = np.clip(size - start, 0, stop - start)
                 rays = bundle.rays(minimum, int(inside.max())) if inside.any() else None
@@ -238,7 +238,7 @@ class Sweep:
 
     def _chunks(self, n_rays: int, n_samples: int) -> Iterator[tuple[int, int]]:
         """Sample ranges whose float64 products of all rays fit a quarter of the memory."""
-        kept = ray_bytes(self.model, self.layout, self.samples) - 8 * self.layout.n_params
+        kept = bytes_per_ray(self.model, self.layout, self.samples) - 8 * self.layout.n_params
         per_sample = 2 * max(1, kept // len(self.samples)) * n_rays
         length = int(np.clip(self.memory // 4 // per_sample, 256, n_samples))
         return ((start, min(start + length, n_samples)) for start in range(0, n_samples, length))

@@ -92,10 +92,10 @@ def caveats(frame: pd.DataFrame, column: str = "log_volume") -> list[str]:
 
 def repeats(frame: pd.DataFrame) -> str:
     """How many repeats and what the error bars are."""
-    return f"{counted(frame)}, mean ± s.d." if frame["repeat"].nunique() > 1 else "1 repeat ± standard error"
+    return f"{count_repeats(frame)}, mean ± s.d." if frame["repeat"].nunique() > 1 else "1 repeat ± standard error"
 
 
-def counted(frame: pd.DataFrame) -> str:
+def count_repeats(frame: pd.DataFrame) -> str:
     """How many repeats."""
     count = frame["repeat"].nunique()
     return f"{count} repeat{'s' * (count > 1)}"
@@ -142,7 +142,7 @@ def finish(
         style.mark_quick(figure)
     sentences = [*caption, *REMARKS.get(settings.data, ())]
     style.keep_free(figure, _NOTE + _LINE * _caption(figure, sentences, 112 if scale == "quick" else 142))
-    return style.save(figure, output.output(scale, str(frame["study"].iloc[0]), name))
+    return style.save(figure, output.figure_path(scale, str(frame["study"].iloc[0]), name))
 
 
 def _caption(figure: Figure, sentences: Iterable[str], width: int) -> int:

@@ -14,12 +14,12 @@ Draw = Callable[[str, str], list[Path]]  # (study, scale) -> files written, none
 ROOT = Path(os.environ.get("FIGS_DIR", "figs"))
 
 
-def output(scale: str, study: str, figure: str = "") -> Path:
+def figure_path(scale: str, study: str, figure: str = "") -> Path:
     """Where a figure goes, without suffix; a study's main figure has no name of its own."""
     return ROOT / scale / (f"{study}_{figure}" if figure else study)
 
 
-def run(draw: Draw, description: str | None) -> None:
+def main(draw: Draw, description: str | None) -> None:
     """Draw from the command line; a table that cannot be drawn gives one sentence and exit code 1."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("study")
@@ -30,6 +30,6 @@ def run(draw: Draw, description: str | None) -> None:
     except ResultsError as error:
         sys.exit(f"error: {error}")
     for path in written:
-        print(layout.shown(path))
+        print(layout.display_path(path))
     if not written:
         sys.exit(f"error: {given.study} at scale {given.scale} has nothing that this figure could show: {description}")

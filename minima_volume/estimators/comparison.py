@@ -33,7 +33,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Ordering:
+class Ranking:
     """Minima from the largest to the smallest, and the part of resamples in which this whole order holds.
 
     `probabilities` (minima, minima): [i, j] is the probability that minimum i is larger than minimum j, ½ on the diagonal.
@@ -44,7 +44,7 @@ class Ordering:
     probabilities: Floats
 
 
-def resampled(
+def bootstrap_estimates(
     log_radii: Floats,
     n_params: int,
     *,
@@ -85,12 +85,14 @@ def compare(
 ) -> Difference:
     """Minimum `first` against `second` (rows of `log_radii`); arguments and errors as in `resampled`."""
     pair = np.asarray(log_radii)[[first, second]]
-    full, spread = resampled(pair, n_params, statistic=statistic, sigma=sigma, n_resamples=n_resamples, seed=seed)
+    full, spread = bootstrap_estimates(
+        pair, n_params, statistic=statistic, sigma=sigma, n_resamples=n_resamples, seed=seed
+    )
     gaps = spread[:, 0] - spread[:, 1]
     return Difference(float(full[0] - full[1]), float(gaps.std(ddof=1)), _larger(gaps))
 
 
-def ordering(
+def rank(
     log_radii: Floats,
     n_params: int,
     *,
@@ -99,18 +101,20 @@ def ordering(
     order: Sequence[int] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
-) -> Ordering:
+) -> Ranking:
     """The order of all minima and its confidence, or the confidence of a given `order`, largest first.
 
     Other arguments and errors as in `resampled`; UserError if `order` does not name every minimum once.
     """
-    full, spread = resampled(log_radii, n_params, statistic=statistic, sigma=sigma, n_resamples=n_resamples, seed=seed)
+    full, spread = bootstrap_estimates(
+        log_radii, n_params, statistic=statistic, sigma=sigma, n_resamples=n_resamples, seed=seed
+    )
     chosen = np.argsort(-full, kind="stable") if order is None else np.asarray(order)
     if sorted(chosen.tolist()) != list(range(len(full))):
         raise UserError(f"Expected an order of the minima 0 to {len(full) - 1}, got {chosen.tolist()}.")
     falls = (np.diff(spread[:, chosen], axis=1) < 0).all(axis=1)
     chances = np.array([[_larger(a - b) for b in spread.T] for a in spread.T])
-    return Ordering(tuple(int(i) for i in chosen), float(falls.mean()), chances)
+    return Ranking(tuple(int(i) for i in chosen), float(falls.mean()), chances)
 
 
 def _terms(logs: Floats, n_params: int, statistic: Statistic, sigma: float | None) -> Floats:

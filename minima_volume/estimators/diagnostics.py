@@ -59,7 +59,7 @@ class Verdict:
         return float(np.sqrt(max(1 / self.bulk_size - 1 / self.n_directions, 0.0)))
 
 
-def judge(
+def diagnose(
     log_weights: Floats, *, log_bound: float = float("inf"), n_censored: int = 0, n_recrossed: int = 0
 ) -> Verdict:
     """The verdict on ln mean(w) from the N values ln w in nats; for volumes ln w = n·ln r.
@@ -87,7 +87,7 @@ def judge(
     return Verdict(word, sentence, *numbers, n_censored, n_recrossed)
 
 
-def unconverged(n_directions: int) -> Verdict:
+def unconverged_verdict(n_directions: int) -> Verdict:
     """The verdict on a minimum that itself lies above the threshold: there is no basin around it."""
     sentence = (
         "The minimum itself lies above the threshold, so no basin surrounds it: train longer or raise the threshold."

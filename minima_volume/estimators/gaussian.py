@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import gammainc, gammaincc, gammaln
 
 from minima_volume.errors import UserError
-from minima_volume.estimators.diagnostics import Verdict, judge
+from minima_volume.estimators.diagnostics import Verdict, diagnose
 from minima_volume.estimators.radial import Floats, bootstrap_error, log_mean_exp
 
 # Gauss–Legendre nodes on [0, 1]: 80 resolve exp(−120 t) and exp(−120 t²) to rounding.
@@ -66,7 +66,7 @@ def log_inside(log_radii: Floats, n_params: int, sigma: float) -> Floats:
 
 
 @dataclass(frozen=True)
-class Point:
+class ProfilePoint:
     """ln γ_σ at one σ, in nats.
 
     `log_gamma` counts censored rays at the cap, so it is a lower bound of the star-shaped basin's; `log_gamma_upper`
@@ -90,7 +90,7 @@ class Point:
 class Profile:
     """ln γ_σ over ascending σ."""
 
-    points: tuple[Point, ...]
+    points: tuple[ProfilePoint, ...]
 
     @property
     def trusted_range(self) -> tuple[float, float] | None:
@@ -127,7 +127,9 @@ def default_sigmas(log_radii: Floats, n_params: int, count: int = 13) -> Floats:
     return np.asarray(middle * np.sqrt(2.0) ** (np.arange(count) - count // 2), dtype=np.float64)
 
 
-def _point(logs: Floats, n_params: int, sigma: float, censored: NDArray[np.bool_], log_weights: Floats | None) -> Point:
+def _point(
+    logs: Floats, n_params: int, sigma: float, censored: NDArray[np.bool_], log_weights: Floats | None
+) -> ProfilePoint:
     weights = np.zeros(logs.shape) if log_weights is None else log_weights
     terms = log_inside(logs, n_params, sigma) + weights
     # Probabilities are at most 1; importance weights have no bound.
@@ -135,5 +137,5 @@ def _point(logs: Floats, n_params: int, sigma: float, censored: NDArray[np.bool_
     estimate, error = log_mean_exp(terms), bootstrap_error(terms, 1)
     upper = log_mean_exp(np.where(censored, weights, terms))
     matters = upper - estimate > max(np.nan_to_num(error), 1e-3)
-    verdict = judge(terms, log_bound=bound, n_censored=int(censored.sum()) if matters else 0)
-    return Point(sigma, estimate, float(np.fmax(error, verdict.bulk_error)), upper, verdict)
+    verdict = diagnose(terms, log_bound=bound, n_censored=int(censored.sum()) if matters else 0)
+    return ProfilePoint(sigma, estimate, float(np.fmax(error, verdict.bulk_error)), upper, verdict)

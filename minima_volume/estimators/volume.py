@@ -34,7 +34,7 @@ def log_radii(coefficients: Floats, norms: Floats) -> Floats:
     return np.log(np.where(np.isnan(coefficients), 1.0, coefficients)) + np.log(norms)
 
 
-def estimate(
+def estimate_volume(
     coefficients: Floats,
     norms: Floats,
     n_params: int,

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from minima_volume.errors import DataError, NumericsError, UserError
 from minima_volume.networks.losses import Criterion
 from minima_volume.networks.minimum import Samples
-from minima_volume.networks.precision import copied, doubled
+from minima_volume.networks.precision import copy_model, to_float64
 
 # One network's outputs (N, …) and targets (N, …) -> values (N,) or (N, …); or a torch loss module that averages them.
 LossFunction = Callable[[Any, Any], Tensor]
@@ -65,7 +65,7 @@ def _values(single: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
     return values if values.ndim == 1 else values.flatten(1).mean(dim=1)
 
 
-def held(data: Data, criterion: Criterion, device: torch.device) -> Samples:
+def as_samples(data: Data, criterion: Criterion, device: torch.device) -> Samples:
     """Samples on a device from (inputs, targets) tensors, or from a loader that yields such pairs.
 
     Raises DataError where there are no samples, or anything but pairs of equally long tensors.
@@ -94,7 +94,9 @@ def _is_pair(data: Any) -> bool:
 
 
 @torch.no_grad()
-def check(model: nn.Module, samples: Samples, loss_fn: LossFunction | None = None, *, classes: bool = False) -> float:
+def check_model(
+    model: nn.Module, samples: Samples, loss_fn: LossFunction | None = None, *, classes: bool = False
+) -> float:
     """The mean loss at the minimum, from a copy of the model; its losses must be finite, repeatable and what the user means.
 
     Raises UserError for models that are not deterministic functions of a sample (dropout, or batch normalisation in
@@ -106,7 +108,7 @@ def check(model: nn.Module, samples: Samples, loss_fn: LossFunction | None = Non
         raise UserError(
             f"Expected a plain module, got {type(model).__name__}: pass the model that it wraps or was made of."
         )
-    copy, samples = copied(model, samples.inputs.device, dtype), samples.to(samples.inputs.device, dtype)
+    copy, samples = copy_model(model, samples.inputs.device, dtype), samples.to(samples.inputs.device, dtype)
     training = [name for name, part in copy.named_modules() if part.training and hasattr(part, "running_mean")]
     if training:
         raise UserError(
@@ -135,7 +137,7 @@ def check(model: nn.Module, samples: Samples, loss_fn: LossFunction | None = Non
     if isinstance(loss_fn, nn.Module) and getattr(loss_fn, "reduction", None) == "mean":
         for start in range(0, len(samples), CHUNK):
             _check_mean(copy, samples.part(start, start + CHUNK), deepcopy(loss_fn))
-    return float(doubled(first).mean())
+    return float(to_float64(first).mean())
 
 
 def _check_classes(model: nn.Module, samples: Samples) -> None:
@@ -178,7 +180,7 @@ def _check_mean(model: nn.Module, part: Samples, loss_fn: nn.Module) -> None:
 
 
 @contextmanager
-def plain_attention() -> Iterator[None]:
+def unfused_attention() -> Iterator[None]:
     """Without the fused kernels of attention that cannot take a batch of networks: the encoder layer's, and the CPU's."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

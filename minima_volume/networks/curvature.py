@@ -7,7 +7,7 @@ from torch.func import functional_call, jacrev, vjp, vmap
 from minima_volume.errors import UserError
 from minima_volume.networks.directions import generator
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.precision import copied, device_for
+from minima_volume.networks.precision import copy_model, device_for
 
 # Outputs of one sample, whose curvature is a matrix of that size.
 MOST_OUTPUTS = 256
@@ -17,7 +17,7 @@ ROW_ELEMENTS = 2**26
 GRADIENT_ELEMENTS = 2**24
 
 
-def curvature_rows(
+def gauss_newton_rows(
     model: nn.Module, minimum: Minimum, samples: Samples, *, n_samples: int = 512, draws: int = 4, seed: int = 0
 ) -> Tensor:
     """Rows R (m, n), float64, with RᵀR/m the Gauss–Newton curvature of the mean loss over u, on average over the signs.
@@ -32,7 +32,7 @@ def curvature_rows(
     device = device_for(torch.float64, samples.inputs.device)
     exact, data = minimum.to(device, torch.float64), samples.to(device, torch.float64)
     inputs, targets = data.inputs[kept.to(device)], data.targets[kept.to(device)]
-    copy = copied(model, device, torch.float64)
+    copy = copy_model(model, device, torch.float64)
     width = _width(copy, inputs[:1])
     draws = 1 if width == 1 else draws
     chunk = max(1, GRADIENT_ELEMENTS // minimum.layout.n_params)

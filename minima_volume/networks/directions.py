@@ -14,7 +14,7 @@ def generator(*key: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
-def directions(seed: int, indices: Sequence[int], n_params: int) -> Tensor:
+def draw_directions(seed: int, indices: Sequence[int], n_params: int) -> Tensor:
     """Standard Gaussian directions (len(indices), n_params), float32 on the CPU; row i depends on (seed, indices[i])."""
     block = torch.empty(len(indices), n_params, dtype=torch.float32)
     for row, index in zip(block, indices, strict=True):
@@ -22,6 +22,6 @@ def directions(seed: int, indices: Sequence[int], n_params: int) -> Tensor:
     return block
 
 
-def norms(block: Tensor) -> Tensor:
+def direction_norms(block: Tensor) -> Tensor:
     """Euclidean norm ‖g‖ of each direction, accumulated in float64."""
     return torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)

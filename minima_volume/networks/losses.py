@@ -33,7 +33,7 @@ def one_hot_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - wanted).square().mean(dim=-1)
 
 
-def misclassified(outputs: Tensor, targets: Tensor) -> Tensor:
+def zero_one_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """1 where the predicted class is wrong, else 0; a single output column is a logit."""
     predicted = (outputs.squeeze(-1) > 0).long() if outputs.shape[-1] == 1 else outputs.argmax(dim=-1)
     return (predicted != targets.long()).to(outputs.dtype)
@@ -46,7 +46,7 @@ CRITERIA: dict[str, Criterion] = {
 }
 
 
-def derivative(criterion: Criterion, outputs: Tensor, targets: Tensor) -> Tensor:
+def loss_gradient(criterion: Criterion, outputs: Tensor, targets: Tensor) -> Tensor:
     """∂ criterion/∂ outputs (N, C), sample by sample: closed forms for this module's criteria, autograd for any other.
 
     softmax(z) − one_hot(y) for cross-entropy, σ(z) − y for the binary one, 2(z − one_hot(y))/C for the squared error.
@@ -73,6 +73,6 @@ def sensitivity(criterion: Criterion, losses: Tensor) -> Tensor:
     return losses.clamp_min(0).sqrt() if criterion is one_hot_squared_error else torch.ones_like(losses)
 
 
-def total(values: Tensor) -> Tensor:
+def sum_float64(values: Tensor) -> Tensor:
     """Sum over samples, accumulated in float64: (…, N) -> (…)."""
     return values.to(device_for(torch.float64, values.device)).sum(dim=-1, dtype=torch.float64)

@@ -23,12 +23,12 @@ def device_for(dtype: torch.dtype, device: torch.device) -> torch.device:
     return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
 
 
-def doubled(values: Tensor) -> Tensor:
+def to_float64(values: Tensor) -> Tensor:
     """The values in float64."""
     return values.to(device_for(torch.float64, values.device), torch.float64)
 
 
-def copied(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def copy_model(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """A copy of a model on a device, its real and complex numbers in a precision.
 
     Functional calls swap a module's tensors for a moment, which neither the caller nor another thread must see. Raises
@@ -56,10 +56,10 @@ def copied(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mod
 
 
 @contextmanager
-def whole_float32() -> Iterator[None]:
+def full_float32() -> Iterator[None]:
     """No shortened products inside: TF32 keeps ten bits of the mantissa, far fewer than a radius needs."""
     before = [backend.fp32_precision for backend in _SHORTENED]
-    shorten_nothing()
+    use_full_float32()
     try:
         yield
     finally:
@@ -67,7 +67,7 @@ def whole_float32() -> Iterator[None]:
             backend.fp32_precision = precision
 
 
-def shorten_nothing() -> None:
+def use_full_float32() -> None:
     """No shortened products from here on."""
     for backend in _SHORTENED:
         backend.fp32_precision = "ieee"

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 def is_dense(model: nn.Module, input_dims: int) -> bool:
     """Whether `model` is a stack of linear layers with biases and ReLU between, flattened first or not at all."""
-    if not isinstance(model, nn.Sequential) or not stackable(model, input_dims):
+    if not isinstance(model, nn.Sequential) or not is_stack(model, input_dims):
         return False
     layers = list(model)[1:] if isinstance(model[0], nn.Flatten) else list(model)
     dense = all(isinstance(layer, nn.Linear) and layer.bias is not None for layer in layers[::2])
@@ -17,7 +17,7 @@ def is_dense(model: nn.Module, input_dims: int) -> bool:
 TILE_ELEMENTS = {"cpu": 2**18, "cuda": 2**26, "mps": 2**24}
 
 
-def channels_last(images: Tensor) -> Tensor:
+def to_channels_last(images: Tensor) -> Tensor:
     """Images (…, channels, rows, columns) in the order of memory that convolutions on a CPU are fastest with.
 
     `contiguous(memory_format=…)` leaves images of one channel as they are, which convolutions take for channels first.
@@ -42,7 +42,7 @@ def _plain_linear(layer: nn.Module, dims: int) -> bool:
     return type(layer) is nn.Linear and dims == 2
 
 
-def stackable(model: nn.Module, input_dims: int) -> bool:
+def is_stack(model: nn.Module, input_dims: int) -> bool:
     """Whether the fast path knows every layer, met by activations of `input_dims` axes, and no parameter is shared.
 
     It computes what the layers' classes say, so what is hooked onto a module or a weight is for the other path.

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from minima_volume.pipeline.settings import clock, device
 from minima_volume.storage import archives
-from minima_volume.training.trainer import Progress
+from minima_volume.training.trainer import TrainingState
 
 EVERY = 60.0  # seconds
 
 
 @dataclass
-class Unfinished:
+class Checkpoint:
     """The progress of one group of networks that train together, in one file until they are done, and their stopwatch.
 
     `fingerprint` covers everything that the steps depend on: progress of another training is never gone on with.
@@ -24,23 +24,23 @@ class Unfinished:
     written: float = field(default_factory=time.monotonic)
     begun: float = field(default_factory=clock)
 
-    def progress(self, epochs: Sequence[int]) -> Progress | None:
+    def progress(self, epochs: Sequence[int]) -> TrainingState | None:
         """Where the training stood, if that is before every one of the epochs that are wanted of it."""
-        found = archives.stored(archives.read_minimum, self.path, self.fingerprint)
+        found = archives.read_if_current(archives.read_tensors, self.path, self.fingerprint)
         if found is None or found[0]["epoch"] >= min(epochs):
             return None
         info, tensors = found
         self.begun = clock() - info["seconds"]
         here = {name: tensor.to(device()) for name, tensor in tensors.items()}
-        return Progress(info["epoch"], here.pop("flat"), here)
+        return TrainingState(info["epoch"], here.pop("flat"), here)
 
-    def keep(self, progress: Progress) -> None:
+    def keep(self, progress: TrainingState) -> None:
         """Write the progress if the last one is old."""
         if time.monotonic() - self.written < EVERY:
             return
         info = {"fingerprint": self.fingerprint, "epoch": progress.epoch, "seconds": clock() - self.begun}
         tensors = {"flat": progress.flat, **progress.moments}
-        archives.write_minimum(self.path, info, {name: tensor.detach().cpu() for name, tensor in tensors.items()})
+        archives.write_tensors(self.path, info, {name: tensor.detach().cpu() for name, tensor in tensors.items()})
         self.written = time.monotonic()
 
     def lap(self) -> float:

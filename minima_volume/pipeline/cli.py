@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from minima_volume.errors import INTERRUPTED, DataError, UserError, told
+from minima_volume.errors import INTERRUPTED, DataError, UserError, describe_error
 from minima_volume.pipeline.settings import memory, workers
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import atomic, layout
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Run:
+class StageRun:
     """What one call of a stage script works on."""
 
     study: Study
@@ -74,22 +74,22 @@ def _parse(studies: Mapping[str, Study]) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(studies: Mapping[str, Study], work: Callable[[Run], None]) -> None:
+def _run(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None:
     arguments = _parse(studies)
     if arguments.study not in studies:
         raise UserError(f"Expected a study among {', '.join(studies)}, got '{arguments.study}'.")
-    study = studies[arguments.study].at(arguments.scale)
+    study = studies[arguments.study].at_scale(arguments.scale)
     wrong = [text for text in arguments.repeats if not text.isdecimal()]
     if wrong:
         raise UserError(f"Expected the numbers of repeats, counted from 0, got '{wrong[0]}'.")
     # In ascending order and each once, so that no two processes, nor one alone, wait for each other's locks for ever.
     repeats = [Repeat(study, number) for number in sorted({int(text) for text in arguments.repeats})]
-    run = Run(study, arguments.scale, repeats, Path(sys.argv[0]).stem, arguments.gather)
+    run = StageRun(study, arguments.scale, repeats, Path(sys.argv[0]).stem, arguments.gather)
     with ExitStack() as locks:
         for repeat in repeats:
-            locks.enter_context(atomic.only_one(layout.repeat_folder(arguments.scale, study.name, repeat.number)))
+            locks.enter_context(atomic.lock_folder(layout.repeat_folder(arguments.scale, study.name, repeat.number)))
         if arguments.gather:
-            locks.enter_context(atomic.only_one(layout.study_folder(arguments.scale, study.name)))
+            locks.enter_context(atomic.lock_folder(layout.study_folder(arguments.scale, study.name)))
         try:
             work(run)
         except DataError as error:
@@ -110,7 +110,7 @@ def _memory_sentence(error: BaseException) -> str:
     )
 
 
-def main(studies: Mapping[str, Study], work: Callable[[Run], None]) -> None:
+def main(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None:
     """Parse the command line, do the work, and turn what goes wrong into one sentence and an exit code."""
     try:
         _run(studies, work)
@@ -122,4 +122,4 @@ def main(studies: Mapping[str, Study], work: Callable[[Run], None]) -> None:
         # Nothing is swallowed: whatever it is, it is told in a sentence, the process fails, and DEBUG=1 shows where.
         if os.environ.get("DEBUG"):
             traceback.print_exc()
-        sys.exit(f"error: {_memory_sentence(error) if _short_of_memory(error) else told(error)}")
+        sys.exit(f"error: {_memory_sentence(error) if _short_of_memory(error) else describe_error(error)}")

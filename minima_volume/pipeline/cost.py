@@ -71,12 +71,12 @@ def ray_operations(repeat: Repeat) -> float:
     return study.n_directions * (shared + own)
 
 
-def minutes(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as people say them."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def announce(label: str, repeats: Sequence[Repeat], missing: Sequence[tuple[Repeat, int]], workers: int) -> None:
+def print_estimate(label: str, repeats: Sequence[Repeat], missing: Sequence[tuple[Repeat, int]], workers: int) -> None:
     """Print an estimate of the whole run before it starts."""
     torch.set_num_threads(1)
     rate = matmul_rate()
@@ -87,5 +87,6 @@ def announce(label: str, repeats: Sequence[Repeat], missing: Sequence[tuple[Repe
     training = max(sum(trained) / workers, max(trained, default=0.0)) / (TRAINING_EFFICIENCY * rate)
     rays = sum(map(ray_operations, repeats)) / workers / (RAYS_EFFICIENCY * rate)
     print(
-        f"{label}: about {minutes(training)} of training and {minutes(rays)} of rays on {workers} worker(s)", flush=True
+        f"{label}: about {format_duration(training)} of training and {format_duration(rays)} of rays on {workers} worker(s)",
+        flush=True,
     )

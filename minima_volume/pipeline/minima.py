@@ -12,7 +12,7 @@ from minima_volume.networks.parameters import layout_of
 from minima_volume.pipeline.settings import device
 from minima_volume.pipeline.study import Repeat
 from minima_volume.storage import archives, layout
-from minima_volume.training.interventions import WHOLE
+from minima_volume.training.interventions import DEPENDS_ON_LARGEST_LEVEL
 
 
 def training_fingerprint(repeat: Repeat, level: int) -> str:
@@ -21,7 +21,7 @@ def training_fingerprint(repeat: Repeat, level: int) -> str:
     return archives.fingerprint(
         study.data, repeat.dataset.checksums, study.model, study.intervention, study.base, study.n_train(level),
         asdict(study.recipe_at(level)), repeat.model_seed, repeat.data_seed,
-        *([study.n_extra] if study.intervention in WHOLE else []),
+        *([study.n_extra] if study.intervention in DEPENDS_ON_LARGEST_LEVEL else []),
     )  # fmt: skip
 
 
@@ -30,21 +30,21 @@ def folder_of(repeat: Repeat, scale: str) -> Path:
     return layout.repeat_folder(scale, repeat.study.name, repeat.number)
 
 
-def stored_minimum(repeat: Repeat, scale: str, level: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+def load_minimum(repeat: Repeat, scale: str, level: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
     """Header and tensors of a level if they are there and were trained as the study now says."""
     path = layout.minimum_path(folder_of(repeat, scale), level)
-    found: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = archives.stored(
-        archives.read_minimum, path, training_fingerprint(repeat, level)
+    found: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = archives.read_if_current(
+        archives.read_tensors, path, training_fingerprint(repeat, level)
     )
     return found
 
 
-def minima_of(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], Minimum]]:
+def load_minima(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], Minimum]]:
     """Header and minimum of every level but those whose training failed; raises NumericsError where one is not there."""
     found, missing = {}, []
     for level in repeat.study.levels:
-        content = stored_minimum(repeat, scale, level)
-        if content is None and failure(repeat, scale, level) is None:
+        content = load_minimum(repeat, scale, level)
+        if content is None and load_failure(repeat, scale, level) is None:
             missing.append(str(level))
         if content is not None:
             info, tensors = content
@@ -61,8 +61,10 @@ def minima_of(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], Min
     return found
 
 
-def failure(repeat: Repeat, scale: str, level: int) -> dict[str, Any] | None:
+def load_failure(repeat: Repeat, scale: str, level: int) -> dict[str, Any] | None:
     """Why a level has no minimum, in `failed`, if it was trained as the study now says and diverged."""
     path = layout.failure_path(folder_of(repeat, scale), level)
-    found: dict[str, Any] | None = archives.stored(archives.read_json, path, training_fingerprint(repeat, level))
+    found: dict[str, Any] | None = archives.read_if_current(
+        archives.read_json, path, training_fingerprint(repeat, level)
+    )
     return found

@@ -20,7 +20,7 @@ from minima_volume.storage import archives
 NOT_CODE = (":(exclude)results", ":(exclude)figs/paper", ":(exclude)figs/quick", ":(exclude)videos/paper")
 
 
-def provenance(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str, object]:
+def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str, object]:
     """Everything needed to make the study's numbers again, and what they were made with."""
     minima = {repeat.number: archives.read_json(folder_of(repeat, scale) / "minima.json") for repeat in repeats}
     rays = {repeat.number: archives.read_json(folder_of(repeat, scale) / "rays.json") for repeat in repeats}

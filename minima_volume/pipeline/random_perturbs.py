@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minima_volume.crossings.sweep import sweep
+from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.errors import ResultsError
 from minima_volume.networks import directions
 from minima_volume.networks.minimum import Minimum
 from minima_volume.pipeline import cli, settings
-from minima_volume.pipeline.minima import folder_of, minima_of, training_fingerprint
+from minima_volume.pipeline.minima import folder_of, load_minima, training_fingerprint
 from minima_volume.pipeline.settings import clock
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, layout
@@ -27,7 +27,7 @@ def ray_fingerprint(repeat: Repeat, level: int) -> str:
     return archives.fingerprint(training_fingerprint(repeat, level), bounds, study.normalise, study.direction_seed)
 
 
-def blocks(study: Study) -> list[tuple[int, int]]:
+def direction_blocks(study: Study) -> list[tuple[int, int]]:
     """Ranges of direction numbers, one per task."""
     return [(start, min(start + BLOCK, study.n_directions)) for start in range(0, study.n_directions, BLOCK)]
 
@@ -59,11 +59,11 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     targets = [study.targets(level) for level in missing]
     largest = max(target.size for wanted_here in targets for target in wanted_here)
     chosen = [minima[level][1] for level in missing]
-    found = sweep(
+    found = sweep_crossings(
         repeat.model, chosen, targets, repeat.samples.part(0, largest),
         seed=study.direction_seed, indices=range(start, stop), memory=memory,
     )  # fmt: skip
-    block = directions.directions(study.direction_seed, range(start, stop), chosen[0].layout.n_params)
+    block = directions.draw_directions(study.direction_seed, range(start, stop), chosen[0].layout.n_params)
     for level, crossings in zip(missing, found, strict=True):
         arrays |= {f"level_{level}.{name}": value for name, value in vars(crossings).items()}
     seconds = clock() - started
@@ -72,7 +72,7 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     archives.write_arrays(
         layout.block_path(folder_of(repeat, scale), start, stop),
         header,
-        arrays | {"norms": directions.norms(block).numpy()},
+        arrays | {"norms": directions.direction_norms(block).numpy()},
     )
     return seconds
 
@@ -80,7 +80,7 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
 def missing_blocks(repeat: Repeat, minima: Minima, scale: str) -> list[tuple[int, int]]:
     """Blocks in which at least one minimum has no crossings that fit its settings; says how many hold others."""
     wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
-    headers = {span: read_block(repeat, scale, *span)[0] for span in blocks(repeat.study)}
+    headers = {span: read_block(repeat, scale, *span)[0] for span in direction_blocks(repeat.study)}
     missing = [span for span, header in headers.items() if not _covers(header, wanted)]
     if others := sum(bool(headers[span]["fingerprints"]) for span in missing):
         folder = layout.block_path(folder_of(repeat, scale), 0, 0).parent
@@ -93,13 +93,13 @@ def _covers(header: dict[str, Any], wanted: dict[str, str]) -> bool:
     return all(header["fingerprints"].get(level) == print_ for level, print_ in wanted.items())
 
 
-def crossings_of(
+def load_crossings(
     repeat: Repeat, minima: Minima, scale: str
 ) -> tuple[dict[int, dict[str, NDArray[Any]]], NDArray[np.float64]]:
     """All directions joined: arrays of each level (see `sweep.Crossings`), and the directions' norms."""
-    parts = [read_block(repeat, scale, *span) for span in blocks(repeat.study)]
+    parts = [read_block(repeat, scale, *span) for span in direction_blocks(repeat.study)]
     wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
-    for (start, stop), (header, _) in zip(blocks(repeat.study), parts, strict=True):
+    for (start, stop), (header, _) in zip(direction_blocks(repeat.study), parts, strict=True):
         if not _covers(header, wanted):
             raise ResultsError(
                 f"Expected crossings of study {repeat.study.name}, repeat {repeat.number}, along directions {start} to "
@@ -118,7 +118,7 @@ def crossings_of(
 
 def finish_rays(repeat: Repeat, scale: str) -> None:
     """Write what the repeat's sweep took."""
-    headers = [read_block(repeat, scale, *span)[0] for span in blocks(repeat.study)]
+    headers = [read_block(repeat, scale, *span)[0] for span in direction_blocks(repeat.study)]
     content = {
         "fingerprints": {str(level): ray_fingerprint(repeat, level) for level in repeat.study.levels},
         "n_directions": repeat.study.n_directions,
@@ -127,10 +127,10 @@ def finish_rays(repeat: Repeat, scale: str) -> None:
     archives.write_json(folder_of(repeat, scale) / "rays.json", content)
 
 
-def random_perturbs(run: cli.Run) -> None:
+def random_perturbs(run: cli.StageRun) -> None:
     """Minima -> rays/directions_*.npz, the crossing coefficient of every direction, landscape and threshold."""
     for repeat in run.repeats:
-        found = minima_of(repeat, run.scale)
+        found = load_minima(repeat, run.scale)
         todo = missing_blocks(repeat, found, run.scale)
         measure = partial(sweep_block, repeat, found, run.scale, memory=settings.memory())
         run.each([partial(measure, start=start, stop=stop) for start, stop in todo], "blocks")

@@ -7,7 +7,7 @@ import torch
 
 from minima_volume.crossings.sweep import MEMORY
 from minima_volume.errors import UserError
-from minima_volume.networks.precision import shorten_nothing
+from minima_volume.networks.precision import use_full_float32
 
 
 def positive(name: str, text: str) -> int:
@@ -29,7 +29,7 @@ def device() -> torch.device:
         raise UserError(f"Expected DEVICE to be one of {', '.join(available)}, got '{name}'.")
     if not available[name]:
         raise UserError(f"Expected a device that this machine has, got DEVICE={name}: use DEVICE=cpu.")
-    shorten_nothing()
+    use_full_float32()
     return torch.device(name)
 
 

@@ -47,7 +47,7 @@ class Study:
     later_levels: tuple[int, ...] = ()  # those that LEVELS leaves out; the pool is drawn for them, too
     quick: Mapping[str, Any] = field(default_factory=dict)  # what SCALE=quick replaces
 
-    def at(self, scale: str) -> "Study":
+    def at_scale(self, scale: str) -> "Study":
         """The study at a scale, with the DIRECTIONS and the LEVELS of the environment."""
         if scale not in SCALES:
             raise UserError(f"Expected SCALE to be one of {', '.join(SCALES)}, got '{scale}'.")
@@ -60,9 +60,9 @@ class Study:
         if os.environ.get("LEVELS"):
             first = positive("LEVELS", os.environ["LEVELS"])
             study = replace(study, levels=study.levels[:first], later_levels=study.levels[first:])
-        return study.checked()
+        return study.validate()
 
-    def checked(self) -> "Study":
+    def validate(self) -> "Study":
         """The study itself; raises UserError where a row cannot be meant."""
         problems = {
             f"a model among {', '.join(MODELS)}": (self.model in MODELS, self.model),

@@ -15,9 +15,9 @@ import torch
 from minima_volume.errors import NumericsError
 from minima_volume.networks.parameters import Parameters
 from minima_volume.pipeline import cli, settings
-from minima_volume.pipeline.checkpoint import Unfinished
-from minima_volume.pipeline.cost import announce
-from minima_volume.pipeline.minima import failure, folder_of, stored_minimum, training_fingerprint
+from minima_volume.pipeline.checkpoint import Checkpoint
+from minima_volume.pipeline.cost import print_estimate
+from minima_volume.pipeline.minima import folder_of, load_failure, load_minimum, training_fingerprint
 from minima_volume.pipeline.settings import device
 from minima_volume.pipeline.study import Repeat
 from minima_volume.storage import archives, layout
@@ -29,7 +29,7 @@ ENSEMBLE_PARAMS = 20_000  # networks up to this size train faster side by side t
 
 def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Repeat, int]]]:
     """Groups of (repeat, level) that train together: one run's checkpoints, a small network's repeats, or one alone."""
-    missing = [(r, level) for r in repeats for level in r.study.levels if stored_minimum(r, scale, level) is None]
+    missing = [(r, level) for r in repeats for level in r.study.levels if load_minimum(r, scale, level) is None]
     if not missing:
         return []
     for repeat, level in missing:
@@ -73,10 +73,10 @@ def train_group(group: Sequence[tuple[Repeat, int]], initial: dict[int, Paramete
     return [sentence for sentence in said if sentence]
 
 
-def _unfinished(networks: Sequence[tuple[Repeat, int]], scale: str) -> Unfinished:
+def _unfinished(networks: Sequence[tuple[Repeat, int]], scale: str) -> Checkpoint:
     """Where the progress of networks that train together is kept."""
     (repeat, level), prints = networks[0], [training_fingerprint(*network) for network in networks]
-    return Unfinished(layout.unfinished_path(folder_of(repeat, scale), level), archives.fingerprint(prints))
+    return Checkpoint(layout.checkpoint_path(folder_of(repeat, scale), level), archives.fingerprint(prints))
 
 
 def _job(repeat: Repeat, n_train: int, initial: dict[int, Parameters]) -> Job:
@@ -94,7 +94,7 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
 
     A minimum that is stored already stays as it is.
     """
-    if stored_minimum(repeat, scale, level):
+    if load_minimum(repeat, scale, level):
         return None
     n_train = repeat.study.n_train(level)
     samples, data = repeat.samples.part(0, n_train), repeat.dataset
@@ -120,7 +120,7 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
         return said
     tensors = {f"parameters.{name}": tensor.cpu() for name, tensor in parameters.items()}
     tensors |= {"indices": repeat.pool.indices[:n_train].clone(), "targets": repeat.pool.targets[:n_train].clone()}
-    archives.write_minimum(layout.minimum_path(folder_of(repeat, scale), level), info, tensors)
+    archives.write_tensors(layout.minimum_path(folder_of(repeat, scale), level), info, tensors)
     return None
 
 
@@ -138,8 +138,8 @@ def finish_training(repeats: Sequence[Repeat], scale: str, failures: Sequence[st
     for repeat in repeats:
         found = {}
         for level in repeat.study.levels:
-            content = stored_minimum(repeat, scale, level)
-            found[str(level)] = content[0] if content else failure(repeat, scale, level)
+            content = load_minimum(repeat, scale, level)
+            found[str(level)] = content[0] if content else load_failure(repeat, scale, level)
         if all(info is None or "failed" in info for info in found.values()):
             raise NumericsError("\n".join(failures))
         if None not in found.values():
@@ -148,10 +148,10 @@ def finish_training(repeats: Sequence[Repeat], scale: str, failures: Sequence[st
         print(f"{sentence} The other minima go on.", file=sys.stderr, flush=True)
 
 
-def train_models(run: cli.Run) -> None:
+def train_models(run: cli.StageRun) -> None:
     """Data and recipe of each level -> minima/level_*.safetensors with what they were trained on."""
     groups = training_groups(run.repeats, run.scale)
-    announce(run.label, run.repeats, [pair for group in groups for pair in group], settings.workers())
+    print_estimate(run.label, run.repeats, [pair for group in groups for pair in group], settings.workers())
     initial = initial_weights(run.repeats)
     said = run.each([partial(train_group, group, initial, run.scale) for group in groups], "groups")
     finish_training(run.repeats, run.scale, [sentence for group in said for sentence in group])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from minima_volume.estimators.cutoff import cumulative_means, cutoff
 from minima_volume.pipeline import cli
-from minima_volume.pipeline.minima import folder_of, minima_of
+from minima_volume.pipeline.minima import folder_of, load_minima
 from minima_volume.pipeline.study import Repeat
 from minima_volume.storage import layout, tables
 from minima_volume.training.trainer import evaluate
@@ -13,7 +13,7 @@ from minima_volume.training.trainer import evaluate
 def _cutoff_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
     """One row per minimum and threshold: the data size at which its cumulative mean loss first exceeds it."""
     study = repeat.study
-    for level, (info, minimum) in minima_of(repeat, scale).items():
+    for level, (info, minimum) in load_minima(repeat, scale).items():
         losses, _ = evaluate(
             repeat.model, minimum.parameters, repeat.samples.inputs, repeat.samples.targets, repeat.criterion
         )
@@ -33,7 +33,7 @@ def write_cutoffs(repeat: Repeat, scale: str) -> None:
     tables.write_tables(path.with_suffix(".json"), {path: text}, {})
 
 
-def volume_cutoff(run: cli.Run) -> None:
+def volume_cutoff(run: cli.StageRun) -> None:
     """Minima -> cutoffs.csv, where the cumulative mean loss over base and extras first exceeds each threshold."""
     for repeat in run.repeats:
         write_cutoffs(repeat, run.scale)

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from minima_volume.errors import ResultsError
-from minima_volume.estimators.diagnostics import judge
+from minima_volume.estimators.diagnostics import diagnose
 from minima_volume.estimators.radial import Floats
-from minima_volume.estimators.volume import Volume, estimate, log_radii
+from minima_volume.estimators.volume import Volume, estimate_volume, log_radii
 from minima_volume.pipeline import cli
-from minima_volume.pipeline.minima import failure, folder_of, minima_of, training_fingerprint
-from minima_volume.pipeline.provenance import provenance
-from minima_volume.pipeline.random_perturbs import crossings_of, ray_fingerprint
+from minima_volume.pipeline.minima import folder_of, load_failure, load_minima, training_fingerprint
+from minima_volume.pipeline.provenance import run_record
+from minima_volume.pipeline.random_perturbs import load_crossings, ray_fingerprint
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, atomic, layout, tables
 
@@ -23,12 +23,12 @@ from minima_volume.storage import archives, atomic, layout, tables
 def _volume_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
     """One row per minimum × landscape × threshold × metric."""
     study = repeat.study
-    minima = minima_of(repeat, scale)
-    crossings, norms = crossings_of(repeat, minima, scale)
+    minima = load_minima(repeat, scale)
+    crossings, norms = load_crossings(repeat, minima, scale)
     for level, (info, minimum) in minima.items():
         arrays = crossings[level]
         for j, target in enumerate(study.targets(level)):
-            found = estimate(
+            found = estimate_volume(
                 arrays["coefficients"][:, j], norms, minimum.layout.n_params,
                 recrossed=arrays["recrossed"][:, j], grid_directions=study.grid_directions,
             )  # fmt: skip
@@ -45,7 +45,7 @@ def _verdict(coefficients: Floats, norms: Floats, n_params: int, found: Volume) 
     if found.status == "unconverged":
         return {"verdict": "unconverged"}
     censored = found.n_directions - found.n_crossed
-    said = judge(n_params * log_radii(coefficients, norms), n_censored=censored, n_recrossed=found.n_recrossed)
+    said = diagnose(n_params * log_radii(coefficients, norms), n_censored=censored, n_recrossed=found.n_recrossed)
     return {name: getattr(said, name) for name in ("effective_size", "largest_share", "doubling", "pareto_k")} | {
         "verdict": said.word
     }
@@ -57,10 +57,10 @@ def write_volumes(repeats: Sequence[Repeat], scale: str) -> None:
         path = folder_of(repeat, scale) / "volumes.csv"
         text = tables.table_text(layout.VOLUME_COLUMNS, _volume_rows(repeat, scale))
         tables.write_tables(path.with_suffix(".json"), {path: text}, {})
-        show(repeat.study, path, f"repeat {repeat.number}")
+        print_volumes(repeat.study, path, f"repeat {repeat.number}")
 
 
-def repeats_done(study: Study, scale: str, asked: Collection[int]) -> list[Repeat]:
+def current_repeats(study: Study, scale: str, asked: Collection[int]) -> list[Repeat]:
     """Repeats whose tables come from the study's present settings; says which others it leaves out.
 
     Raises ResultsError if one of the repeats `asked` for is among these.
@@ -88,7 +88,7 @@ def _misfit(repeat: Repeat, scale: str) -> str | None:
     try:
         minima, rays = (archives.read_json(folder / name) for name in ("minima.json", "rays.json"))
     except ResultsError as error:
-        return str(error).removesuffix(f" {archives.AGAIN}")
+        return str(error).removesuffix(f" {archives.RERUN}")
     found = {level: info.get("fingerprint") for level, info in minima.items() if isinstance(info, dict)}
     if found != trained:
         return f"Expected the minima of the study's present settings in {folder / 'minima.json'}, got others."
@@ -97,14 +97,14 @@ def _misfit(repeat: Repeat, scale: str) -> str | None:
     return None
 
 
-def gather(asked: Sequence[Repeat], scale: str) -> None:
+def gather_tables(asked: Sequence[Repeat], scale: str) -> None:
     """Join the repeats that are done into the study's tables, write run.json, and print the result.
 
     `failures.txt` names the minima that could not be trained; it is there only if there are any.
     """
     study = asked[0].study
     folder = layout.study_folder(scale, study.name)
-    done = repeats_done(study, scale, {repeat.number for repeat in asked})
+    done = current_repeats(study, scale, {repeat.number for repeat in asked})
     texts = {}
     for name, columns in (("cutoffs.csv", layout.CUTOFF_COLUMNS), ("volumes.csv", layout.VOLUME_COLUMNS)):
         rows = [row for repeat in done for row in tables.read_table(folder_of(repeat, scale) / name, columns)]
@@ -114,18 +114,21 @@ def gather(asked: Sequence[Repeat], scale: str) -> None:
         atomic.write_text(folder / "failures.txt", "\n".join(failed) + "\n")
     else:
         (folder / "failures.txt").unlink(missing_ok=True)
-    tables.write_tables(folder / "run.json", texts, {**provenance(study, scale, done), "failed": failed})
-    show(study, folder / "volumes.csv", f"{len(done)} repeats")
+    tables.write_tables(folder / "run.json", texts, {**run_record(study, scale, done), "failed": failed})
+    print_volumes(study, folder / "volumes.csv", f"{len(done)} repeats")
 
 
 def failures(repeats: Sequence[Repeat], scale: str) -> list[str]:
     """Sentences about the levels whose training gave no minimum."""
     return [
-        found["failed"] for r in repeats for level in r.study.levels if (found := failure(r, scale, level)) is not None
+        found["failed"]
+        for r in repeats
+        for level in r.study.levels
+        if (found := load_failure(r, scale, level)) is not None
     ]
 
 
-def show(study: Study, path: Path, which: str) -> None:
+def print_volumes(study: Study, path: Path, which: str) -> None:
     """Print log volume ± error and test accuracy of every level at the first threshold, repeats averaged."""
     rows = [row for row in tables.read_table(path, layout.VOLUME_COLUMNS) if row["landscape"] == "0"]
     chosen = [row for row in rows if row["metric"] == "loss" and float(row["threshold"]) == study.thresholds[0]]
@@ -148,9 +151,9 @@ def show(study: Study, path: Path, which: str) -> None:
     Console(file=sys.stdout, width=110).print(table)
 
 
-def volume_estimation(run: cli.Run) -> None:
+def volume_estimation(run: cli.StageRun) -> None:
     """Crossings -> volumes.csv of each repeat; with --gather the study's tables and run.json from all repeats done."""
     if run.gather:
-        gather(run.repeats, run.scale)
+        gather_tables(run.repeats, run.scale)
     else:
         write_volumes(run.repeats, run.scale)

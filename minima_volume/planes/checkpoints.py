@@ -50,7 +50,7 @@ def corners_of(rows: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
     return rows[0]["epoch"], fitted["epoch"], rows[-1]["epoch"]
 
 
-def projected(plane: planes_plane.Plane, minimum: Minimum) -> dict[str, float]:
+def project(plane: planes_plane.Plane, minimum: Minimum) -> dict[str, float]:
     """Where a checkpoint lies over the plane (its nearest point x, y) and its distance from it in parameter space."""
     start, to_b, to_c = (vector.cpu().double() for vector in plane.vectors())
     axes = torch.stack([to_b, to_c], dim=1)
@@ -59,23 +59,23 @@ def projected(plane: planes_plane.Plane, minimum: Minimum) -> dict[str, float]:
     return {"x": place[0].item(), "y": place[1].item(), "distance": (away - axes @ place).norm().item()}
 
 
-def plane_of(name: str, scale: str, folder: Path) -> Path:
+def checkpoint_plane(name: str, scale: str, folder: Path) -> Path:
     """The grid file of a run's plane, made now if need be; ResultsError with the command if checkpoints are missing."""
-    study = sources.study_of(name, scale)
-    repeat, found = sources.trained(study, scale, study.levels)
+    study = sources.find_study(name, scale)
+    repeat, found = sources.load_trained(study, scale, study.levels)
     x = np.linspace(planes_plane.FROM, planes_plane.TO, SIDE[scale])
     prints = [header["fingerprint"] for header, _ in found.values()]
     wanted = archives.fingerprint(prints, study.thresholds[0], x.tolist(), FITTED)
     path = folder / "grokking_plane.npz"
-    if archives.stored(archives.read_arrays, path, wanted) is not None:
+    if archives.read_if_current(archives.read_arrays, path, wanted) is not None:
         return path
     samples, minima = ordered_samples(repeat), {epoch: minimum for epoch, (_, minimum) in found.items()}
     rows = accuracies(repeat, minima, samples)
     epochs = corners_of(rows)
     a, b, c = (minima[epoch].parameters for epoch in epochs)
     plane = planes_plane.Plane(repeat.model, (a, b, c), samples)
-    track = [row | projected(plane, minima[row["epoch"]]) for row in rows]
-    info = planes_plane.described(repeat, scale, [found[epoch][0] for epoch in epochs])
+    track = [row | project(plane, minima[row["epoch"]]) for row in rows]
+    info = planes_plane.describe(repeat, scale, [found[epoch][0] for epoch in epochs])
     info |= {"name": "grokking", "checkpoints": track, "fingerprint": wanted}
-    run = cli.Run(study, scale, [repeat], "plane", gather=False)
-    return planes_plane.surveyed(path, plane, x, np.array([study.base, len(samples)]), info, run)
+    run = cli.StageRun(study, scale, [repeat], "plane", gather=False)
+    return planes_plane.compute_grid(path, plane, x, np.array([study.base, len(samples)]), info, run)

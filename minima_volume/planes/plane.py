@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import Layout, Parameters, layout_of
-from minima_volume.networks.precision import doubled
+from minima_volume.networks.precision import to_float64
 from minima_volume.networks.sequential import TILE_ELEMENTS
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.study import Repeat
 from minima_volume.planes import grid, sources
 from minima_volume.planes.grid import Floats
-from minima_volume.planes.triples import Trio
+from minima_volume.planes.triples import Triple
 from minima_volume.rays.base import Rays
-from minima_volume.rays.bundle import Bundle
+from minima_volume.rays.bundle import RayBundle
 from minima_volume.storage import archives
 
 FROM, TO = -0.5, 1.5  # fractions of the parameter differences, as published
@@ -75,7 +75,7 @@ def row_sums(plane: Plane, x: Floats, rows: Floats, sizes: Ints) -> Floats:
     a, to_b, to_c = plane.vectors()
     out = np.zeros((len(sizes), len(rows), len(x)))
     for start, stop in _spans(plane, int(sizes[-1])):
-        bundle = Bundle(plane.model, plane.layout, plane.samples.part(start, stop), to_b.unsqueeze(0), plane.dtype)
+        bundle = RayBundle(plane.model, plane.layout, plane.samples.part(start, stop), to_b.unsqueeze(0), plane.dtype)
         reached = torch.from_numpy(np.clip(sizes - start, 0, stop - start))
         for j, y in enumerate(rows):
             moved = plane.layout.split(a + float(y) * to_c)
@@ -87,7 +87,7 @@ def row_sums(plane: Plane, x: Floats, rows: Floats, sizes: Ints) -> Floats:
 def _spans(plane: Plane, n_samples: int) -> Iterator[tuple[int, int]]:
     """Ranges of samples that fill one tile each."""
     a, to_b, _ = plane.vectors()
-    one = Bundle(plane.model, plane.layout, plane.samples.part(0, 1), to_b.unsqueeze(0), plane.dtype)
+    one = RayBundle(plane.model, plane.layout, plane.samples.part(0, 1), to_b.unsqueeze(0), plane.dtype)
     width = one.rays(Minimum.of(plane.layout.split(a), plane.layout, normalise=False)).width()
     span = max(1, TILE_ELEMENTS[to_b.device.type] // width)
     return ((start, min(start + span, n_samples)) for start in range(0, n_samples, span))
@@ -100,7 +100,7 @@ def _row(rays: Rays, x: Floats, reached: Tensor) -> Floats:
     for points in torch.from_numpy(x).split(together):
         outputs = rays.at(torch.zeros(len(points), dtype=torch.long), points)(0, len(samples))
         losses = samples.criterion(outputs, samples.targets)
-        running = nn.functional.pad(doubled(losses).cumsum(1), (1, 0))
+        running = nn.functional.pad(to_float64(losses).cumsum(1), (1, 0))
         sums.append(running[:, reached.to(running.device)].cpu())
     return torch.cat(sums).T.numpy()
 
@@ -111,9 +111,9 @@ def data_sizes(marks: Sequence[int], count: int) -> Ints:
     return np.unique(np.concatenate([steps, np.asarray(marks, np.int64)]))
 
 
-def surveyed(path: Path, plane: Plane, x: Floats, sizes: Ints, info: dict[str, Any], run: cli.Run) -> Path:
+def compute_grid(path: Path, plane: Plane, x: Floats, sizes: Ints, info: dict[str, Any], run: cli.StageRun) -> Path:
     """The grid file at `path`, computed unless it is there with the fingerprint in `info`; goes on where it stopped."""
-    if archives.stored(archives.read_arrays, path, info["fingerprint"]) is not None:
+    if archives.read_if_current(archives.read_arrays, path, info["fingerprint"]) is not None:
         return path
     parts = path.with_suffix(".rows")
     spans = [(start, min(start + ROWS, len(x))) for start in range(0, len(x), ROWS)]
@@ -130,7 +130,7 @@ def surveyed(path: Path, plane: Plane, x: Floats, sizes: Ints, info: dict[str, A
 
 def _block(path: Path, plane: Plane, x: Floats, rows: Floats, sizes: Ints, info: dict[str, Any]) -> Floats:
     """The sums of a few rows, from the file that an interrupted run left or computed now."""
-    found = archives.stored(archives.read_arrays, path, info["fingerprint"])
+    found = archives.read_if_current(archives.read_arrays, path, info["fingerprint"])
     if found is not None:
         sums: Floats = found[1]["sums"]
         return sums
@@ -139,28 +139,28 @@ def _block(path: Path, plane: Plane, x: Floats, rows: Floats, sizes: Ints, info:
     return sums
 
 
-def grid_of(trio: Trio, scale: str, folder: Path) -> Path:
+def triple_grid(trio: Triple, scale: str, folder: Path) -> Path:
     """The grid file of a trio, made now if need be; ResultsError with the command if its minima are missing."""
-    study = sources.study_of(trio.study, scale)
+    study = sources.find_study(trio.study, scale)
     levels = sources.three_levels(study, trio.levels)
-    repeat, found = sources.trained(study, scale, levels)
+    repeat, found = sources.load_trained(study, scale, levels)
     a, b, c = (found[level][1].parameters for level in levels)
     headers = [found[level][0] for level in levels]
     sizes = data_sizes([study.n_train(level) for level in levels], SIZES[scale])
     x = np.linspace(FROM, TO, SIDE[scale])
-    info = described(repeat, scale, headers) | {
+    info = describe(repeat, scale, headers) | {
         "name": trio.name,
         "fingerprint": archives.fingerprint(
             [header["fingerprint"] for header in headers], study.thresholds[0], x.tolist(), sizes.tolist()
         ),
     }
-    run = cli.Run(study, scale, [repeat], "plane", gather=False)
-    return surveyed(
+    run = cli.StageRun(study, scale, [repeat], "plane", gather=False)
+    return compute_grid(
         folder / f"{trio.name}_plane.npz", Plane(repeat.model, (a, b, c), repeat.samples), x, sizes, info, run
     )
 
 
-def described(repeat: Repeat, scale: str, headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def describe(repeat: Repeat, scale: str, headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What pictures say about the study and the minima at the corners."""
     study, kept = repeat.study, ("level", "n_train", "test_accuracy")
     corners = [

@@ -33,14 +33,14 @@ DIGITS = 5  # of a loss in the table: more than a picture shows, and half of the
 def plane_at(repeat: Repeat, minimum: Minimum, samples: Samples) -> planes_plane.Plane:
     """The plane whose sides are the first two directions at radius 1 in the minimum's filter-normalised coordinates."""
     layout = minimum.layout
-    block = directions.directions(repeat.study.direction_seed, [0, 1], layout.n_params)
-    units = (block / directions.norms(block).unsqueeze(1)).to(minimum.scales)
+    block = directions.draw_directions(repeat.study.direction_seed, [0, 1], layout.n_params)
+    units = (block / directions.direction_norms(block).unsqueeze(1)).to(minimum.scales)
     start = layout.flatten(minimum.parameters)
     ends = [layout.split(start + minimum.scales * unit) for unit in units]
     return planes_plane.Plane(repeat.model, (minimum.parameters, ends[0], ends[1]), samples)
 
 
-def two_losses(plane: planes_plane.Plane, x: Floats, n_train: int, run: cli.Run) -> tuple[Floats, Floats]:
+def two_losses(plane: planes_plane.Plane, x: Floats, n_train: int, run: cli.StageRun) -> tuple[Floats, Floats]:
     """Mean loss (len(x), len(x)) over the first `n_train` samples and over the rest, a row for each y."""
     sizes = np.array([n_train, len(plane.samples)])
     rows = run.each([partial(planes_plane.row_sums, plane, x, x[j : j + 1], sizes) for j in range(len(x))], "rows")
@@ -55,7 +55,7 @@ def two_levels(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) 
     return repeat.study.levels[0], repeat.study.levels[-1]
 
 
-def rows_of(run: cli.Run, repeat: Repeat, minima: Mapping[int, Minimum]) -> Iterator[dict[str, object]]:
+def rows_of(run: cli.StageRun, repeat: Repeat, minima: Mapping[int, Minimum]) -> Iterator[dict[str, object]]:
     """The table's rows: two minima, every point of their planes."""
     samples, x = checkpoints.ordered_samples(repeat), np.linspace(-REACH, REACH, SIDE[run.scale])
     for level in two_levels(repeat, minima, samples):
@@ -67,11 +67,11 @@ def rows_of(run: cli.Run, repeat: Repeat, minima: Mapping[int, Minimum]) -> Iter
             yield dict(zip(storage_layout.SLICE_COLUMNS, values, strict=True))
 
 
-def slices_of(name: str, scale: str) -> Path:
+def write_slices(name: str, scale: str) -> Path:
     """Write the table of a study; ResultsError with the command if minima are missing."""
-    study = sources.study_of(name, scale)
-    repeat, found = sources.trained(study, scale, study.levels)
-    run = cli.Run(study, scale, [repeat], "slices", gather=False)
+    study = sources.find_study(name, scale)
+    repeat, found = sources.load_trained(study, scale, study.levels)
+    run = cli.StageRun(study, scale, [repeat], "slices", gather=False)
     minima = {level: minimum for level, (_, minimum) in found.items()}
     path = storage_layout.study_folder(scale, name) / "slices.csv"
     tables.write_table(path, storage_layout.SLICE_COLUMNS, rows_of(run, repeat, minima))
@@ -84,6 +84,6 @@ if __name__ == "__main__":
     parser.add_argument("--scale", default="paper", choices=("quick", "paper"))
     given = parser.parse_args()
     try:
-        print(slices_of(given.study, given.scale))
+        print(write_slices(given.study, given.scale))
     except UserError as error:
         sys.exit(f"error: {error}")

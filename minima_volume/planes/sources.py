@@ -7,25 +7,25 @@ from typing import Any
 
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum
-from minima_volume.pipeline.minima import minima_of
+from minima_volume.pipeline.minima import load_minima
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import layout
 
 Found = dict[int, tuple[dict[str, Any], Minimum]]
 
 
-def study_of(name: str, scale: str, root: Path = Path()) -> Study:
+def find_study(name: str, scale: str, root: Path = Path()) -> Study:
     """A study's row at a scale, from the config.py that holds it; ResultsError if none does."""
     for config in sorted(root.glob("*/config.py")):
         studies: dict[str, Study] = runpy.run_path(str(config)).get("STUDIES", {})
         if name in studies:
-            return studies[name].at(scale)
+            return studies[name].at_scale(scale)
     raise ResultsError(
         f"Expected a study {name} in one of the config.py files, got none: `make help` lists the studies."
     )
 
 
-def trained(study: Study, scale: str, levels: Sequence[int], number: int = 0) -> tuple[Repeat, Found]:
+def load_trained(study: Study, scale: str, levels: Sequence[int], number: int = 0) -> tuple[Repeat, Found]:
     """A repeat and its minima at the given levels; ResultsError with the command if one is missing or out of date."""
     folder = layout.repeat_folder(scale, study.name, number)
     command = f"`make results/{scale}/{study.name}/repeat_{number}/minima.json SCALE={scale}` trains them."
@@ -34,7 +34,7 @@ def trained(study: Study, scale: str, levels: Sequence[int], number: int = 0) ->
     if missing:
         raise ResultsError(f"Expected minima of levels {missing} in {folder}, got none: {command}")
     repeat = Repeat(study, number)
-    found = minima_of(repeat, scale)
+    found = load_minima(repeat, scale)
     stale = [level for level in levels if level not in found]
     if stale:
         raise ResultsError(f"Expected minima of levels {stale} in {folder} trained as the study now says: {command}")

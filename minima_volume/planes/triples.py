@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Trio:
+class Triple:
     """Three minima of one study, by level, and the name that their pictures carry."""
 
     name: str
@@ -12,8 +12,8 @@ class Trio:
     levels: tuple[int, int, int]
 
 
-TRIOS = (
-    Trio("digits", "digits_data", (0, 270, 1170)),
-    Trio("mnist", "mnist_data", (540, 5940, 59940)),
-    Trio("swiss", "swiss_data_x5", (30, 180, 780)),
+TRIPLES = (
+    Triple("digits", "digits_data", (0, 270, 1170)),
+    Triple("mnist", "mnist_data", (540, 5940, 59940)),
+    Triple("swiss", "swiss_data_x5", (30, 180, 780)),
 )

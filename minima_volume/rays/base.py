@@ -7,9 +7,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from minima_volume.networks.losses import Metric, misclassified, total
+from minima_volume.networks.losses import Metric, sum_float64, zero_one_loss
 from minima_volume.networks.minimum import Samples
-from minima_volume.networks.precision import doubled
+from minima_volume.networks.precision import to_float64
 from minima_volume.networks.sequential import TILE_ELEMENTS
 
 
@@ -42,7 +42,7 @@ class Rays(ABC):
         """
         result = torch.zeros(len(rays), len(sizes), dtype=torch.float64)
         for rows, edges, tiles in self._tiles(rays, coefficients, sizes, metric):
-            parts = torch.stack([total(values) for values in tiles]).cpu()
+            parts = torch.stack([sum_float64(values) for values in tiles]).cpu()
             cumulative = dict(zip(edges[1:], parts.cumsum(0), strict=True))
             result[rows] = torch.stack([cumulative[size] for size in sizes], dim=1)
         return result
@@ -52,13 +52,13 @@ class Rays(ABC):
         """Losses (k, size − start) of the samples from `start` on, float64 on the rays' device if it has that."""
         tiled = self._tiles(rays, coefficients, [size], "loss", start)
         found = [torch.cat(list(tiles), dim=-1) for _, _, tiles in tiled]
-        return doubled(torch.cat(found))
+        return to_float64(torch.cat(found))
 
     def _tiles(
         self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric, start: int = 0
     ) -> Iterator[tuple[Tensor, list[int], Iterator[Tensor]]]:
         """Points that are evaluated together, the edges of their tiles of samples, and the tiles' values (points, span)."""
-        criterion = self.samples.criterion if metric == "loss" else misclassified
+        criterion = self.samples.criterion if metric == "loss" else zero_one_loss
         targets, device = self.samples.targets, self.samples.inputs.device
         budget = TILE_ELEMENTS[device.type] // self.width()
         span = max(1, min(sizes[-1] - start, budget))

@@ -10,22 +10,22 @@ from torch import Tensor, nn
 
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import Layout
-from minima_volume.networks.precision import copied, device_for
-from minima_volume.networks.sequential import stackable
+from minima_volume.networks.precision import copy_model, device_for
+from minima_volume.networks.sequential import is_stack
 from minima_volume.rays.base import Rays
 from minima_volume.rays.module import ModuleRays
 from minima_volume.rays.stacked import Stack, StackedRays
 
 
-class Bundle:
+class RayBundle:
     """A block of directions over one data set in one precision; gives the rays of any minimum along them."""
 
     def __init__(self, model: nn.Module, layout: Layout, samples: Samples, block: Tensor, dtype: torch.dtype) -> None:
         device = device_for(dtype, samples.inputs.device)
-        self.model, self.layout, self.dtype = copied(model, device, dtype), layout, dtype
+        self.model, self.layout, self.dtype = copy_model(model, device, dtype), layout, dtype
         self.samples, self.block = samples.to(device, dtype), block.to(device, dtype)
         self.stack: Stack | None = None
-        if isinstance(self.model, nn.Sequential) and stackable(model, samples.inputs.ndim):
+        if isinstance(self.model, nn.Sequential) and is_stack(model, samples.inputs.ndim):
             self.stack = Stack(self.model, layout, self.samples, self.block)
 
     def rays(self, minimum: Minimum, n_samples: int | None = None, shared: Tensor | None = None) -> Rays:
@@ -41,9 +41,9 @@ class Bundle:
         )
 
 
-def ray_bytes(model: nn.Module, layout: Layout, samples: Samples) -> int:
+def bytes_per_ray(model: nn.Module, layout: Layout, samples: Samples) -> int:
     """Bytes that one ray keeps in float32: its direction, its scaled copy, and its first-layer product where shared."""
     first = next((layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)), None)
-    shared = stackable(model, samples.inputs.ndim) and isinstance(first, nn.Linear)
+    shared = is_stack(model, samples.inputs.ndim) and isinstance(first, nn.Linear)
     product = len(samples) * first.out_features if shared and isinstance(first, nn.Linear) else 0
     return 4 * (2 * layout.n_params + product)

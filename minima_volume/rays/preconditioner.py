@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from minima_volume.errors import UserError
-from minima_volume.networks.curvature import curvature_rows
+from minima_volume.networks.curvature import gauss_newton_rows
 from minima_volume.networks.minimum import Minimum, Samples
 
 # In a quadratic basin all rays then cross at c = 1/6, amid the scan's nodes and well below their cap c = 1.
@@ -53,7 +53,7 @@ class Preconditioner:
         return (g * self.scales).float()
 
 
-def of_curvatures(curvatures: Tensor, threshold: float, *, sigma: float = float("inf")) -> Preconditioner:
+def diagonal_preconditioner(curvatures: Tensor, threshold: float, *, sigma: float = float("inf")) -> Preconditioner:
     """A = 6·diag(n·h/2τ + 1/σ²)^(−½) for a basin like ½ Σ h u² ≤ τ: all rays of that ellipsoid are equal for σ = ∞.
 
     `curvatures` h (n,) ≥ 0 in filter units. 1/σ² keeps flat coordinates within σ filter norms. UserError if one is left
@@ -67,7 +67,7 @@ def of_curvatures(curvatures: Tensor, threshold: float, *, sigma: float = float(
     return Preconditioner.diagonal(REACH * stiffness.rsqrt())
 
 
-def preconditioner_of(
+def fit_preconditioner(
     model: nn.Module,
     minimum: Minimum,
     samples: Samples,
@@ -86,15 +86,15 @@ def preconditioner_of(
     their correlation between the halves, and leading directions are stretched by the curvature that the other half finds
     along them. `rank` is at most the number of rows of a half.
     """
-    rows = curvature_rows(model, minimum, samples, n_samples=n_samples, draws=draws, seed=seed)
+    rows = gauss_newton_rows(model, minimum, samples, n_samples=n_samples, draws=draws, seed=seed)
     first, second = rows[::2], rows[1::2] if len(rows) > 1 else rows
-    base = of_curvatures(
-        shrunk_diagonal(first, second, floor=2 * threshold / (rows.shape[1] * sigma**2)), threshold, sigma=sigma
+    base = diagonal_preconditioner(
+        shrink_diagonal(first, second, floor=2 * threshold / (rows.shape[1] * sigma**2)), threshold, sigma=sigma
     )
-    return with_leading(base, first, second, threshold, rank, sigma=sigma) if rank else base
+    return add_leading_directions(base, first, second, threshold, rank, sigma=sigma) if rank else base
 
 
-def shrunk_diagonal(first: Tensor, second: Tensor, *, floor: float = 0.0) -> Tensor:
+def shrink_diagonal(first: Tensor, second: Tensor, *, floor: float = 0.0) -> Tensor:
     """Curvatures h (n,) from two halves of rows, ln(h + floor) drawn towards its mean as far as the halves disagree.
 
     The factor is the halves' correlation of ln(h + floor), raised to that of their mean, 2c/(1 + c) (Spearman–Brown). A
@@ -111,7 +111,7 @@ def shrunk_diagonal(first: Tensor, second: Tensor, *, floor: float = 0.0) -> Ten
     return ((mean + 2 * common / (1 + common) * (joined - mean)).exp() - floor).clamp(min=0)
 
 
-def with_leading(
+def add_leading_directions(
     base: Preconditioner, first: Tensor, second: Tensor, threshold: float, rank: int, *, sigma: float = float("inf")
 ) -> Preconditioner:
     """A diagonal preconditioner, and the `rank` stiffest directions of the curvature that it leaves, evened out.

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import Layout
-from minima_volume.networks.sequential import IMAGES, POOLING, REGISTER, THIN, channels_last
+from minima_volume.networks.sequential import IMAGES, POOLING, REGISTER, THIN, to_channels_last
 from minima_volume.rays.base import Rays
 
 # A float64 product costs two of float32; below this share of the operations nobody notices.
@@ -138,7 +138,7 @@ class StackedRays(Rays):
             return maps
 
         def stacked(start: int, stop: int) -> Tensor:
-            tile = channels_last(inputs[start:stop]) if layers else inputs[start:stop]
+            tile = to_channels_last(inputs[start:stop]) if layers else inputs[start:stop]
             return torch.stack([outputs(point, tile) for point in range(len(c))])
 
         return stacked

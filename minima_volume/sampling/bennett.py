@@ -15,7 +15,7 @@ from minima_volume.estimators.radial import Floats
 
 
 @dataclass(frozen=True)
-class Bridge:
+class BennettRatio:
     """ln(Z₁/Z₀) in nats, the first-order influence of every draw on it, and how much the two rungs overlap.
 
     The influences `forward` (draws of rung 0) and `backward` (of rung 1) have mean 0; the estimate's error is the error of
@@ -28,7 +28,7 @@ class Bridge:
     overlap: float
 
 
-def bridge(forward: Floats, backward: Floats) -> Bridge:
+def bennett_ratio(forward: Floats, backward: Floats) -> BennettRatio:
     """ln(Z₁/Z₀) from Δ = U₁ − U₀ at draws of rung 0 (`forward`) and at draws of rung 1 (`backward`), any equal shapes.
 
     Solves mean₀ f(Δ + r) = mean₁ f(−Δ − r) for r, f(x) = 1/(1 + eˣ). Source: Bennett, J. Comput. Phys. 22 (1976) 245.
@@ -36,7 +36,7 @@ def bridge(forward: Floats, backward: Floats) -> Bridge:
     """
     finite = np.concatenate([forward[np.isfinite(forward)], backward[np.isfinite(backward)]])
     if finite.size == 0:
-        return Bridge(float("nan"), np.zeros_like(forward), np.zeros_like(backward), 0.0)
+        return BennettRatio(float("nan"), np.zeros_like(forward), np.zeros_like(backward), 0.0)
 
     def gap(r: float) -> float:
         return float(expit(-forward - r).mean() - expit(backward + r).mean())
@@ -46,7 +46,7 @@ def bridge(forward: Floats, backward: Floats) -> Bridge:
     ratio = float(brentq(gap, low, high, xtol=1e-10)) if gap(low) > 0 > gap(high) else float("nan")
     ahead, back = expit(-forward - ratio), expit(backward + ratio)
     overlap = float(min(ahead.mean(), back.mean()))
-    return Bridge(ratio, ahead / ahead.mean() - 1, 1 - back / back.mean(), overlap)
+    return BennettRatio(ratio, ahead / ahead.mean() - 1, 1 - back / back.mean(), overlap)
 
 
 @dataclass(frozen=True)
@@ -65,25 +65,25 @@ class Ladder:
 
     def error(self, rung: int, influence: Floats | float = 0.0) -> float:
         """Standard error of ln Z_j plus a mean over the rung's draws of the given influence."""
-        return float(np.sqrt(self.variance[rung] + mean_error(self.pending[rung] + influence) ** 2))
+        return float(np.sqrt(self.variance[rung] + chain_error(self.pending[rung] + influence) ** 2))
 
 
-def ladder(ahead: Sequence[Floats], behind: Sequence[Floats]) -> Ladder:
+def join_ladder(ahead: Sequence[Floats], behind: Sequence[Floats]) -> Ladder:
     """Join J + 1 rungs of draws (T, chains) from U_{j+1} − U_j at the draws of rung j and of rung j + 1, both (J,)."""
     if not ahead:
         raise ValueError("expected at least two rungs; a single one needs no ladder")
     log_z, variance, overlap = [0.0], [0.0], [0.5]
     pending = [np.zeros_like(ahead[0])]
     for forward, backward in zip(ahead, behind, strict=True):
-        joined = bridge(forward, backward)
+        joined = bennett_ratio(forward, backward)
         log_z.append(log_z[-1] + joined.log_ratio)
-        variance.append(variance[-1] + mean_error(pending[-1] + joined.forward) ** 2)
+        variance.append(variance[-1] + chain_error(pending[-1] + joined.forward) ** 2)
         overlap.append(min(overlap[-1], joined.overlap))
         pending.append(joined.backward)
     return Ladder(np.array(log_z), np.array(variance), tuple(pending), np.array(overlap))
 
 
-def verdict(*, thin: bool, spread: float, within: float, drift: float) -> str:
+def chain_status(*, thin: bool, spread: float, within: float, drift: float) -> str:
     """What two errors and the halves of the run say of an estimate.
 
     "thin": too few draws carry it, or some replica has none; "disagree": replicas spread more than three times wider than
@@ -97,13 +97,13 @@ def verdict(*, thin: bool, spread: float, within: float, drift: float) -> str:
     return "drift" if abs(drift) > 6 * within else "ok"
 
 
-def log_mean(weights: Floats) -> tuple[float, Floats]:
+def log_mean_weight(weights: Floats) -> tuple[float, Floats]:
     """ln of the mean of weights ≥ 0 and the influence of every weight on it, w/mean − 1; −∞ and zeros if all are 0."""
     mean = float(weights.mean())
     return (float(np.log(mean)), weights / mean - 1) if mean > 0 else (float("-inf"), np.zeros_like(weights))
 
 
-def correlation_time(series: Floats, *, window: float = 5.0) -> float:
+def autocorrelation_time(series: Floats, *, window: float = 5.0) -> float:
     """Integrated autocorrelation time 1 + 2 Σ ρ(t) of a series (T, chains) about its grand mean, at least 1.
 
     The sum stops at the first lag t ≥ `window` × its own value so far. Source: Sokal, "Monte Carlo Methods in Statistical
@@ -121,12 +121,12 @@ def correlation_time(series: Floats, *, window: float = 5.0) -> float:
     return max(time, 1.0)
 
 
-def mean_error(series: Floats) -> float:
+def chain_error(series: Floats) -> float:
     """Standard error of the mean of a series (T, chains), from its variance and integrated autocorrelation time."""
-    return float(np.sqrt(series.var() * correlation_time(series) / series.size))
+    return float(np.sqrt(series.var() * autocorrelation_time(series) / series.size))
 
 
-def spread_error(values: Floats) -> float:
+def replica_error(values: Floats) -> float:
     """Standard error of the mean of independent replicas (R,): sd/√R; NaN for fewer than two, or one without an estimate."""
     known = values.size > 1 and bool(np.isfinite(values).all())
     return float(np.std(values, ddof=1) / np.sqrt(values.size)) if known else float("nan")

@@ -22,24 +22,24 @@ from torch import Tensor
 from minima_volume.errors import NumericsError
 from minima_volume.estimators.radial import Floats
 from minima_volume.networks.directions import generator
-from minima_volume.sampling.bennett import Ladder, ladder, spread_error, verdict
-from minima_volume.sampling.mass import Metric
-from minima_volume.sampling.potential import Counted, Potential, check_inside
+from minima_volume.sampling.bennett import Ladder, chain_status, join_ladder, replica_error
+from minima_volume.sampling.mass import MassMatrix
+from minima_volume.sampling.potential import CountingPotential, Potential, check_inside
 
 THIN = 0.05  # overlap, or share of the Gaussian inside, below which an estimate rests on a few draws
 SMALLEST_ANGLE = 1e-7
 SMALLEST_BETA, LARGEST_BETA = 1e-3, 1e7  # in units of 1/τ
 
 
-class Curved(Potential, Protocol):
+class CurvedPotential(Potential, Protocol):
     """A potential that can say how it curves, for the fit."""
 
-    def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> Metric:
+    def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> MassMatrix:
         """I + (an estimate of the mean of ∇²L over points (k, n)), positive, of at most `rank` axes where it is dense."""
 
 
 @dataclass(frozen=True)
-class AnnealedSettings:
+class EllipticalSettings:
     """How the Gaussian is fitted and how long the ladder is sampled; `replicas` share the Gaussian and nothing else."""
 
     replicas: int = 8
@@ -53,7 +53,7 @@ class AnnealedSettings:
 
 
 @dataclass(frozen=True)
-class Annealed:
+class EllipticalVolume:
     """ln γ at each σ (sigmas,), in nats.
 
     `log_gamma_se` is the spread of the replicas; `log_gamma_within_se` comes from autocorrelations inside the rungs;
@@ -80,20 +80,25 @@ class Annealed:
         return np.fmax(self.log_gamma_se, self.log_gamma_within_se)
 
 
-def measure_annealed(
-    potential: Curved, threshold: float, sigmas: Sequence[float], *, seed: int, settings: AnnealedSettings | None = None
-) -> Annealed:
+def elliptical_slice_path(
+    potential: CurvedPotential,
+    threshold: float,
+    sigmas: Sequence[float],
+    *,
+    seed: int,
+    settings: EllipticalSettings | None = None,
+) -> EllipticalVolume:
     """ln γ_σ at every σ of `sigmas`, each from its own Gaussian; the same seed gives the same numbers.
 
     Raises NumericsError if the minimum itself lies above the threshold, or too little of a fitted Gaussian below it.
     """
-    settings = settings or AnnealedSettings()
+    settings = settings or EllipticalSettings()
     check_inside(potential, threshold)
     basins = [_Basin(potential, threshold, sigma, generator("annealed", seed, i)) for i, sigma in enumerate(sigmas)]
     parts = [_measured(basin, settings) for basin in basins]
-    names = [field.name for field in fields(Annealed) if field.type == Floats]
+    names = [field.name for field in fields(EllipticalVolume) if field.type == Floats]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return Annealed(
+    return EllipticalVolume(
         **columns,
         n_rungs=tuple(part.n_rungs[0] for part in parts),
         status=tuple(part.status[0] for part in parts),
@@ -109,7 +114,7 @@ class _Rung(NamedTuple):
     angle: float
 
 
-def _measured(basin: "_Basin", settings: AnnealedSettings) -> Annealed:
+def _measured(basin: "_Basin", settings: EllipticalSettings) -> EllipticalVolume:
     """ln γ at one σ from all draws, from those of each replica alone, and from either half of the run."""
     basin.fit(settings)
     points, inside = basin.cut(settings)
@@ -123,10 +128,12 @@ def _measured(basin: "_Basin", settings: AnnealedSettings) -> Annealed:
     share, log_det = float(inside.mean()), float(basin.gaussian.strengths.double().log1p().sum())
     replicas = np.array(each) + np.log(inside) - log_det / 2
     counted = (1 - share) / (share * settings.replicas * settings.trials)
-    spread, within = spread_error(replicas), math.sqrt(whole.error(-1) ** 2 + counted)
+    spread, within = replica_error(replicas), math.sqrt(whole.error(-1) ** 2 + counted)
     log_gaussian = math.log(share) - log_det / 2
-    doubt = verdict(thin=min(float(whole.overlap[-1]), share) < THIN, spread=spread, within=within, drift=late - early)
-    return Annealed(
+    doubt = chain_status(
+        thin=min(float(whole.overlap[-1]), share) < THIN, spread=spread, within=within, drift=late - early
+    )
+    return EllipticalVolume(
         sigmas=np.array([basin.sigma]),
         log_gamma=np.array([log_gaussian + whole.log_z[-1]]),
         log_gamma_se=np.array([spread]),
@@ -145,13 +152,13 @@ def _measured(basin: "_Basin", settings: AnnealedSettings) -> Annealed:
 def _joined(rungs: list[_Rung]) -> Ladder:
     """The ladder of rungs from λ = 1 to λ = 0, whose energies differ by steps of λ times q."""
     steps = np.diff([rung.weight for rung in rungs])
-    return ladder(
+    return join_ladder(
         [step * rung.q for step, rung in zip(steps, rungs[:-1], strict=True)],
         [step * rung.q for step, rung in zip(steps, rungs[1:], strict=True)],
     )
 
 
-def _relaxed(basin: "_Basin", points: Tensor, settings: AnnealedSettings) -> list[_Rung]:
+def _relaxed(basin: "_Basin", points: Tensor, settings: EllipticalSettings) -> list[_Rung]:
     """Draws of rung after rung from λ = 1 to λ = 0, each step as long as the spread of q allows."""
     weight, rungs = 1.0, []
     while True:
@@ -172,10 +179,10 @@ def _relaxed(basin: "_Basin", points: Tensor, settings: AnnealedSettings) -> lis
 class _Basin:
     """The set {L(σz) ≤ τ}, the Gaussian of precision I + D fitted to it, and slice moves inside."""
 
-    def __init__(self, potential: Curved, threshold: float, sigma: float, draws: torch.Generator) -> None:
-        self.potential, self.counter = potential, Counted(potential)
+    def __init__(self, potential: CurvedPotential, threshold: float, sigma: float, draws: torch.Generator) -> None:
+        self.potential, self.counter = potential, CountingPotential(potential)
         self.threshold, self.sigma, self.draws = threshold, sigma, draws
-        self.gaussian = Metric(torch.zeros(potential.n_params))
+        self.gaussian = MassMatrix(torch.zeros(potential.n_params))
 
     def heights(self, points: Tensor) -> Tensor:
         """L(σz) (k,) at z (k, n)."""
@@ -186,7 +193,7 @@ class _Basin:
         full = self.gaussian.power(points, 0.5).double().square().sum(dim=1)
         return np.asarray(0.5 * (full - points.double().square().sum(dim=1)))
 
-    def fit(self, settings: AnnealedSettings) -> None:
+    def fit(self, settings: EllipticalSettings) -> None:
         """D = βσ²C with C the mean curvature over the Gaussian's own draws, and β such that half of them lie inside."""
         noise = self._noise(settings.trials // 4)
         points = noise
@@ -197,7 +204,7 @@ class _Basin:
             self._tighten(curvature, noise)
             points = self.gaussian.power(noise, -0.5)
 
-    def _tighten(self, curvature: Metric, noise: Tensor) -> None:
+    def _tighten(self, curvature: MassMatrix, noise: Tensor) -> None:
         """Halve the interval of ln β until half of the draws just lie inside."""
         low, high = math.log(SMALLEST_BETA / self.threshold), math.log(LARGEST_BETA / self.threshold)
         for _ in range(14):
@@ -207,7 +214,7 @@ class _Basin:
             low, high = (low, middle) if inside else (middle, high)
         self.gaussian = curvature.scaled(math.exp(high) * self.sigma**2)
 
-    def cut(self, settings: AnnealedSettings) -> tuple[Tensor, Floats]:
+    def cut(self, settings: EllipticalSettings) -> tuple[Tensor, Floats]:
         """Starting points inside (all chains, n), and the share of each replica's draws that lie inside (replicas,)."""
         tried = self.gaussian.power(self._noise(settings.replicas * settings.trials), -0.5)
         inside = (self.heights(tried) <= self.threshold).view(settings.replicas, settings.trials)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minima_volume.estimators.radial import Floats
-from minima_volume.sampling.mass import Metric
+from minima_volume.sampling.mass import MassMatrix
 from minima_volume.sampling.potential import Potential
 
 QUARTER_TURN = math.pi / 2
@@ -26,7 +26,7 @@ class Chains:
     def __init__(self, potential: Potential, points: Tensor, draws: torch.Generator) -> None:
         self.potential, self.points, self.draws = potential, points, draws
         self.sigma, self.beta, self.angle = 1.0, 0.0, 1.0
-        self.metric = Metric(torch.zeros(points.shape[1], dtype=points.dtype))
+        self.metric = MassMatrix(torch.zeros(points.shape[1], dtype=points.dtype))
 
     def move_to(self, sigma: float, beta: float) -> None:
         """Go on from the same z on another rung."""
@@ -83,7 +83,7 @@ class Chains:
             else:
                 points.append(self.points)
             if i == trajectories // 2 - 1 and self.beta > 0:
-                self.metric = Metric.of_gradients(torch.cat(seen), rank)
+                self.metric = MassMatrix.of_gradients(torch.cat(seen), rank)
         return points
 
     def values(self, sigma: float) -> Floats:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Metric:
+class MassMatrix:
     """A symmetric positive matrix I + V diag(d) Vᵀ; without a basis V (n, r) its axes are the coordinates."""
 
     strengths: Tensor
@@ -20,12 +20,12 @@ class Metric:
             return vectors * factors
         return vectors + ((vectors @ self.basis) * (factors - 1)) @ self.basis.T
 
-    def scaled(self, factor: float) -> "Metric":
+    def scaled(self, factor: float) -> "MassMatrix":
         """I + factor · V diag(d) Vᵀ."""
-        return Metric(factor * self.strengths, self.basis)
+        return MassMatrix(factor * self.strengths, self.basis)
 
     @classmethod
-    def of_gradients(cls, gradients: Tensor, rank: int | None) -> "Metric":
+    def of_gradients(cls, gradients: Tensor, rank: int | None) -> "MassMatrix":
         """The mean precision of a density under a standard Gaussian from draws g (m, n) of the remaining gradient.
 
         For a Gaussian of precision 1 + d along an axis, E[g²] = d²/(1 + d); solved for d along the coordinates, or along
@@ -33,13 +33,13 @@ class Metric:
         """
         if rank is None:
             return cls(_strength(gradients.square().mean(dim=0)))
-        values, basis, rest = leading_axes(gradients, rank)
+        values, basis, rest = leading_eigenvectors(gradients, rank)
         noise = rest.mean() if len(rest) else 0.0
         squares = ((values - noise) / len(gradients)).clamp_min(0)
         return cls(_strength(squares).to(gradients.dtype), basis)
 
 
-def leading_axes(rows: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+def leading_eigenvectors(rows: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """The `rank` largest eigenvalues of rowsᵀrows, their vectors (n, r), and the other eigenvalues that are not 0."""
     wide = len(rows) < rows.shape[1]
     values, vectors = torch.linalg.eigh((rows @ rows.T if wide else rows.T @ rows).double())

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vmap
 
 from minima_volume.errors import NumericsError
-from minima_volume.networks.losses import total
+from minima_volume.networks.losses import sum_float64
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.precision import copied
-from minima_volume.sampling.mass import Metric, leading_axes
+from minima_volume.networks.precision import copy_model
+from minima_volume.sampling.mass import MassMatrix, leading_eigenvectors
 
 CURVATURE_PAIRS = 1024  # pairs of a point and a sample behind a mean curvature
 TILE_ELEMENTS = 2**20  # samples × points × widest layer of one tile: activations that stay in a core's cache
@@ -40,7 +40,7 @@ def check_inside(potential: Potential, threshold: float) -> None:
         )
 
 
-class Counted:
+class CountingPotential:
     """A potential that counts how many points it was asked for."""
 
     def __init__(self, potential: Potential) -> None:
@@ -68,7 +68,7 @@ class NetworkPotential:
         self, model: nn.Module, minimum: Minimum, samples: Samples, *, dtype: torch.dtype = torch.float32
     ) -> None:
         device = samples.inputs.device
-        self.model = copied(model, device, dtype).eval()
+        self.model = copy_model(model, device, dtype).eval()
         self.minimum, self.samples = minimum.to(device, dtype), samples.to(device, dtype)
         widest = max((max(tensor.shape) for tensor in minimum.parameters.values() if tensor.ndim > 1), default=1)
         self.per_tile = max(1, TILE_ELEMENTS // (len(samples) * widest))
@@ -86,7 +86,7 @@ class NetworkPotential:
     def sums(self, points: Tensor) -> Tensor:
         """Summed losses (k,) at points (k, n), differentiable."""
         outputs = vmap(self._outputs, in_dims=(0, None))(points, self.samples.inputs)
-        return total(self.samples.criterion(outputs, self.samples.targets))
+        return sum_float64(self.samples.criterion(outputs, self.samples.targets))
 
     @torch.no_grad()
     def values(self, points: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class NetworkPotential:
             values.append(sums.detach().to(points.device))
         return torch.cat(values) / len(self.samples), torch.cat(gradients).to(points) / len(self.samples)
 
-    def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> Metric:
+    def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> MassMatrix:
         """I + the leading part of the mean Gauss–Newton matrix E[JᵀHJ] over random pairs of a point and a sample.
 
         J is the Jacobian of the sample's outputs with respect to u and H ≥ 0 the Hessian of its loss with respect to them;
@@ -126,5 +126,5 @@ class NetworkPotential:
 
         at = points[point].to(self.minimum.scales)
         rows = vmap(row)(at, self.samples.inputs[sample], self.samples.targets[sample], signs.to(at)).detach()
-        values, basis, _ = leading_axes(rows.to(points.device), rank)
-        return Metric((values / pairs).to(at.dtype), basis)
+        values, basis, _ = leading_eigenvectors(rows.to(points.device), rank)
+        return MassMatrix((values / pairs).to(at.dtype), basis)

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from minima_volume.estimators.radial import Floats
 from minima_volume.networks.directions import generator
-from minima_volume.sampling.bennett import ladder, log_mean, spread_error, verdict
+from minima_volume.sampling.bennett import chain_status, join_ladder, log_mean_weight, replica_error
 from minima_volume.sampling.hmc import Chains
-from minima_volume.sampling.potential import Counted, Potential, check_inside
+from minima_volume.sampling.potential import CountingPotential, Potential, check_inside
 
 Integers = NDArray[np.int64]
 FIRST_RATIO = 1.3  # between the σ tried for the first rung
@@ -40,7 +40,7 @@ ENOUGH_INSIDE = 30  # effective draws that a rung's own γ needs
 
 
 @dataclass(frozen=True)
-class Settings:
+class TetheredSettings:
     """How long and how finely the ladder is sampled; `replicas` groups of chains share the ladder and nothing else."""
 
     replicas: int = 8
@@ -53,7 +53,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Gold:
+class TetheredVolume:
     """The profile ln γ over the ladder's σ (rungs,), in nats.
 
     `log_gamma_se` is the spread of the replicas; `log_gamma_within_se` comes from autocorrelations inside the rungs;
@@ -103,21 +103,28 @@ class _Rung(NamedTuple):
         return self._replace(here=here, below=below, above=above)
 
 
-def measure_gold(
-    potential: Potential, threshold: float, sigmas: Sequence[float], *, seed: int, settings: Settings | None = None
-) -> Gold:
+def tethered_hmc(
+    potential: Potential,
+    threshold: float,
+    sigmas: Sequence[float],
+    *,
+    seed: int,
+    settings: TetheredSettings | None = None,
+) -> TetheredVolume:
     """ln γ_σ at every σ of `sigmas` and on the rungs between them; the same seed gives the same numbers.
 
     Raises NumericsError if the minimum itself lies above the threshold.
     """
-    settings = settings or Settings()
+    settings = settings or TetheredSettings()
     check_inside(potential, threshold)
-    counter = Counted(potential)
+    counter = CountingPotential(potential)
     rungs = list(_climb(counter, threshold, sorted(set(sigmas)), seed, settings))
     return _profile(rungs, threshold, settings, counter)
 
 
-def _climb(potential: Counted, threshold: float, sigmas: list[float], seed: int, settings: Settings) -> Iterator[_Rung]:
+def _climb(
+    potential: CountingPotential, threshold: float, sigmas: list[float], seed: int, settings: TetheredSettings
+) -> Iterator[_Rung]:
     """Sample rung after rung up to the largest σ; the next rung is planned before the present one's draws count."""
     draws = generator("gold", seed)
     points = torch.randn(settings.replicas * settings.chains, potential.n_params, generator=draws)
@@ -187,14 +194,16 @@ def _tempered(losses: Floats, old: Floats, threshold: float) -> float:
     return float(brentq(excess, 0.0, high)) if excess(high) < 0 else high
 
 
-def _profile(rungs: list[_Rung], threshold: float, settings: Settings, counter: Counted) -> Gold:
+def _profile(
+    rungs: list[_Rung], threshold: float, settings: TetheredSettings, counter: CountingPotential
+) -> TetheredVolume:
     """All rungs' estimates from the pooled draws, from those of each replica alone, and from either half of the run."""
     groups = np.arange(settings.replicas * settings.chains).reshape(settings.replicas, settings.chains)
     whole = _estimates(rungs, threshold)
     replicas = np.stack([_estimates([rung.of(own) for rung in rungs], threshold).log_gamma for own in groups], axis=1)
     early, late = (_estimates([rung.half(which) for rung in rungs], threshold).log_gamma for which in (0, 1))
-    spread, drift = np.array([spread_error(row) for row in replicas]), late - early
-    return Gold(
+    spread, drift = np.array([replica_error(row) for row in replicas]), late - early
+    return TetheredVolume(
         sigmas=np.array([rung.sigma for rung in rungs]),
         betas=np.array([rung.beta for rung in rungs]),
         log_gamma=whole.log_gamma,
@@ -205,7 +214,7 @@ def _profile(rungs: list[_Rung], threshold: float, settings: Settings, counter: 
         mean_loss=np.array([rung.here.mean() for rung in rungs]),
         acceptance=np.array([rung.acceptance for rung in rungs]),
         status=tuple(
-            verdict(thin=thin, spread=s, within=w, drift=d)
+            chain_status(thin=thin, spread=s, within=w, drift=d)
             for thin, s, w, d in zip(whole.thin, spread, whole.error, drift, strict=True)
         ),
         n_values=counter.n_values,
@@ -224,14 +233,14 @@ class _Estimates(NamedTuple):
 def _estimates(rungs: list[_Rung], threshold: float) -> _Estimates:
     """On every rung ln γ = ln Z + βτ + ln E[1{L ≤ τ} exp(−β(τ − L))]."""
     pairs = list(pairwise(rungs))
-    steps = ladder(
+    steps = join_ladder(
         [after.beta * rung.above - rung.beta * rung.here for rung, after in pairs],
         [after.beta * after.here - rung.beta * after.below for rung, after in pairs],
     )
     log_gamma, error, thin = [], [], []
     for i, rung in enumerate(rungs):
         weights = np.exp(np.minimum(0.0, rung.beta * (rung.here - threshold))) * (rung.here <= threshold)
-        inside, influence = log_mean(weights)
+        inside, influence = log_mean_weight(weights)
         log_gamma.append(steps.log_z[i] + rung.beta * threshold + inside)
         error.append(steps.error(i, influence))
         effective = weights.sum() ** 2 / max(float((weights**2).sum()), 1e-300)

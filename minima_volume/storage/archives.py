@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minima_volume.errors import ResultsError
-from minima_volume.storage.atomic import unwritten, whole
+from minima_volume.storage.atomic import atomic_write, write_error
 
 FORMAT = 1  # raise when a stored number would mean something else
-AGAIN = "Delete it and run the same make target."
+RERUN = "Delete it and run the same make target."
 # What numpy and zipfile raise on archives that are cut, flipped or foreign.
 DAMAGE = (
     OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, NotImplementedError, RuntimeError,
@@ -31,7 +31,7 @@ def fingerprint(*settings: object) -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """A JSON file with sorted keys."""
-    with whole(path) as scratch:
+    with atomic_write(path) as scratch:
         scratch.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
@@ -40,16 +40,16 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise ResultsError(f"Expected a JSON object in {path}, got: {error}. {AGAIN}") from error
+        raise ResultsError(f"Expected a JSON object in {path}, got: {error}. {RERUN}") from error
     if not isinstance(content, dict):
-        raise ResultsError(f"Expected a JSON object in {path}, got {type(content).__name__}. {AGAIN}")
+        raise ResultsError(f"Expected a JSON object in {path}, got {type(content).__name__}. {RERUN}")
     return content
 
 
 def write_arrays(path: Path, info: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     """Named arrays and a JSON header in one compressed archive; the header carries a checksum of header and values."""
     header = {**info, "sha256": _checksum(info, arrays)}
-    with whole(path) as scratch, scratch.open("wb") as stream:
+    with atomic_write(path) as scratch, scratch.open("wb") as stream:
         np.savez_compressed(stream, info=np.array(json.dumps(header, sort_keys=True)), **arrays)
 
 
@@ -63,25 +63,25 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             arrays = {name: archive[name] for name in archive.files}
         info = dict(json.loads(str(arrays.pop("info"))))
     except DAMAGE as error:
-        raise ResultsError(f"Expected arrays in {path}, got: {error}. {AGAIN}") from error
+        raise ResultsError(f"Expected arrays in {path}, got: {error}. {RERUN}") from error
     _verify(path, info, arrays)
     return info, arrays
 
 
-def write_minimum(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+def write_tensors(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
     """Parameters and training set of one minimum as safetensors; the header carries a checksum of header and values."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     header = {**info, "sha256": _checksum(info, tensors)}
-    with whole(path) as scratch:
+    with atomic_write(path) as scratch:
         try:
             save_file(dict(tensors), scratch, metadata={"info": json.dumps(header, sort_keys=True)})
         except SafetensorError as error:
-            raise unwritten(path, error) from error
+            raise write_error(path, error) from error
 
 
-def read_minimum(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and tensors of a minimum, checksum verified."""
     from safetensors import SafetensorError, safe_open
 
@@ -90,7 +90,7 @@ def read_minimum(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             info = dict(json.loads((archive.metadata() or {})["info"]))
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a mapping
     except (*DAMAGE, SafetensorError) as error:
-        raise ResultsError(f"Expected a minimum in {path}, got: {error}. {AGAIN}") from error
+        raise ResultsError(f"Expected a minimum in {path}, got: {error}. {RERUN}") from error
     _verify(path, info, tensors)
     return info, tensors
 
@@ -98,7 +98,7 @@ def read_minimum(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _verify(path: Path, info: dict[str, Any], values: Mapping[str, Any]) -> None:
     """Take the checksum out of a header and compare it with header and values."""
     if info.pop("sha256", None) != _checksum(info, values):
-        raise ResultsError(f"Expected the checksum written with {path}, got another: it is damaged. {AGAIN}")
+        raise ResultsError(f"Expected the checksum written with {path}, got another: it is damaged. {RERUN}")
 
 
 def _checksum(info: Mapping[str, Any], values: Mapping[str, Any]) -> str:
@@ -111,7 +111,7 @@ def _checksum(info: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     return total.hexdigest()
 
 
-def stored(reader: Any, path: Path, wanted: str) -> Any:
+def read_if_current(reader: Any, path: Path, wanted: str) -> Any:
     """What `reader` finds at `path` if it is whole and its header carries the fingerprint `wanted`, else None."""
     if not path.exists():
         return None

@@ -16,13 +16,13 @@ os.umask(UMASK)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A scratch path that becomes `path` only if the block succeeds; readers see the old file or the new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SCRATCH)
     except OSError as error:
-        raise unwritten(path, error) from error
+        raise write_error(path, error) from error
     os.close(handle)
     scratch = Path(name)
     try:
@@ -31,12 +31,12 @@ def whole(path: Path) -> Iterator[Path]:
         scratch.chmod(0o666 & ~UMASK)
         scratch.replace(path)
     except OSError as error:
-        raise unwritten(path, error) from error
+        raise write_error(path, error) from error
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def unwritten(path: Path, error: Exception) -> ResultsError:
+def write_error(path: Path, error: Exception) -> ResultsError:
     """The error to raise where a file could not be written."""
     # An OSError made by numpy carries no number and so no text of the system's.
     why = getattr(error, "strerror", None) or error
@@ -44,13 +44,13 @@ def unwritten(path: Path, error: Exception) -> ResultsError:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Let one process at a time work in a folder; others say so and wait. Scratch of killed processes is removed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = (folder / ".lock").open("w")
     except OSError as error:
-        raise unwritten(folder / ".lock", error) from error
+        raise write_error(folder / ".lock", error) from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,5 +65,5 @@ def only_one(folder: Path) -> Iterator[None]:
 
 def write_text(path: Path, text: str) -> None:
     """A text file."""
-    with whole(path) as scratch:
+    with atomic_write(path) as scratch:
         scratch.write_bytes(text.encode())

@@ -29,7 +29,7 @@ def minimum_path(folder: Path, level: int) -> Path:
     return folder / "minima" / f"level_{level}.safetensors"
 
 
-def unfinished_path(folder: Path, level: int) -> Path:
+def checkpoint_path(folder: Path, level: int) -> Path:
     """Where the training up to a level stands, until it is done."""
     return folder / "minima" / f"level_{level}.unfinished.safetensors"
 
@@ -44,6 +44,6 @@ def block_path(folder: Path, start: int, stop: int) -> Path:
     return folder / "rays" / f"directions_{start:05d}_{stop:05d}.npz"
 
 
-def shown(path: Path) -> Path:
+def display_path(path: Path) -> Path:
     """A path as a reader would type it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

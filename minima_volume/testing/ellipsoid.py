@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from minima_volume.estimators.radial import Floats
-from minima_volume.sampling.mass import Metric
+from minima_volume.sampling.mass import MassMatrix
 
 MOST_FREQUENCIES = 2**22  # of the exact mass's Fourier sum; few axes decay slowly
 
@@ -32,9 +32,9 @@ class Ellipsoid:
         gradients = points * self._h
         return 0.5 * (points * gradients).sum(dim=1, dtype=torch.float64), gradients
 
-    def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> Metric:
+    def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> MassMatrix:
         """I + diag(h), everywhere the same."""
-        return Metric(self._h)
+        return MassMatrix(self._h)
 
     def log_mass(self, sigma: float, threshold: float) -> float:
         """ln P(½ Σ hᵢ σ² zᵢ² ≤ τ), z ~ N(0, I), in nats.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from minima_volume.networks.losses import Criterion, derivative
+from minima_volume.networks.losses import Criterion, loss_gradient
 from minima_volume.networks.parameters import Layout, Parameters
 from minima_volume.networks.sequential import THIN, TILE_ELEMENTS
 
@@ -101,7 +101,7 @@ class Tile:
                 out.relu_()
         outputs = self.hidden[-1].flatten(0, 1)
         # A criterion judges sample by sample, so networks side by side are more samples to it.
-        by_output = derivative(criterion, outputs, self.targets).view_as(self.delta[last])
+        by_output = loss_gradient(criterion, outputs, self.targets).view_as(self.delta[last])
         torch.mul(by_output, self.weights, out=self.delta[last])
         for layer in range(last, -1, -1):
             weight, (own, bias) = self.layers[layer][0], self.sums[layer]

@@ -115,4 +115,4 @@ INTERVENTIONS: dict[str, Callable[[Dataset, int, int, int], Pool]] = {
     "imbalanced_extra": imbalanced_extra,
 }
 # Those whose lower levels may depend on the highest: their minima are trained again when that changes.
-WHOLE = ("imbalanced_extra",)
+DEPENDS_ON_LARGEST_LEVEL = ("imbalanced_extra",)

@@ -25,7 +25,7 @@ class Recipe:
     sam_adaptive: bool = False
 
 
-def sam_ascent(
+def sam_perturbation(
     parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rho: float, adaptive: bool
 ) -> Parameters:
     """The point ε = ρ g/‖g‖ away, network by network; tensors are stacked (networks, …).

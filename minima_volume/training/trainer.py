@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from minima_volume.networks.directions import generator
-from minima_volume.networks.losses import Criterion, misclassified
+from minima_volume.networks.losses import Criterion, zero_one_loss
 from minima_volume.networks.parameters import Layout, Parameters, layout_of
-from minima_volume.networks.sequential import IMAGES, channels_last, is_dense, stackable
+from minima_volume.networks.sequential import IMAGES, is_dense, is_stack, to_channels_last
 from minima_volume.training.dense import Batch, Gradient, dense_gradient
-from minima_volume.training.recipe import Recipe, sam_ascent
+from minima_volume.training.recipe import Recipe, sam_perturbation
 
 # Samples of one tile: of 32 to 256, convolutions of the paper's size ran fastest on a CPU with this many.
 TILE = 64
@@ -35,7 +35,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingState:
     """Where a training stands after an epoch: all that its next step depends on, beside its jobs and its recipe."""
 
     epoch: int
@@ -82,8 +82,8 @@ def train(
     criterion: Criterion,
     *,
     checkpoints: Sequence[int] = (),
-    start: Progress | None = None,
-    keep: Callable[[Progress], None] = lambda _: None,
+    start: TrainingState | None = None,
+    keep: Callable[[TrainingState], None] = lambda _: None,
 ) -> Iterator[tuple[int, list[Parameters]]]:
     """Train every job for `recipe.epochs` epochs; yield (epoch, parameters of each job) after each checkpoint epoch.
 
@@ -111,11 +111,11 @@ def train(
         if epoch in wanted:
             parts = [layout.split(own) for own in flat.detach().unbind()]
             yield epoch, [{name: part[name].clone() for name in jobs[0].parameters} for part in parts]
-        keep(Progress(epoch, flat.detach(), optimiser.state[flat]))
+        keep(TrainingState(epoch, flat.detach(), optimiser.state[flat]))
 
 
 @torch.no_grad()
-def _restore(flat: Tensor, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
+def _restore(flat: Tensor, optimiser: torch.optim.Optimizer, progress: TrainingState) -> None:
     """Put parameters and the optimiser's moments where they stood."""
     flat.copy_(progress.flat)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": {0: dict(progress.moments)}})
@@ -132,7 +132,7 @@ def _bound(gradient_of: Callable[[Tensor, Batch], Gradient], flat: Tensor, recip
     def at_worst() -> Tensor:
         gradient = plain()
         with torch.no_grad():
-            worst.copy_(sam_ascent({"flat": flat}, {"flat": gradient}, rho, recipe.sam_adaptive)["flat"])
+            worst.copy_(sam_perturbation({"flat": flat}, {"flat": gradient}, rho, recipe.sam_adaptive)["flat"])
         return there()
 
     return at_worst
@@ -160,10 +160,10 @@ def _tiles(model: nn.Module, batch: Batch) -> list[Batch]:
     Any other module may look at all samples of a batch, or at how they lie in memory.
     """
     inputs, targets, weights = batch
-    images = inputs.ndim - 1 == IMAGES and stackable(model, IMAGES)
+    images = inputs.ndim - 1 == IMAGES and is_stack(model, IMAGES)
     if inputs.device.type != "cpu" or not images:
         return [batch]
-    parts = (channels_last(inputs), targets, weights)
+    parts = (to_channels_last(inputs), targets, weights)
     return list(zip(*(part.split(TILE, dim=1) for part in parts), strict=True))
 
 
@@ -191,5 +191,5 @@ def evaluate(
     for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
         outputs = functional_call(model, parameters, (x,))
         losses.append(criterion(outputs[None], y)[0].cpu())
-        errors.append(misclassified(outputs, y).cpu())
+        errors.append(zero_one_loss(outputs, y).cpu())
     return torch.cat(losses), torch.cat(errors)

@@ -75,7 +75,7 @@ def test_a_difference_has_its_reason(shift: float, within: str) -> None:
     step = analysis_published.grid_step(mine.loc[0, "log_volume_grid"], N_PARAMS)
     spread = mine["repeat"].map({0: -step, 1: 0.0, 2: step})
     mine["log_volume_grid"] += shift * step + spread
-    row = analysis_published.comparison(mine, published).iloc[0]
+    row = analysis_published.compare_study(mine, published).iloc[0]
     # Pooled over 2 + 1 degrees of freedom: √(2 step²/3), times √(1/3 + 1/2).
     assert row["grid_steps"] == pytest.approx(shift, rel=1e-6)
     assert row["standard_errors"] == pytest.approx(shift / math.sqrt(2 / 3 * (1 / 3 + 1 / 2)), rel=1e-6)
@@ -84,7 +84,7 @@ def test_a_difference_has_its_reason(shift: float, within: str) -> None:
 
 def test_losses_of_the_minima_themselves() -> None:
     mine = ours((-0.2, -0.2)).assign(level=0)  # 1e-4 and 2e-4
-    frame = analysis_published.comparison(mine, theirs((-0.2,)))
+    frame = analysis_published.compare_study(mine, theirs((-0.2,)))
     assert frame["ours_loss_at_zero"].iloc[0] == pytest.approx(1e-4 * math.sqrt(2))
     assert frame["published_loss_at_zero"].iloc[0] == pytest.approx(1e-4)
     assert readme._losses(frame) == "1.4"
@@ -151,12 +151,12 @@ def test_only_values_that_both_have_are_fitted() -> None:
 def test_readme_is_in_step_with_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "ROOT", ROOT / "results")
     text = (ROOT / "README.md").read_text()
-    assert readme.rendered(text) == text, "run `make readme`"
+    assert readme.render(text) == text, "run `make readme`"
 
 
 def test_comparison_tables_are_in_step_with_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "ROOT", ROOT / "results")
-    for name, frame in zip(("comparison.csv", "comparison_trends.csv"), analysis_published.both(), strict=True):
+    for name, frame in zip(("comparison.csv", "comparison_trends.csv"), analysis_published.compare_all(), strict=True):
         stored = storage_tables.read_table(ROOT / "results" / "paper" / name, list(frame.columns))
         assert len(stored) == len(frame), f"{name}: run `make compare`"
         for row, (_, wanted) in zip(stored, frame.iterrows(), strict=True):
@@ -200,8 +200,8 @@ def test_markers_must_be_there_once(tmp_path: Path) -> None:
     marker = "<!-- end of studies -->"
     for broken in (text.replace(marker, ""), text + marker):
         with pytest.raises(ResultsError, match=r"Expected the lines .*studies.* once"):
-            readme.rendered(broken)
+            readme.render(broken)
     # Whatever stands between the markers goes; the rest is never touched.
     begin = text.index("<!-- studies: written by `make readme` -->") + len("<!-- studies: written by `make readme` -->")
     garbled = text[:begin] + "old" + text[text.index(marker) :]
-    assert readme.rendered(garbled) == readme.rendered(text)
+    assert readme.render(garbled) == readme.render(text)

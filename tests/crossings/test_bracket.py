@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from minima_volume.crossings.bracket import brackets_of, solve
 from minima_volume.crossings.scan import SCAN_NODES, Target, evaluator, scan
-from minima_volume.networks.directions import directions
+from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import CRITERIA
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
-from minima_volume.rays.bundle import Bundle
+from minima_volume.rays.bundle import RayBundle
 from minima_volume.training.models import mlp
 from tests import reference
 from tests.ray_problems import plain_step
@@ -100,8 +100,8 @@ def test_random_networks_against_brent(seeded: Callable[..., nn.Module]) -> None
     parameters = parameters_of(model)
     layout = layout_of(parameters)
     samples = Samples(inputs, targets, CRITERIA["cross_entropy"])
-    block = directions(0, range(20), layout.n_params).double()
-    rays = Bundle(model, layout, samples, block, torch.float64).rays(Minimum.of(parameters, layout))
+    block = draw_directions(0, range(20), layout.n_params).double()
+    rays = RayBundle(model, layout, samples, block, torch.float64).rays(Minimum.of(parameters, layout))
     heights = [reference.along(model, plain_step(model, g), inputs, targets) for g in block]
     bounds = [Target(17, heights[0](0.0) * factor) for factor in (1.5, 3, 10)]
     found, _ = crossings(rays, bounds)

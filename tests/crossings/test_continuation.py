@@ -14,7 +14,7 @@ from torch import Tensor
 from minima_volume.crossings.continuation import Found, close_in
 from minima_volume.crossings.landscapes import Ladder
 from minima_volume.crossings.scan import Target, means_at
-from minima_volume.networks.directions import directions
+from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.rays.base import Rays
 from tests import reference
@@ -142,7 +142,7 @@ def test_large_landscapes_against_plain_float64(sizes: list[int]) -> None:
     n_params = sum(p.numel() for p in model.parameters())
     assert (found.coefficients > 0).all()
     for i in range(3):
-        steps = plain_step(model, directions(0, [i], n_params)[0])
+        steps = plain_step(model, draw_directions(0, [i], n_params)[0])
         for j, target in enumerate(targets):
             height = reference.along(model, steps, samples.inputs[: target.size], samples.targets[: target.size])
             expected, _ = reference.crossing(height, target.threshold)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minima_volume.crossings.rounding import FIRST, SEEN, UNSEEN, Exact, expected
-from minima_volume.networks.directions import directions
-from minima_volume.networks.losses import CRITERIA, Criterion, cross_entropy, derivative, sensitivity
+from minima_volume.crossings.rounding import FIRST, SEEN, UNSEEN, Float64Losses, expected
+from minima_volume.networks.directions import draw_directions
+from minima_volume.networks.losses import CRITERIA, Criterion, cross_entropy, loss_gradient, sensitivity
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
-from minima_volume.rays.bundle import Bundle
+from minima_volume.rays.bundle import RayBundle
 from minima_volume.training.models import mlp
 
 N = 4000
@@ -22,7 +22,7 @@ MODEL = nn.Linear(1, 1)
 MINIMUM = Minimum.of(parameters_of(MODEL), layout_of(parameters_of(MODEL)))
 
 
-class Known(Exact):
+class Known(Float64Losses):
     """Losses that are known exactly, and how many of them were asked for."""
 
     def __init__(self, losses: Tensor, criterion: Criterion = cross_entropy) -> None:
@@ -38,7 +38,7 @@ class Known(Exact):
         return losses
 
 
-def asked(exact: Exact, rounded: Tensor, tolerated: float) -> float:
+def asked(exact: Float64Losses, rounded: Tensor, tolerated: float) -> float:
     return exact.missing(MINIMUM, torch.zeros(2), 0.1, rounded, tolerated / UNSEEN)
 
 
@@ -91,12 +91,12 @@ def test_a_network_at_a_point_of_its_ray() -> None:
     torch.manual_seed(0)
     model, inputs, targets = mlp(20, 30, 5), torch.randn(700, 20), torch.randint(5, (700,))
     minimum = Minimum.of(parameters_of(model), layout_of(parameters_of(model)))
-    samples, block = Samples(inputs, targets, cross_entropy), directions(0, range(2), minimum.layout.n_params)
+    samples, block = Samples(inputs, targets, cross_entropy), draw_directions(0, range(2), minimum.layout.n_params)
     at = torch.tensor([1]), torch.tensor([0.3], dtype=torch.float64)
-    float32, float64 = (Bundle(model, minimum.layout, samples, block, kind).rays(minimum).losses(*at, 700)[0]
+    float32, float64 = (RayBundle(model, minimum.layout, samples, block, kind).rays(minimum).losses(*at, 700)[0]
                         for kind in (torch.float32, torch.float64))  # fmt: skip
     assert float32.dtype == torch.float64 and not torch.equal(float32, float64)
-    found = Exact(model, samples).missing(minimum, block[1], 0.3, float32, 0.0)
+    found = Float64Losses(model, samples).missing(minimum, block[1], 0.3, float32, 0.0)
     assert found == pytest.approx(float((float64 - float32).sum()), rel=1e-6, abs=1e-10)
 
 
@@ -106,6 +106,6 @@ def test_sensitivity_follows_the_derivative_within_a_factor_of_two(loss: str) ->
     classes = 1 if loss == "binary_cross_entropy" else 4
     outputs = 4 * torch.randn(500, classes, generator=generator, dtype=torch.float64)
     targets = torch.randint(2, (500,), generator=generator)
-    steepest = derivative(CRITERIA[loss], outputs, targets).norm(dim=1)
+    steepest = loss_gradient(CRITERIA[loss], outputs, targets).norm(dim=1)
     ratio = sensitivity(CRITERIA[loss], CRITERIA[loss](outputs, targets)) / steepest
     assert ratio.min() > 0.5 and ratio.max() < 2.0

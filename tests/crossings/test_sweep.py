@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from minima_volume.crossings.scan import SCAN_NODES, Target
-from minima_volume.crossings.sweep import sweep, tolerance_for
+from minima_volume.crossings.sweep import sweep_crossings, tolerance_for
 from minima_volume.estimators.radial import log_mean_power
-from minima_volume.estimators.volume import estimate
-from minima_volume.networks.directions import directions, norms
+from minima_volume.estimators.volume import estimate_volume
+from minima_volume.networks.directions import direction_norms, draw_directions
 from minima_volume.networks.losses import CRITERIA
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
@@ -46,8 +46,12 @@ def radii_of(model: nn.Module, samples: Samples, threshold: float, n_directions:
     parameters = parameters_of(model)
     layout = layout_of(parameters)
     target = Target(len(samples), threshold)
-    found = sweep(model, [Minimum.of(parameters, layout)], [[target]], samples, seed=0, indices=range(n_directions))
-    return found[0].coefficients[:, 0], norms(directions(0, range(n_directions), layout.n_params)).numpy()
+    found = sweep_crossings(
+        model, [Minimum.of(parameters, layout)], [[target]], samples, seed=0, indices=range(n_directions)
+    )
+    return found[0].coefficients[:, 0], direction_norms(
+        draw_directions(0, range(n_directions), layout.n_params)
+    ).numpy()
 
 
 @pytest.mark.parametrize("n", [2, 3, 40])
@@ -68,13 +72,13 @@ def test_ellipsoid(axes: list[float]) -> None:
     c, norm = radii_of(model, samples, 0.01, 1500)
     scale, n = math.sqrt(sum(w * w for w in weights)), len(axes)
     half_axes = [0.1 / (scale * a) for a in axes]
-    g = directions(0, range(1500), n).double().numpy()
+    g = draw_directions(0, range(1500), n).double().numpy()
     expected = np.linalg.norm(g, axis=1) / np.linalg.norm(g / np.array(half_axes), axis=1)
     crossed = expected < norm  # the others lie behind the cap c = 1
     # As for the ball.
     np.testing.assert_allclose((c * norm)[crossed], expected[crossed], rtol=1e-6)
     assert np.isnan(c[~crossed]).all() and crossed.mean() > 0.9
-    found = estimate(c[crossed], norm[crossed], n, recrossed=np.zeros(crossed.sum(), dtype=bool))
+    found = estimate_volume(c[crossed], norm[crossed], n, recrossed=np.zeros(crossed.sum(), dtype=bool))
     whole = log_mean_power(np.log(expected), n) - log_mean_power(np.log(expected[crossed]), n)
     # V/V_ball = Π half-axes, within four of the estimate's own errors; `whole` puts back the rays behind the cap.
     assert found.log_volume + whole == pytest.approx(sum(map(math.log, half_axes)), abs=4 * found.log_volume_se)
@@ -86,7 +90,7 @@ def test_scaling_the_threshold_scales_the_volume() -> None:
     volumes = []
     for threshold in (1e-4, 1e-2):  # ten times the radius
         c, norm = radii_of(model, samples, threshold, 30)
-        volumes.append(estimate(c, norm, 4, recrossed=np.zeros(30, dtype=bool)).log_volume)
+        volumes.append(estimate_volume(c, norm, 4, recrossed=np.zeros(30, dtype=bool)).log_volume)
     # n·ln 10, each radius good to 10⁻⁶.
     assert volumes[1] - volumes[0] == pytest.approx(4 * math.log(10), abs=1e-5)
 
@@ -102,7 +106,7 @@ def test_sweep_against_plain_float64(widths: tuple[int, ...], n: int, epochs: in
     assert (found.coefficients > 0).mean() > 0.9
     n_params = sum(p.numel() for p in model.parameters())
     for i in range(n_rays):
-        steps = plain_step(model, directions(0, [i], n_params)[0])
+        steps = plain_step(model, draw_directions(0, [i], n_params)[0])
         for j, target in enumerate(targets):
             height = reference.along(model, steps, samples.inputs[: target.size], samples.targets[: target.size])
             expected, _ = reference.crossing(height, target.threshold)
@@ -157,7 +161,7 @@ def test_where_float32_knows_little(problem: Callable[[], tuple[nn.Module, Sampl
     n_params = sum(p.numel() for p in model.parameters())
     for i, j in zip(*np.nonzero(found.coefficients > 0), strict=True):
         height = reference.along(
-            model, plain_step(model, directions(0, [i], n_params)[0]), samples.inputs, samples.targets
+            model, plain_step(model, draw_directions(0, [i], n_params)[0]), samples.inputs, samples.targets
         )
         below, above = (height(found.coefficients[i, j] * math.exp(nats / n_params)) for nats in (-0.01, 0.01))
         assert below <= thresholds[j] < above
@@ -218,9 +222,9 @@ def test_minima_measured_together_or_alone() -> None:
     targets = [[Target(90, 0.1)], [Target(90, 0.1), Target(45, 0.05)]]
     layout = layout_of(parameters_of(model))
     minima = [Minimum.of(parameters_of(each), layout) for each in (model, other)]
-    both = sweep(model, minima, targets, samples, seed=0, indices=range(6))
+    both = sweep_crossings(model, minima, targets, samples, seed=0, indices=range(6))
     for minimum, wanted, found in zip(minima, targets, both, strict=True):
-        (alone,) = sweep(model, [minimum], [wanted], samples, seed=0, indices=range(6))
+        (alone,) = sweep_crossings(model, [minimum], [wanted], samples, seed=0, indices=range(6))
         np.testing.assert_array_equal(found.coefficients, alone.coefficients)
 
 
@@ -252,7 +256,7 @@ def test_accuracy_crossing() -> None:
     found = swept(model, samples, [target], list(range(10)))
     assert found.at_zero[0] <= 0.1
     for i, c in enumerate(found.coefficients[:, 0]):
-        steps = plain_step(model, directions(0, [i], n_params)[0])
+        steps = plain_step(model, draw_directions(0, [i], n_params)[0])
 
         def wrong(c: float, steps: dict[str, Tensor] = steps) -> float:
             outputs = reference.outputs(model, steps, c, samples.inputs)

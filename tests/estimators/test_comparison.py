@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 
 from minima_volume.errors import UserError
-from minima_volume.estimators.comparison import Statistic, compare, ordering, resampled
+from minima_volume.estimators.comparison import Statistic, bootstrap_estimates, compare, rank
 from minima_volume.estimators.gaussian import gaussian_profile
 from minima_volume.estimators.radial import bootstrap_error, log_mean_power, typical_log_volume
 
 
 def test_estimates_are_those_of_the_package() -> None:
     logs = np.random.default_rng(0).normal(0, 0.02, (3, 200))
-    volume, spread = resampled(logs, 100, n_resamples=500)
+    volume, spread = bootstrap_estimates(logs, 100, n_resamples=500)
     assert volume == pytest.approx([log_mean_power(row, 100) for row in logs], abs=1e-12)
     # The same resamples from the same seed.
     assert spread.std(axis=0, ddof=1) == pytest.approx([bootstrap_error(row, 100) for row in logs], rel=1e-9)
-    typical, _ = resampled(logs, 100, statistic="typical")
+    typical, _ = bootstrap_estimates(logs, 100, statistic="typical")
     assert typical == pytest.approx([typical_log_volume(row, 100)[0] for row in logs], abs=1e-12)
-    gamma, _ = resampled(logs, 100, statistic="gamma", sigma=0.1)
+    gamma, _ = bootstrap_estimates(logs, 100, statistic="gamma", sigma=0.1)
     assert gamma == pytest.approx(
         [gaussian_profile(row, 100, sigmas=[0.1]).points[0].log_gamma for row in logs], abs=1e-12
     )
@@ -79,15 +79,15 @@ def test_ordering() -> None:
     rng = np.random.default_rng(5)
     common = rng.normal(0, 0.05, 200)
     logs = np.stack([common - 0.02, common, common - 0.01])
-    found = ordering(logs, 100)
+    found = rank(logs, 100)
     assert found.order == (1, 2, 0) and found.confidence == 1
     assert found.probabilities.tolist() == [[0.5, 0, 0], [1, 0.5, 1], [1, 0, 0.5]]
-    assert ordering(logs, 100, order=(0, 1, 2)).confidence == 0
+    assert rank(logs, 100, order=(0, 1, 2)).confidence == 0
 
 
 def test_confidence_of_an_ordering_is_at_most_that_of_its_pairs() -> None:
     logs = np.random.default_rng(6).normal(0, 0.05, (4, 60)) + 0.01 * np.arange(4)[:, None]
-    found = ordering(logs, 20)
+    found = rank(logs, 20)
     pairs = [found.probabilities[a, b] for a, b in zip(found.order, found.order[1:], strict=False)]
     assert 0 < found.confidence <= min(pairs) and found.confidence >= 1 - sum(1 - p for p in pairs)
     assert np.allclose(found.probabilities + found.probabilities.T, 1)
@@ -97,8 +97,8 @@ def test_what_cannot_be_compared() -> None:
     logs = np.zeros((2, 10))
     for wrong in (np.zeros(10), np.zeros((2, 1)), np.full((2, 10), -np.inf)):
         with pytest.raises(UserError, match="finite log radii"):
-            resampled(wrong, 5)
+            bootstrap_estimates(wrong, 5)
     with pytest.raises(UserError, match="width"):
         compare(logs, 5, statistic="gamma")
     with pytest.raises(UserError, match="order of the minima"):
-        ordering(logs, 5, order=(0, 0))
+        rank(logs, 5, order=(0, 0))

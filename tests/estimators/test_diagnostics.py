@@ -6,25 +6,25 @@ import numpy as np
 import pytest
 from scipy.stats import genpareto
 
-from minima_volume.estimators.diagnostics import bulk_size, doubling, judge, pareto_k, unconverged
+from minima_volume.estimators.diagnostics import bulk_size, diagnose, doubling, pareto_k, unconverged_verdict
 from minima_volume.estimators.radial import bootstrap_error, log_mean_exp
 
 
 def test_numbers_of_a_small_sample_by_hand() -> None:
-    verdict = judge(np.log([1.0, 2.0, 3.0]))
+    verdict = diagnose(np.log([1.0, 2.0, 3.0]))
     assert verdict.effective_size == pytest.approx(36 / 14, abs=1e-12)
     assert verdict.largest_share == pytest.approx(0.5, abs=1e-12)
     assert verdict.n_directions == 3 and math.isnan(verdict.pareto_k)
 
 
 def test_weights_may_be_thousands_of_nats_apart() -> None:
-    verdict = judge(np.linspace(0, -1e6, 500) + 3e5)
+    verdict = diagnose(np.linspace(0, -1e6, 500) + 3e5)
     assert verdict.word == "max-dominated"
     assert verdict.effective_size == pytest.approx(1) and verdict.pareto_k == math.inf
 
 
 def test_equal_weights_converge() -> None:
-    verdict = judge(np.full(200, 1234.5))
+    verdict = diagnose(np.full(200, 1234.5))
     assert verdict.word == "converged"
     assert (verdict.effective_size, verdict.bulk_size) == pytest.approx((200, 200))
     assert verdict.doubling == pytest.approx(0, abs=1e-12) and verdict.bulk_error == 0
@@ -33,7 +33,7 @@ def test_equal_weights_converge() -> None:
 def test_solver_noise_is_no_tail() -> None:
     # Heavy tails of a thousandth of a nat decide nothing.
     noise = 1e-3 * np.random.default_rng(0).pareto(1.5, 500).clip(max=15)
-    assert judge(noise).word == "converged"
+    assert diagnose(noise).word == "converged"
 
 
 @pytest.mark.parametrize("shape", [0.2, 0.5, 0.9])
@@ -58,8 +58,8 @@ def test_bulk_size_of_lognormal_weights() -> None:
 def test_bounded_weights_count_at_least_their_mean() -> None:
     # One in four weights is 1, the others nothing: 400 draws are 100 successes.
     logs = np.where(np.arange(400) % 4 == 0, 0.0, -np.inf)
-    assert judge(logs).word == "max-dominated"
-    verdict = judge(logs, log_bound=0.0)
+    assert diagnose(logs).word == "max-dominated"
+    verdict = diagnose(logs, log_bound=0.0)
     assert verdict.word == "converged" and verdict.bulk_size == pytest.approx(100)
     # The binomial error √((1 − p)/pN).
     assert verdict.bulk_error == pytest.approx(math.sqrt(0.75 / 100), abs=1e-12)
@@ -75,15 +75,18 @@ def test_doubling_of_one_lucky_direction() -> None:
 
 def test_words_in_order_of_severity() -> None:
     even = np.zeros(200)
-    assert judge(even, n_censored=1).word == "censored"
-    assert "lower bound" in judge(even, n_censored=1).sentence
-    assert judge(even, n_recrossed=3).word == "converged" and "3 rays re-enter" in judge(even, n_recrossed=3).sentence
-    assert judge(even[:20]).word == "max-dominated" and "too few" in judge(even[:20]).sentence
-    assert judge(np.where(np.arange(200) == 0, 10.0, 0.0)).word == "max-dominated"
+    assert diagnose(even, n_censored=1).word == "censored"
+    assert "lower bound" in diagnose(even, n_censored=1).sentence
+    assert (
+        diagnose(even, n_recrossed=3).word == "converged"
+        and "3 rays re-enter" in diagnose(even, n_recrossed=3).sentence
+    )
+    assert diagnose(even[:20]).word == "max-dominated" and "too few" in diagnose(even[:20]).sentence
+    assert diagnose(np.where(np.arange(200) == 0, 10.0, 0.0)).word == "max-dominated"
 
 
 def test_unconverged_says_why() -> None:
-    verdict = unconverged(500)
+    verdict = unconverged_verdict(500)
     assert verdict.word == "unconverged" and "above the threshold" in verdict.sentence
     assert math.isnan(verdict.effective_size) and math.isnan(verdict.bulk_error)
 
@@ -91,7 +94,7 @@ def test_unconverged_says_why() -> None:
 @pytest.mark.parametrize("logs", [[], [math.nan], [math.inf, 0.0]])
 def test_what_cannot_be_judged(logs: list[float]) -> None:
     with pytest.raises(ValueError, match="below infinity"):
-        judge(np.array(logs))
+        diagnose(np.array(logs))
 
 
 SLOW = [pytest.param(spread, marks=pytest.mark.slow) for spread in (0.3, 1.4, 1.7, 6.0)]
@@ -104,7 +107,7 @@ def test_coverage_of_lognormal_weights(spread: float) -> None:
     rng, converged, good = np.random.default_rng(4), 0, 0
     for _ in range(100):
         logs = rng.normal(-(spread**2) / 2, spread, 500)
-        verdict = judge(logs)
+        verdict = diagnose(logs)
         error = np.fmax(bootstrap_error(logs, 1, n_resamples=100), verdict.bulk_error)
         converged += verdict.word == "converged"
         good += verdict.word == "converged" and abs(log_mean_exp(logs)) < 3 * error

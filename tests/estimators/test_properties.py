@@ -18,7 +18,7 @@ from minima_volume.errors import ResultsError, UserError
 from minima_volume.estimators.cutoff import cutoff
 from minima_volume.estimators.published import PAPER_GRID
 from minima_volume.estimators.radial import bootstrap_error, log_mean_exp, log_mean_power, typical_log_volume
-from minima_volume.estimators.volume import estimate
+from minima_volume.estimators.volume import estimate_volume
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.settings import positive
 from minima_volume.pipeline.study import Study
@@ -86,7 +86,7 @@ def test_errors_do_not_know_the_unit_of_length(values: Floats, n: int, shift: fl
 
 @given(coefficients, st.integers(1, 10**6))
 def test_an_estimate_counts_every_ray(c: Floats, n: int) -> None:
-    found = estimate(c, norms_for(c), n, recrossed=np.zeros(len(c), dtype=bool))
+    found = estimate_volume(c, norms_for(c), n, recrossed=np.zeros(len(c), dtype=bool))
     assert found.n_directions == len(c) and found.n_crossed == np.count_nonzero(~np.isnan(c))
     assert found.status == ("ok" if found.n_crossed == len(c) else "censored")
     assert math.isfinite(found.log_volume) and math.isfinite(found.typical_log_volume)
@@ -96,7 +96,7 @@ def test_an_estimate_counts_every_ray(c: Floats, n: int) -> None:
 @given(coefficients, st.integers(1, 10**6), st.floats(0.1, 10))
 def test_volumes_scale_with_the_directions(c: Floats, n: int, factor: float) -> None:
     nothing = np.zeros(len(c), dtype=bool)
-    one, other = (estimate(c, norms_for(c) * f, n, recrossed=nothing) for f in (1.0, factor))
+    one, other = (estimate_volume(c, norms_for(c) * f, n, recrossed=nothing) for f in (1.0, factor))
     size = 40.0 * n
     assert other.log_volume == near(one.log_volume + n * math.log(factor), size)
     assert other.typical_log_volume == near(one.typical_log_volume + n * math.log(factor), size)
@@ -104,14 +104,14 @@ def test_volumes_scale_with_the_directions(c: Floats, n: int, factor: float) -> 
 
 @given(st.lists(st.floats(1e-6, 1.0, exclude_max=True), min_size=2, max_size=60).map(np.array), st.integers(1, 10**5))
 def test_a_grid_only_rounds_up(c: Floats, n: int) -> None:
-    found = estimate(c, norms_for(c), n, recrossed=np.zeros(len(c), dtype=bool))
+    found = estimate_volume(c, norms_for(c), n, recrossed=np.zeros(len(c), dtype=bool))
     assert found.log_volume_grid >= found.log_volume - 1e-9 * max(1.0, abs(found.log_volume))
     assert PAPER_GRID[0] == 0 and PAPER_GRID[-1] == 1 and (np.diff(PAPER_GRID) > 0).all()
 
 
 @given(st.integers(1, 60), st.integers(1, 10**6))
 def test_a_minimum_above_its_threshold_has_no_volume(count: int, n: int) -> None:
-    found = estimate(np.zeros(count), np.ones(count), n, recrossed=np.zeros(count, dtype=bool))
+    found = estimate_volume(np.zeros(count), np.ones(count), n, recrossed=np.zeros(count, dtype=bool))
     assert found.status == "unconverged" and math.isnan(found.log_volume) and found.n_crossed == 0
 
 
@@ -134,7 +134,7 @@ def read_volumes(path: Path) -> object:
 
 READERS: dict[str, Callable[[Path], object]] = {
     "a.npz": archives.read_arrays,
-    "a.safetensors": archives.read_minimum,
+    "a.safetensors": archives.read_tensors,
     "a.json": archives.read_json,
     "a.csv": read_volumes,
 }
@@ -145,7 +145,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A whole file of each kind."""
     folder = tmp_path_factory.mktemp("good")
     archives.write_arrays(folder / "a.npz", {"fingerprints": {}}, {"x": np.arange(9.0), "y": np.ones(3, dtype=bool)})
-    archives.write_minimum(folder / "a.safetensors", {"level": 0}, {"parameters.w": torch.arange(6.0).reshape(2, 3)})
+    archives.write_tensors(folder / "a.safetensors", {"level": 0}, {"parameters.w": torch.arange(6.0).reshape(2, 3)})
     archives.write_json(folder / "a.json", {"level": [0, 1], "text": "words"})
     tables.write_table(folder / "a.csv", ("study", "level"), [{"study": "tiny", "level": 1}])
     return {name: (folder / name).read_bytes() for name in READERS}
@@ -249,7 +249,7 @@ words = st.sampled_from(
 def test_any_command_line_runs_or_is_refused(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ran: list[cli.Run] = []
+    ran: list[cli.StageRun] = []
     with monkeypatch.context() as patch:
         patch.setattr(layout, "ROOT", tmp_path)
         patch.setattr(sys, "argv", ["stage.py", *arguments])

@@ -8,7 +8,7 @@ import pytest
 from minima_volume.estimators.cutoff import cumulative_means, cutoff
 from minima_volume.estimators.published import PAPER_GRID
 from minima_volume.estimators.radial import log_mean_power
-from minima_volume.estimators.volume import estimate, log_radii
+from minima_volume.estimators.volume import estimate_volume, log_radii
 from tests import reference
 
 N = 40
@@ -41,7 +41,7 @@ def test_grid_rule_against_a_loop(n_params: int, grid_directions: int | None) ->
     slopes = np.random.default_rng(1).uniform(0.02, 0.8, N)  # L = 0.01 + slope·c: some never reach 0.1
     heights = [[0.01 + slope * c for c in reference.GRID] for slope in slopes]
     crossings = np.where(0.09 / slopes <= 1, 0.09 / slopes, np.nan)
-    found = estimate(crossings, NORMS, n_params, recrossed=NOWHERE, grid_directions=grid_directions)
+    found = estimate_volume(crossings, NORMS, n_params, recrossed=NOWHERE, grid_directions=grid_directions)
     count = grid_directions or N
     assert found.grid_directions == count and 0 < np.isnan(crossings[:count]).sum() < count
     # The same powers summed in another order; numbers near n·ln r ~ 10⁴.
@@ -51,18 +51,18 @@ def test_grid_rule_against_a_loop(n_params: int, grid_directions: int | None) ->
 
 def test_crossing_on_a_grid_point_is_still_inside_there() -> None:
     # Loss equal to the threshold is not above it, so the next point is the first one outside.
-    found = estimate(np.array([PAPER_GRID[10]]), np.ones(1), 1, recrossed=np.zeros(1, dtype=bool))
+    found = estimate_volume(np.array([PAPER_GRID[10]]), np.ones(1), 1, recrossed=np.zeros(1, dtype=bool))
     assert found.log_volume_grid == pytest.approx(math.log(reference.GRID[11]), abs=1e-14)
 
 
 def test_crossing_behind_the_last_grid_point_is_dropped() -> None:
-    found = estimate(np.array([1.0, 0.25]), np.ones(2), 2, recrossed=np.zeros(2, dtype=bool))
+    found = estimate_volume(np.array([1.0, 0.25]), np.ones(2), 2, recrossed=np.zeros(2, dtype=bool))
     k = next(c for c in reference.GRID if c > 0.25)
     assert found.log_volume_grid == pytest.approx(2 * math.log(k), abs=1e-14)  # one ray left, its own radius
 
 
 def test_all_rays_censored() -> None:
-    found = estimate(np.full(N, np.nan), NORMS, 7, recrossed=NOWHERE)
+    found = estimate_volume(np.full(N, np.nan), NORMS, 7, recrossed=NOWHERE)
     assert (found.status, found.n_crossed, found.n_directions) == ("censored", 0, N)
     assert math.isnan(found.log_volume_grid)
     assert found.log_volume == pytest.approx(reference.log_mean_exp([7 * math.log(x) for x in NORMS]), abs=1e-12)
@@ -71,7 +71,7 @@ def test_all_rays_censored() -> None:
 def test_censored_rays_count_at_the_cap() -> None:
     c = np.array([0.5, np.nan, 0.25, np.nan])
     norms = np.array([2.0, 3.0, 4.0, 1.0])
-    found = estimate(c, norms, 6, recrossed=np.array([True, False, False, False]))
+    found = estimate_volume(c, norms, 6, recrossed=np.array([True, False, False, False]))
     radii = [1.0, 3.0, 1.0, 1.0]  # the second and fourth ray end at c = 1
     assert (found.status, found.n_directions, found.n_crossed, found.n_recrossed) == ("censored", 4, 2, 1)
     # Four powers: rounding only.
@@ -82,7 +82,7 @@ def test_censored_rays_count_at_the_cap() -> None:
 
 def test_ok() -> None:
     c = np.random.default_rng(2).uniform(0.1, 0.2, N)
-    found = estimate(c, NORMS, 300, recrossed=NOWHERE)
+    found = estimate_volume(c, NORMS, 300, recrossed=NOWHERE)
     assert (found.status, found.n_crossed, found.n_recrossed) == ("ok", N, 0)
     powers = [300 * math.log(x * y) for x, y in zip(c, NORMS, strict=True)]
     # Numbers near 300·ln 1.5 ~ 10²: rounding only.
@@ -94,7 +94,7 @@ def test_ok() -> None:
 
 
 def test_minimum_above_the_threshold_has_no_volume() -> None:
-    found = estimate(np.zeros(N), NORMS, 300, recrossed=NOWHERE)
+    found = estimate_volume(np.zeros(N), NORMS, 300, recrossed=NOWHERE)
     assert (found.status, found.n_directions, found.n_crossed) == ("unconverged", N, 0)
     for name in ("log_volume", "log_volume_se", "typical_log_volume", "typical_log_volume_se", "log_volume_grid"):
         assert math.isnan(getattr(found, name))  # the published rule's −∞ would be taken for a number
@@ -103,14 +103,14 @@ def test_minimum_above_the_threshold_has_no_volume() -> None:
 
 
 def test_one_direction_has_no_error() -> None:
-    found = estimate(np.array([0.5]), np.array([2.0]), 10, recrossed=np.zeros(1, dtype=bool))
+    found = estimate_volume(np.array([0.5]), np.array([2.0]), 10, recrossed=np.zeros(1, dtype=bool))
     assert found.status == "ok" and found.log_volume == pytest.approx(0, abs=1e-14)
     assert math.isnan(found.log_volume_se) and math.isnan(found.typical_log_volume_se)
 
 
 def test_grid_rounds_up() -> None:
     c = np.random.default_rng(3).uniform(0.05, 0.5, N)
-    found = estimate(c, NORMS, 1000, recrossed=NOWHERE)
+    found = estimate_volume(c, NORMS, 1000, recrossed=NOWHERE)
     assert found.log_volume_grid > found.log_volume
     # At most one step of the grid, 2n/k nats at the smallest k that occurs, doubled for its curvature.
     assert found.log_volume_grid - found.log_volume < 2 * 2 * 1000 / (99 * math.sqrt(c.min()))
@@ -154,6 +154,6 @@ def test_cumulative_means_in_double_precision() -> None:
 
 def test_shared_norms_do_not_hide_the_axes() -> None:
     # Ball of radius ρ from directions of any length: c = ρ/‖g‖.
-    found = estimate(0.3 / NORMS, NORMS, 50, recrossed=NOWHERE)
+    found = estimate_volume(0.3 / NORMS, NORMS, 50, recrossed=NOWHERE)
     assert found.log_volume == pytest.approx(50 * math.log(0.3), abs=1e-10)
     assert found.log_volume == pytest.approx(log_mean_power(np.full(N, math.log(0.3)), 50), abs=1e-10)

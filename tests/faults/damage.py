@@ -49,8 +49,8 @@ def of_other_settings(path: Path, _: Path) -> None:
         info, arrays = archives.read_arrays(path)
         archives.write_arrays(path, info | {"fingerprints": dict.fromkeys(info["fingerprints"], "another")}, arrays)
     else:
-        info, tensors = archives.read_minimum(path)
-        archives.write_minimum(path, info | {"fingerprint": "another"}, tensors)
+        info, tensors = archives.read_tensors(path)
+        archives.write_tensors(path, info | {"fingerprint": "another"}, tensors)
 
 
 def of_other_version(path: Path, _: Path) -> None:

@@ -134,7 +134,7 @@ def whole(path: Path) -> bool:
         if path.suffix == ".npz":
             archives.read_arrays(path)
         elif path.suffix == ".safetensors":
-            archives.read_minimum(path)
+            archives.read_tensors(path)
         elif path.suffix == ".json":
             json.loads(path.read_text())
         elif path.suffix == ".csv":

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from minima_volume.estimators.volume import estimate
+from minima_volume.estimators.volume import estimate_volume
 from minima_volume.storage import archives, layout, tables
 
 N_PARAMS, N_DIRECTIONS, LEVELS, THRESHOLDS, REPEATS = 1000, 40, (0, 30, 280), (0.1, 0.05), 3
@@ -120,7 +120,7 @@ def with_rays(study: str, coefficients: dict[int, np.ndarray], **changed: Any) -
     rows = []
     for level, c in coefficients.items():
         for column, threshold in enumerate(THRESHOLDS):
-            found = estimate(c[:, column], norms, N_PARAMS, recrossed=np.zeros(N_DIRECTIONS, dtype=bool))
+            found = estimate_volume(c[:, column], norms, N_PARAMS, recrossed=np.zeros(N_DIRECTIONS, dtype=bool))
             rows.append(row(study, 0, level, 0, threshold, **vars(found)))
     write(study, rows, levels=list(coefficients), landscapes="base", **changed)
     for start, stop in ((0, 25), (25, N_DIRECTIONS)):

@@ -153,7 +153,7 @@ def swiss(study: str, damage: bool = False, levels: tuple[int, ...] = LEVELS) ->
         tensors["parameters.1.bias"] = torch.full_like(tensors["parameters.1.bias"], float("nan"))
     for level in levels:
         path = layout.minimum_path(layout.repeat_folder("paper", study, 0), level)
-        archives.write_minimum(path, {}, {**tensors, "indices": torch.arange(3), "targets": torch.zeros(3)})
+        archives.write_tensors(path, {}, {**tensors, "indices": torch.arange(3), "targets": torch.zeros(3)})
     write(study, [row(study, 0, level, 0, 0.1) for level in levels], data="swiss_roll", intervention="poison")
     return model
 

@@ -15,11 +15,11 @@ from torch import nn
 from benchmarks import accelerator, bench, schemes, timing
 from minima_volume import measure_volume
 from minima_volume.crossings.scan import Target
-from minima_volume.crossings.sweep import sweep
+from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.networks.losses import CRITERIA, cross_entropy
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
-from minima_volume.networks.precision import whole_float32
+from minima_volume.networks.precision import full_float32
 from minima_volume.pipeline.provenance import device_name
 from minima_volume.planes import deformation
 from minima_volume.planes import plane as planes
@@ -72,7 +72,9 @@ def radii(model: nn.Module, samples: Samples, device: str) -> np.ndarray:
     here = torch.device(device)
     parameters = {name: tensor.detach().to(here) for name, tensor in parameters_of(model).items()}
     minimum = Minimum.of(parameters, layout_of(parameters))
-    return sweep(model.to(here), [minimum], [targets], samples.to(here), seed=0, indices=range(6))[0].coefficients
+    return sweep_crossings(model.to(here), [minimum], [targets], samples.to(here), seed=0, indices=range(6))[
+        0
+    ].coefficients
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -152,7 +154,7 @@ def test_planes_and_deformed_boundaries(device: str) -> None:
     for place in (torch.device("cpu"), there):
         parameters = {name: tensor.detach().to(place) for name, tensor in parameters_of(model).items()}
         minimum = Minimum.of(parameters, layout_of(parameters))
-        found.append(deformation.deformed(model.to(place), minimum, samples.to(place), threshold=2.0, seed=0)[1])
+        found.append(deformation.deform(model.to(place), minimum, samples.to(place), threshold=2.0, seed=0)[1])
     for name in ("radii", "losses"):
         np.testing.assert_allclose(found[1][name], found[0][name], rtol=1e-4)
 
@@ -197,7 +199,7 @@ def test_float32_is_whole_while_measured_and_as_before_afterwards() -> None:
         seen.update(product.fp32_precision for product in products)
         return nn.functional.cross_entropy(outputs, targets, reduction="none")
 
-    with whole_float32():  # which puts back what is set here
+    with full_float32():  # which puts back what is set here
         for product in products:
             product.fp32_precision = "tf32"
         measure_volume(model, loss, (samples.inputs, samples.targets), threshold=0.5, n_directions=2, progress=False)

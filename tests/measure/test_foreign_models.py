@@ -15,11 +15,11 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 from minima_volume import Measurement, measure_volume
-from minima_volume.estimators.diagnostics import judge
+from minima_volume.estimators.diagnostics import diagnose
 from minima_volume.networks.adapters import per_sample
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
-from minima_volume.networks.sequential import stackable
+from minima_volume.networks.sequential import is_stack
 from minima_volume.rays.base import Rays
 from minima_volume.rays.module import ModuleRays
 
@@ -105,7 +105,7 @@ def pruned() -> nn.Sequential:
 @pytest.mark.parametrize("build", [lambda: Skipping(*mlp(6, 8, 3)), hooked, pruned], ids=["forward", "hook", "pruned"])
 def test_what_is_not_in_the_layers_counts(build: Callable[[], nn.Sequential]) -> None:
     data, model = classes(64), build().eval()
-    assert not stackable(model, 2)
+    assert not is_stack(model, 2)
     found = measure_volume(model, CROSS_ENTROPY, data, threshold=2.0, n_directions=4)
     alike(found, measure_volume(Hidden(model), CROSS_ENTROPY, data, threshold=2.0, n_directions=4))
     with torch.no_grad():
@@ -194,7 +194,7 @@ def test_one_direction_has_no_error() -> None:
 
 @pytest.mark.parametrize("n", [50, 60])
 def test_few_equal_directions_missed_nothing(n: int) -> None:
-    said = judge(np.random.default_rng(0).normal(0, 1e-3, n)).sentence
+    said = diagnose(np.random.default_rng(0).normal(0, 1e-3, n)).sentence
     assert "larger radii were missed, so" not in said
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from minima_volume import Measurement, measure_volume
 from minima_volume.errors import DataError, NumericsError, ResultsError, UserError
 from minima_volume.estimators.radial import log_mean_power
-from minima_volume.networks.directions import directions
+from minima_volume.networks.directions import draw_directions
 from tests import reference
 
 DRAW = torch.Generator().manual_seed(0)
@@ -71,7 +71,7 @@ def test_radii_are_those_of_the_plain_loop(name: str, request: pytest.FixtureReq
     n = sum(weight.numel() for weight in model.parameters())
     assert found.n_params == n and found.verdict.n_directions == 12
     logs = []
-    for g in directions(3, range(12), n):
+    for g in draw_directions(3, range(12), n):
         height = reference.along(model, reference.step(model, g), *DATA)
         c, _ = reference.crossing(height, 0.3)
         logs.append(math.log(float(g.double().norm()) * (1.0 if math.isnan(c) else c)))
@@ -142,8 +142,8 @@ def test_a_subset_of_the_parameters(mlp: nn.Module) -> None:
 def test_accuracy(mlp: nn.Module) -> None:
     found = measure_volume(mlp, None, DATA, threshold=0.9, metric="accuracy", n_directions=6)
     assert found.value_at_minimum == 1.0 and found.metric == "accuracy"
-    steps = [reference.step(mlp, g) for g in directions(0, range(6), found.n_params)]
-    norms = [float(g.double().norm()) for g in directions(0, range(6), found.n_params)]
+    steps = [reference.step(mlp, g) for g in draw_directions(0, range(6), found.n_params)]
+    norms = [float(g.double().norm()) for g in draw_directions(0, range(6), found.n_params)]
     for step, log_r, norm, censored in zip(steps, found.log_radii, norms, found.censored, strict=True):
         c = math.exp(log_r) / norm
         right = [reference.outputs(mlp, step, c * factor, INPUTS).argmax(1) == TARGETS for factor in (0.999, 1.001)]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from minima_volume.networks.losses import CRITERIA, misclassified
+from minima_volume.networks.losses import CRITERIA, zero_one_loss
 
 # Float64 sums of at most a few products.
 agrees = partial(torch.testing.assert_close, rtol=1e-12, atol=1e-12)
@@ -22,7 +22,7 @@ def test_criteria_against_torch(outputs: int) -> None:
             found = CRITERIA["binary_cross_entropy"](values, targets)[ray]
             wanted = functional.binary_cross_entropy_with_logits(values[ray, :, 0], targets.double(), reduction="none")
             agrees(found, wanted)
-            wrong = misclassified(values, targets)[ray]
+            wrong = zero_one_loss(values, targets)[ray]
             assert wrong.tolist() == [
                 float((v > 0) != bool(t)) for v, t in zip(values[ray, :, 0], targets, strict=True)
             ]

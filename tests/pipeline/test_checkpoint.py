@@ -16,7 +16,7 @@ from minima_volume.pipeline.study import Study
 from minima_volume.storage import archives
 from minima_volume.training.models import mlp
 from minima_volume.training.recipe import Recipe
-from minima_volume.training.trainer import Job, Progress, train
+from minima_volume.training.trainer import Job, TrainingState, train
 from tests.study_runs import TINY, Stages, run
 
 GROKKING = replace(
@@ -40,11 +40,11 @@ def test_the_same_steps_follow(build: Callable[[], nn.Module], recipe: Recipe) -
     model, inputs, targets = build(), torch.randn(12, 1, 4, 4), torch.randint(3, (12,))
     inputs = inputs.flatten(1) if isinstance(model[0], nn.Linear) else inputs
     jobs = [Job(parameters_of(model), inputs, targets, seed) for seed in ((0,) if recipe.batch_size else (0, 1))]
-    kept: dict[int, Progress] = {}
+    kept: dict[int, TrainingState] = {}
 
-    def keep(progress: Progress) -> None:
+    def keep(progress: TrainingState) -> None:
         moments = {name: tensor.clone() for name, tensor in progress.moments.items()}
-        kept[progress.epoch] = Progress(progress.epoch, progress.flat.clone(), moments)
+        kept[progress.epoch] = TrainingState(progress.epoch, progress.flat.clone(), moments)
 
     criterion = CRITERIA["cross_entropy"]
     whole = list(train(model, jobs, recipe, criterion, checkpoints=(3, 6), keep=keep))
@@ -67,14 +67,14 @@ def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stop_after(epoch: int, patch: pytest.MonkeyPatch) -> None:
     """Let the process end once an epoch is kept."""
-    keep = checkpoint.Unfinished.keep
+    keep = checkpoint.Checkpoint.keep
 
-    def until(self: checkpoint.Unfinished, progress: Progress) -> None:
+    def until(self: checkpoint.Checkpoint, progress: TrainingState) -> None:
         keep(self, progress)
         if progress.epoch == epoch:
             raise Stopped
 
-    patch.setattr(checkpoint.Unfinished, "keep", until)
+    patch.setattr(checkpoint.Checkpoint, "keep", until)
 
 
 def trained(stages: Stages, root: Path, study: Study, *, stop: int | None = None) -> tuple[Path, int]:
@@ -83,15 +83,15 @@ def trained(stages: Stages, root: Path, study: Study, *, stop: int | None = None
     with pytest.MonkeyPatch.context() as patch:
         if stop is not None:
             stop_after(stop, patch)
-        keep = checkpoint.Unfinished.keep
-        patch.setattr(checkpoint.Unfinished, "keep", lambda self, at: (epochs.append(at.epoch), keep(self, at)))
+        keep = checkpoint.Checkpoint.keep
+        patch.setattr(checkpoint.Checkpoint, "keep", lambda self, at: (epochs.append(at.epoch), keep(self, at)))
         with pytest.raises(SystemExit) if stop else nullcontext():
             run(stages, root, study, repeats=(0,), THREADS="1")
     return root / "paper" / "tiny" / "repeat_0" / "minima", len(epochs)
 
 
 def minima(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
-    return {path.name: archives.read_minimum(path)[1] for path in sorted(folder.glob("*.safetensors"))}
+    return {path.name: archives.read_tensors(path)[1] for path in sorted(folder.glob("*.safetensors"))}
 
 
 def alike(one: dict[str, dict[str, torch.Tensor]], other: dict[str, dict[str, torch.Tensor]]) -> bool:
@@ -140,15 +140,15 @@ def test_progress_that_does_not_fit_is_left_alone(how: str, stages: Stages, tmp_
 def test_seconds_before_a_stop_count(stages: Stages, tmp_path: Path) -> None:
     folder, _ = trained(stages, tmp_path, replace(TINY, levels=(0,)), stop=30)
     (path,) = folder.glob("*unfinished*")
-    info, tensors = archives.read_minimum(path)
-    archives.write_minimum(path, info | {"seconds": 1000.0}, tensors)
+    info, tensors = archives.read_tensors(path)
+    archives.write_tensors(path, info | {"seconds": 1000.0}, tensors)
     folder, _ = trained(stages, tmp_path, replace(TINY, levels=(0,)))
-    assert 1000 < archives.read_minimum(folder / "level_0.safetensors")[0]["seconds"] < 1100
+    assert 1000 < archives.read_tensors(folder / "level_0.safetensors")[0]["seconds"] < 1100
 
 
 def test_little_is_written(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Path] = []
-    write = archives.write_minimum
-    monkeypatch.setattr(archives, "write_minimum", lambda path, *rest: (written.append(path), write(path, *rest)))
+    write = archives.write_tensors
+    monkeypatch.setattr(archives, "write_tensors", lambda path, *rest: (written.append(path), write(path, *rest)))
     trained(stages, tmp_path, replace(TINY, levels=(0,)))
     assert [path.name for path in written] == ["level_0.safetensors"]  # a training of seconds is not kept half-way

@@ -48,7 +48,7 @@ def test_the_largest_minimum_has_one_worker(
     counts = cost.training_operations(repeat, [0, 40, 100])
     rate = 60 * cost.TRAINING_EFFICIENCY * 1e6  # operations per minute
     for workers, wanted in ((1, sum(counts)), (2, max(counts)), (8, max(counts))):
-        cost.announce("counted", [repeat], [(repeat, level) for level in STUDY.levels], workers)
-        assert f"about {cost.minutes(60 * wanted / rate)} of training" in capsys.readouterr().out
-    cost.announce("counted", [repeat], [], 2)
+        cost.print_estimate("counted", [repeat], [(repeat, level) for level in STUDY.levels], workers)
+        assert f"about {cost.format_duration(60 * wanted / rate)} of training" in capsys.readouterr().out
+    cost.print_estimate("counted", [repeat], [], 2)
     assert "about 0 s of training" in capsys.readouterr().out

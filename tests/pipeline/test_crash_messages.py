@@ -16,8 +16,8 @@ from tests.project import ROOT
 from tests.user_errors import TINY
 
 
-def failing(error: BaseException) -> Callable[[cli.Run], None]:
-    def work(run: cli.Run) -> None:
+def failing(error: BaseException) -> Callable[[cli.StageRun], None]:
+    def work(run: cli.StageRun) -> None:
         raise error
 
     return work
@@ -71,5 +71,5 @@ def test_what_fails_while_modules_load(environment: dict[str, str], shown: str, 
 
 
 def test_an_interrupt_while_modules_load(capsys: pytest.CaptureFixture[str]) -> None:
-    errors.tell(KeyboardInterrupt, KeyboardInterrupt(), None)
+    errors.print_error(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert "the same command goes on from here" in capsys.readouterr().err

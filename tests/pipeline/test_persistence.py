@@ -58,10 +58,10 @@ def test_a_network_lost_from_an_ensemble_comes_back_to_the_bit(root: Path) -> No
     paths = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(root.rglob("*.safetensors"))}
     assert len(paths) == 4
     lost = layout.minimum_path(layout.repeat_folder("paper", "tiny", 1), 16)
-    expected = archives.read_minimum(lost)[1]
+    expected = archives.read_tensors(lost)[1]
     lost.unlink()
     trained(TINY)
-    found = archives.read_minimum(lost)[1]
+    found = archives.read_tensors(lost)[1]
     assert all(found[name].equal(tensor) for name, tensor in expected.items()) and set(found) == set(expected)
     assert all((path.read_bytes(), path.stat().st_mtime_ns) == was for path, was in paths.items() if path != lost)
 
@@ -72,7 +72,7 @@ def test_a_damaged_minimum_is_not_left_out(root: Path) -> None:
     path = layout.minimum_path(minima.folder_of(repeat, "paper"), 16)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(NumericsError, match=r"levels 16, got none: run train_models\.py first"):
-        minima.minima_of(repeat, "paper")
+        minima.load_minima(repeat, "paper")
 
 
 def test_one_of_two_minima_diverges(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +105,7 @@ def test_scratch_of_a_killed_run_is_removed(root: Path) -> None:
     for path in (*kept, *scratch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    with atomic.only_one(folder):
+    with atomic.lock_folder(folder):
         assert all(path.exists() for path in kept) and not any(path.exists() for path in scratch)
 
 
@@ -128,13 +128,13 @@ def test_a_digit_changed_in_a_table_is_seen(name: str, stages: Stages) -> None:
     assert tables.read_table(folder / name, ())
     one_digit_up(folder / "repeat_0" / name)
     with pytest.raises(ResultsError, match=again):
-        volume_estimation.gather([Repeat(TINY, 0)], "paper")
+        volume_estimation.gather_tables([Repeat(TINY, 0)], "paper")
 
 
 def test_a_record_killed_before_its_table_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """volumes.csv is what make waits for: nothing may be written behind it."""
     written: list[str] = []
-    plain = atomic.whole
+    plain = atomic.atomic_write
     for module in (archives, atomic):
         monkeypatch.setattr(module, "whole", lambda path: written.append(path.name) or plain(path))
     texts = {root / "cutoffs.csv": "a\n", root / "volumes.csv": "b\n"}

@@ -78,7 +78,9 @@ def test_the_new_row_is_the_old_one_under_a_new_name(source: str, project: Path)
     name = new_experiment(project, "Fresh", source)
     assert name == "fresh_" + source.split("_", 1)[1]
     assert row_of(project / "Fresh") == replace(SOURCES[source], name=name)
-    assert asdict(row_of(project / "Fresh").at("quick")) == asdict(replace(SOURCES[source], name=name).at("quick"))
+    assert asdict(row_of(project / "Fresh").at_scale("quick")) == asdict(
+        replace(SOURCES[source], name=name).at_scale("quick")
+    )
 
 
 def test_a_folder_stands_for_its_first_study(project: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from minima_volume.errors import UserError
-from minima_volume.networks.directions import directions
+from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.networks.parameters import layout_of, parameters_of
 from minima_volume.pipeline import cli, minima
@@ -52,7 +52,7 @@ def minimum(folder: Path, repeat: int, level: int) -> torch.nn.Module:
 def test_a_stored_minimum_is_perturbed_as_the_trained_one(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Direction i must mean the same step whether a minimum comes from training or from its file."""
     monkeypatch.setattr(layout, "ROOT", finished.parent.parent)
-    _, read_back = minima.minima_of(Repeat(TINY, 0), "paper")[0]
+    _, read_back = minima.load_minima(Repeat(TINY, 0), "paper")[0]
     assert read_back.layout == layout_of(parameters_of(build_model("digits_mlp")))
 
 
@@ -76,7 +76,7 @@ def reference(folder: Path, repeat: int, level: int, landscape: int) -> Iterator
     found: dict[float, list[tuple[float, float, float]]] = {threshold: [] for threshold in TINY.thresholds}
     order = [name for name, _ in layout_of(parameters_of(model)).shapes]
     for index in range(30):
-        g = directions(0, [index], N_PARAMS)[0].double()
+        g = draw_directions(0, [index], N_PARAMS)[0].double()
         height = cache(tests_reference.along(model, tests_reference.step(model, g, order), inputs, targets))
         norm = math.sqrt(math.fsum(x * x for x in g.tolist()))
         for threshold in TINY.thresholds:
@@ -232,18 +232,18 @@ def test_scale_is_one_of_two() -> None:
     with pytest.raises(UserError, match="Expected SCALE to be one of quick, paper, got 'papr'"):
         TINY.at("papr")
     quick = replace(TINY, quick={"n_directions": 5, "levels": (0, 4)})
-    assert (quick.at("quick").n_directions, quick.at("paper").n_directions) == (5, 30)
+    assert (quick.at_scale("quick").n_directions, quick.at_scale("paper").n_directions) == (5, 30)
 
 
 @pytest.mark.parametrize("asked", ["1", "2", "9"])
 def test_first_levels_only(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = replace(TINY, levels=(0, 16, 24)).at("paper")
+    whole = replace(TINY, levels=(0, 16, 24)).at_scale("paper")
     monkeypatch.setenv("LEVELS", asked)
-    study = replace(TINY, levels=(0, 16, 24)).at("paper")
+    study = replace(TINY, levels=(0, 16, 24)).at_scale("paper")
     assert study.levels == whole.levels[: int(asked)] and study.levels + study.later_levels == whole.levels
     assert study.n_extra == whole.n_extra == 24  # one pool, however many levels are run
     with pytest.raises(UserError, match="ascending order"):
-        replace(TINY, levels=(0, 24, 16)).at("paper")
+        replace(TINY, levels=(0, 24, 16)).at_scale("paper")
 
 
 def test_volumes_before_rays_say_what_to_run(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,22 +72,22 @@ def test_corners_are_the_minima_and_the_callers_model_stays() -> None:
 def test_a_stopped_survey_goes_on_where_it_was(tmp_path: Path) -> None:
     plane, x, sizes = small_plane(lambda: mlp(5, 7, 3), torch.float32), np.linspace(-0.5, 1.5, 11), np.array([10, 37])
     info = {"fingerprint": "one", "threshold": 0.1}
-    whole = planes.surveyed(tmp_path / "whole.npz", plane, x, sizes, info, Serial())
+    whole = planes.compute_grid(tmp_path / "whole.npz", plane, x, sizes, info, Serial())
     path, stopped = tmp_path / "parts.npz", Serial(stop=2)
     with pytest.raises(KeyboardInterrupt):
-        planes.surveyed(path, plane, x, sizes, info, stopped)
+        planes.compute_grid(path, plane, x, sizes, info, stopped)
     kept = sorted((tmp_path / "parts.rows").glob("*.npz"))
     times = [block.stat().st_mtime_ns for block in kept]
     assert len(kept) == 2 and not path.exists()
     with pytest.raises(KeyboardInterrupt):
-        planes.surveyed(path, plane, x, sizes, info, Serial(stop=2))
+        planes.compute_grid(path, plane, x, sizes, info, Serial(stop=2))
     assert [block.stat().st_mtime_ns for block in kept] == times  # found, not computed again
-    planes.surveyed(path, plane, x, sizes, info, Serial())
+    planes.compute_grid(path, plane, x, sizes, info, Serial())
     np.testing.assert_array_equal(grid.read(path).mean_loss, grid.read(whole).mean_loss)
     idle = Serial()
-    planes.surveyed(path, plane, x, sizes, info, idle)
+    planes.compute_grid(path, plane, x, sizes, info, idle)
     assert idle.done == 0 and not (tmp_path / "parts.rows").exists()
-    planes.surveyed(path, plane, x, sizes, info | {"fingerprint": "other"}, idle)
+    planes.compute_grid(path, plane, x, sizes, info | {"fingerprint": "other"}, idle)
     assert idle.done == 3
 
 
@@ -115,11 +115,11 @@ def test_colours_span_decades_around_the_threshold() -> None:
 
 
 def test_random_planes_equal_a_plain_loop() -> None:
-    repeat = Repeat(sources.study_of("modulo_grokking", "quick"), 0)
+    repeat = Repeat(sources.find_study("modulo_grokking", "quick"), 0)
     samples, minimum = checkpoints.ordered_samples(repeat).part(0, 50), some_minima(repeat)[200]
     x = np.linspace(-8, 8, 3)
     seen, unseen = random_plane.two_losses(random_plane.plane_at(repeat, minimum, samples), x, 30, Serial())
-    first, second = directions.directions(repeat.study.direction_seed, [0, 1], minimum.layout.n_params)
+    first, second = directions.draw_directions(repeat.study.direction_seed, [0, 1], minimum.layout.n_params)
     at_minimum = minimum.layout.flatten(minimum.parameters)
     for j, i in np.ndindex(3, 3):
         step = x[i] * first / first.norm() + x[j] * second / second.norm()
@@ -134,15 +134,15 @@ def test_random_planes_equal_a_plain_loop() -> None:
 
 def test_slices_hold_the_loss_of_the_minima(no_results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ResultsError, match=r"`make results/quick/modulo_data/repeat_0/minima\.json SCALE=quick`"):
-        random_plane.slices_of("modulo_data", "quick")
+        random_plane.write_slices("modulo_data", "quick")
     monkeypatch.setitem(random_plane.SIDE, "quick", 3)
     monkeypatch.setattr(random_plane.cli.Run, "each", lambda self, tasks, unit: [task() for task in tasks])
     for name, levels in (("modulo_data", (0, 2634)), ("modulo_grokking", (200, 400))):
-        repeat = Repeat(sources.study_of(name, "quick"), 0)
+        repeat = Repeat(sources.find_study(name, "quick"), 0)
         minima = some_minima(repeat)
         stored = {level: ({}, minimum) for level, minimum in minima.items()}
-        monkeypatch.setattr(sources, "trained", lambda *_, found=(repeat, stored): found)
-        rows = tables.read_table(random_plane.slices_of(name, "quick"), layout.SLICE_COLUMNS)
+        monkeypatch.setattr(sources, "load_trained", lambda *_, found=(repeat, stored): found)
+        rows = tables.read_table(random_plane.write_slices(name, "quick"), layout.SLICE_COLUMNS)
         assert len(rows) == 18
         centres = [row for row in rows if float(row["radius_1"]) == float(row["radius_2"]) == 0]
         assert tuple(int(row["level"]) for row in centres) == levels

@@ -12,16 +12,16 @@ from torch.func import functional_call
 from minima_volume import measure_volume
 from minima_volume.errors import UserError
 from minima_volume.networks.adapters import per_sample
-from minima_volume.networks.curvature import curvature_rows
+from minima_volume.networks.curvature import gauss_newton_rows
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
 from minima_volume.rays.preconditioner import (
     Preconditioner,
-    of_curvatures,
-    preconditioner_of,
-    shrunk_diagonal,
-    with_leading,
+    add_leading_directions,
+    diagonal_preconditioner,
+    fit_preconditioner,
+    shrink_diagonal,
 )
 from minima_volume.testing import bodies
 
@@ -46,7 +46,7 @@ def test_determinant_and_product_are_those_of_the_matrix() -> None:
 def test_the_right_shape_makes_all_rays_equal(spread: float) -> None:
     body = bodies.ellipsoid(300, spread)
     assert body.curvatures is not None
-    a = of_curvatures(torch.from_numpy(body.curvatures), body.threshold)
+    a = diagonal_preconditioner(torch.from_numpy(body.curvatures), body.threshold)
     found = measure_volume(
         body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=60, preconditioner=a
     )
@@ -87,7 +87,7 @@ def minimum_of(model: nn.Module) -> Minimum:
 def test_rows_are_the_hessian_of_a_linear_model() -> None:
     body = bodies.linear_model(7, n_samples=50)
     minimum = minimum_of(body.model)
-    rows = curvature_rows(body.model, minimum, Samples(*body.data, per_sample(body.loss_fn)))
+    rows = gauss_newton_rows(body.model, minimum, Samples(*body.data, per_sample(body.loss_fn)))
     inputs = body.data[0].double()
     expected = 2 * float(minimum.scales[0]) ** 2 * inputs.T @ inputs / 50
     # Quadratic in the parameters with one output: no sampling at all.
@@ -100,7 +100,7 @@ def test_rows_average_to_the_gauss_newton_matrix_of_a_classifier() -> None:
     model = nn.Sequential(nn.Linear(3, 4)).double()
     inputs, targets = torch.randn(6, 3, generator=draw).double(), torch.randint(0, 4, (6,), generator=draw)
     minimum, samples = minimum_of(model), Samples(inputs, targets, cross_entropy)
-    rows = curvature_rows(model, minimum, samples, draws=300)
+    rows = gauss_newton_rows(model, minimum, samples, draws=300)
 
     def height(u: torch.Tensor) -> torch.Tensor:
         moved = minimum.layout.split(minimum.scales * u)
@@ -115,11 +115,11 @@ def test_rows_average_to_the_gauss_newton_matrix_of_a_classifier() -> None:
 def test_all_directions_together_are_the_inverse_root_of_the_curvature() -> None:
     body = bodies.linear_model(8, n_samples=60)
     minimum, samples = minimum_of(body.model), Samples(*body.data, per_sample(body.loss_fn))
-    rows = curvature_rows(body.model, minimum, samples)
+    rows = gauss_newton_rows(body.model, minimum, samples)
     with torch.no_grad():
         rise = body.threshold - float(body.loss_fn(body.model(body.data[0].double()), body.data[1].double()))
-    base = of_curvatures(rows.square().mean(dim=0), rise)
-    a = with_leading(base, rows, rows, rise, rank=8)
+    base = diagonal_preconditioner(rows.square().mean(dim=0), rise)
+    a = add_leading_directions(base, rows, rows, rise, rank=8)
     found = measure_volume(
         body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=60, preconditioner=a
     )
@@ -142,18 +142,18 @@ def test_curvature_of_halves_helps_a_network_and_stays_unbiased() -> None:
 def test_noise_shrinks_to_a_flat_guess_and_signal_stays() -> None:
     draw = torch.Generator().manual_seed(3)
     flat = torch.randn(2, 8, 5000, generator=draw, dtype=torch.float64)
-    assert float(shrunk_diagonal(flat[0], flat[1]).log().std()) < 0.1  # halves agree on nothing
+    assert float(shrink_diagonal(flat[0], flat[1]).log().std()) < 0.1  # halves agree on nothing
     shape = torch.exp(torch.linspace(-3, 3, 5000, dtype=torch.float64))
-    found = shrunk_diagonal(flat[0] * shape.sqrt(), flat[1] * shape.sqrt())
+    found = shrink_diagonal(flat[0] * shape.sqrt(), flat[1] * shape.sqrt())
     assert float((found.log() - shape.log()).std()) < 0.4  # 16 squares: a log-error of √(2/16) = 0.35
-    same = shrunk_diagonal(shape.sqrt()[None], shape.sqrt()[None])
+    same = shrink_diagonal(shape.sqrt()[None], shape.sqrt()[None])
     np.testing.assert_allclose(same, shape, rtol=1e-12)
 
 
 def test_flat_coordinates_need_a_bound() -> None:
     with pytest.raises(UserError, match="sigma=1"):
-        of_curvatures(torch.tensor([1.0, 0.0]), 0.1)
-    bounded = of_curvatures(torch.tensor([1.0, 0.0]), 0.1, sigma=0.5)
+        diagonal_preconditioner(torch.tensor([1.0, 0.0]), 0.1)
+    bounded = diagonal_preconditioner(torch.tensor([1.0, 0.0]), 0.1, sigma=0.5)
     assert bounded.scales[1] == pytest.approx(6 * 0.5)
 
 
@@ -161,4 +161,4 @@ def test_too_many_outputs_are_told() -> None:
     model = nn.Sequential(nn.Linear(2, 300)).double()
     samples = Samples(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64), cross_entropy)
     with pytest.raises(UserError, match="at most 256 outputs"):
-        preconditioner_of(model, minimum_of(model), samples, threshold=0.1)
+        fit_preconditioner(model, minimum_of(model), samples, threshold=0.1)

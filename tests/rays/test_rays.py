@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from minima_volume.crossings.scan import Target
-from minima_volume.crossings.sweep import sweep
+from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.networks import sequential
-from minima_volume.networks.directions import directions
+from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import CRITERIA
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
-from minima_volume.networks.sequential import stackable
+from minima_volume.networks.sequential import is_stack
 from minima_volume.rays import bundle as rays_bundle
-from minima_volume.rays.bundle import Bundle
+from minima_volume.rays.bundle import RayBundle
 from minima_volume.rays.module import ModuleRays
 from minima_volume.rays.stacked import StackedRays
 from minima_volume.training.models import cnn
@@ -132,8 +132,8 @@ def measured(model: nn.Module, samples: Samples, sizes: list[int], metric: str =
     """Means of POINTS (points, sizes) through the package."""
     parameters = parameters_of(model)
     layout = layout_of(parameters)
-    block = directions(7, range(RAYS), layout.n_params).double()
-    rays = Bundle(model, layout, samples, block, torch.float64).rays(Minimum.of(parameters, layout, **options))
+    block = draw_directions(7, range(RAYS), layout.n_params).double()
+    rays = RayBundle(model, layout, samples, block, torch.float64).rays(Minimum.of(parameters, layout, **options))
     index, c = zip(*POINTS, strict=True)
     return rays.means(torch.tensor(index), torch.tensor(c, dtype=torch.float64), sizes, metric)
 
@@ -143,7 +143,7 @@ def expected(model: nn.Module, samples: Samples, sizes: list[int], metric: str =
     table = []
     layout = layout_of(parameters_of(model))
     for index, c in POINTS:
-        g = directions(7, [index], layout.n_params)[0]
+        g = draw_directions(7, [index], layout.n_params)[0]
         steps = reference.step(model, g, [name for name, _ in layout.shapes], **options)
         outputs = reference.outputs(model, steps, c, samples.inputs)
         if metric == "accuracy":
@@ -162,7 +162,7 @@ def agrees(found: Tensor, wanted: Tensor) -> None:
 @pytest.mark.parametrize("make", STACKED + REFUSED)
 def test_losses_against_plain_loops(make: Callable[[], nn.Module], seeded: Seeded) -> None:
     model, samples = seeded(make), samples_for(make)
-    assert stackable(model, samples.inputs.ndim) == (make in STACKED)
+    assert is_stack(model, samples.inputs.ndim) == (make in STACKED)
     agrees(measured(model, samples, SIZES), expected(model, samples, SIZES))
 
 
@@ -190,7 +190,7 @@ def test_the_fast_path_is_taken(seeded: Seeded) -> None:
     for make, kind in ((dense, StackedRays), (convolutional, StackedRays), (batch_normalised, ModuleRays)):
         model, parameters = seeded(make), parameters_of(seeded(make))
         layout = layout_of(parameters)
-        bundle = Bundle(model, layout, samples_for(make), torch.ones(1, layout.n_params).double(), torch.float64)
+        bundle = RayBundle(model, layout, samples_for(make), torch.ones(1, layout.n_params).double(), torch.float64)
         assert isinstance(bundle.rays(Minimum.of(parameters, layout)), kind)
 
 
@@ -200,15 +200,15 @@ def test_maps_that_are_pooled_at_once_count_a_quarter(
 ) -> None:
     model, samples = seeded(make), samples_for(make)
     layout = layout_of(parameters_of(model))
-    block = directions(7, range(RAYS), layout.n_params)
-    rays = Bundle(model, layout, samples, block, torch.float32).rays(Minimum.of(parameters_of(model), layout))
+    block = draw_directions(7, range(RAYS), layout.n_params)
+    rays = RayBundle(model, layout, samples, block, torch.float32).rays(Minimum.of(parameters_of(model), layout))
     assert rays.width() == width
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_channels_lie_last(channels: int) -> None:
     images = torch.randn(5, 2, channels, 4, 4)
-    last = sequential.channels_last(images)
+    last = sequential.to_channels_last(images)
     assert torch.equal(last, images) and last.stride()[-3:] == (1, 4 * channels, channels)
 
 
@@ -245,8 +245,8 @@ def test_part_of_the_parameters(make: Callable[[], nn.Module], kept: str, seeded
         "last layer only": names[-2:],
     }[kept]
     layout = layout_of(parameters, only=lambda name: name in chosen)
-    block = directions(7, range(2), layout.n_params).double()
-    rays = Bundle(model, layout, samples, block, torch.float64).rays(Minimum.of(parameters, layout))
+    block = draw_directions(7, range(2), layout.n_params).double()
+    rays = RayBundle(model, layout, samples, block, torch.float64).rays(Minimum.of(parameters, layout))
     found = rays.means(torch.tensor([0, 1]), torch.tensor([0.2, 0.4], dtype=torch.float64), [N])[:, 0]
     for row, c, height in zip(block, (0.2, 0.4), found, strict=True):
         # Zeros in the direction hold the other parameters fixed.
@@ -278,7 +278,7 @@ def test_the_callers_model_is_untouched(make: Callable[[], nn.Module], training:
     parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}  # shared with the model
     layout = layout_of(parameters)
     target = Target(N, 3.0)
-    found = sweep(model, [Minimum.of(parameters, layout)], [[target]], samples, seed=0, indices=range(3))
+    found = sweep_crossings(model, [Minimum.of(parameters, layout)], [[target]], samples, seed=0, indices=range(3))
     assert found[0].coefficients.shape == (3, 1)
     evaluate(model, parameters, samples.inputs, samples.targets, samples.criterion)
     job = Job(parameters, samples.inputs, samples.targets, 0)

@@ -12,11 +12,11 @@ from minima_volume.networks.directions import generator
 from minima_volume.networks.losses import CRITERIA
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
-from minima_volume.sampling.bennett import mean_error
-from minima_volume.sampling.elliptical import AnnealedSettings, _Basin, measure_annealed
-from minima_volume.sampling.mass import Metric
+from minima_volume.sampling.bennett import chain_error
+from minima_volume.sampling.elliptical import EllipticalSettings, _Basin, elliptical_slice_path
+from minima_volume.sampling.mass import MassMatrix
 from minima_volume.sampling.potential import NetworkPotential
-from minima_volume.sampling.tethered import Gold, Settings, measure_gold
+from minima_volume.sampling.tethered import TetheredSettings, TetheredVolume, tethered_hmc
 from minima_volume.testing.ellipsoid import Ellipsoid
 from minima_volume.training.datasets import load
 from minima_volume.training.interventions import INTERVENTIONS
@@ -25,21 +25,21 @@ from minima_volume.training.recipe import Recipe
 from minima_volume.training.trainer import Job, train
 from tests.sampling.test_tethered import TAU, spread_ellipsoid, unit
 
-FAST = AnnealedSettings(chains=4, trials=128, burn=20, keep=40, fits=1)
+FAST = EllipticalSettings(chains=4, trials=128, burn=20, keep=40, fits=1)
 
 
 class Misjudged(Ellipsoid):
     """An ellipsoid whose curvature is told wrongly, by 30 per cent along every axis."""
 
-    def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> Metric:
+    def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> MassMatrix:
         wrong = 0.3 * torch.randn(self.n_params, generator=generator("wrong"))
-        return Metric(super().mean_curvature(points, rank=rank, draws=draws).strengths * wrong.exp())
+        return MassMatrix(super().mean_curvature(points, rank=rank, draws=draws).strengths * wrong.exp())
 
 
 def test_misjudged_ellipsoid() -> None:
     body = Misjudged(spread_ellipsoid(60).curvatures)
     sigmas = [unit(body), 4 * unit(body)]
-    found = measure_annealed(body, TAU, sigmas, seed=0, settings=FAST)
+    found = elliptical_slice_path(body, TAU, sigmas, seed=0, settings=FAST)
     exact = np.array([body.log_mass(sigma, TAU) for sigma in sigmas])
     assert found.status == ("ok",) * 2
     assert (np.abs(found.log_gamma - exact) <= 3 * found.error()).all()
@@ -53,7 +53,7 @@ def test_slice_moves_keep_the_cut_gaussian(weight: float, pull: float) -> None:
     # One stiff axis: N(0, 1/(1 + 4·weight)) cut at |z| = √(2τ/h) = 1; beside it a free one.
     body = Ellipsoid(np.array([2 * TAU, 1e-9]))
     basin = _Basin(body, TAU, 1.0, generator("slices", weight, pull))
-    basin.gaussian = Metric(torch.tensor([4.0, 0.0]))
+    basin.gaussian = MassMatrix(torch.tensor([4.0, 0.0]))
     points, squares = torch.zeros(800, 2), []
     for i in range(100):
         points, _ = basin.slice_move(points, weight, pull=pull)
@@ -62,14 +62,14 @@ def test_slice_moves_keep_the_cut_gaussian(weight: float, pull: float) -> None:
     series, z = np.stack(squares), np.linspace(-1, 1, 20_001)
     density = np.exp(-(1 + 4 * weight) * z**2 / 2)
     for axis, exact in enumerate([(z**2 * density).sum() / density.sum(), 1.0]):
-        error = mean_error(series[:, :, axis])
+        error = chain_error(series[:, :, axis])
         assert abs(series[:, :, axis].mean() - exact) < 4 * error and error < 0.03 * exact
 
 
 def test_same_seed_same_numbers() -> None:
-    short = AnnealedSettings(replicas=2, chains=2, trials=64, burn=4, keep=6, fits=1)
+    short = EllipticalSettings(replicas=2, chains=2, trials=64, burn=4, keep=6, fits=1)
     body = spread_ellipsoid(20)
-    first, again, other = (measure_annealed(body, TAU, [0.2], seed=seed, settings=short) for seed in (0, 0, 1))
+    first, again, other = (elliptical_slice_path(body, TAU, [0.2], seed=seed, settings=short) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.replica_log_gamma, again.replica_log_gamma)
     assert first.log_gamma[0] != other.log_gamma[0]
 
@@ -80,12 +80,12 @@ def test_a_minimum_above_the_threshold_is_refused() -> None:
             return super().values(points) + 2 * TAU
 
     with pytest.raises(NumericsError, match="below the threshold"):
-        measure_annealed(Lifted(np.ones(3)), TAU, [0.1], seed=0)
+        elliptical_slice_path(Lifted(np.ones(3)), TAU, [0.1], seed=0)
 
 
-def agree(potential: NetworkPotential, gold: Gold, sigmas: list[float], settings: AnnealedSettings) -> None:
+def agree(potential: NetworkPotential, gold: TetheredVolume, sigmas: list[float], settings: EllipticalSettings) -> None:
     """Both roads within three of their joint errors at every σ, and neither in doubt of itself."""
-    other = measure_annealed(potential, TAU, sigmas, seed=0, settings=settings)
+    other = elliptical_slice_path(potential, TAU, sigmas, seed=0, settings=settings)
     for i, sigma in enumerate(sigmas):
         rung = gold.at(sigma)
         joint = math.hypot(gold.error()[rung], other.error()[i])
@@ -116,13 +116,13 @@ def test_two_roads_agree_on_a_small_network() -> None:
     minimum = Minimum.of(parameters, layout_of(parameters))
     potential = NetworkPotential(model, minimum, Samples(inputs, targets, criterion))
     # Few moves of many chains: each call costs more than its points.
-    gold = measure_gold(potential, TAU, [0.3], seed=0, settings=Settings(chains=8, burn=8, keep=16))
-    agree(potential, gold, [0.3], AnnealedSettings(burn=10, keep=20, rank=20, fits=2))
+    gold = tethered_hmc(potential, TAU, [0.3], seed=0, settings=TetheredSettings(chains=8, burn=8, keep=16))
+    agree(potential, gold, [0.3], EllipticalSettings(burn=10, keep=20, rank=20, fits=2))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_samples", [50, 200, 800])
 def test_two_roads_agree_on_swiss_networks(n_samples: int) -> None:
     potential, sigmas = trained("swiss_x5", n_samples, 1000), [0.02, 0.05]
-    gold = measure_gold(potential, TAU, sigmas, seed=0, settings=Settings(chains=2, burn=15, keep=30, rank=64))
-    agree(potential, gold, sigmas, AnnealedSettings(chains=4, trials=128, burn=15, keep=30, rank=150))
+    gold = tethered_hmc(potential, TAU, sigmas, seed=0, settings=TetheredSettings(chains=2, burn=15, keep=30, rank=64))
+    agree(potential, gold, sigmas, EllipticalSettings(chains=4, trials=128, burn=15, keep=30, rank=150))

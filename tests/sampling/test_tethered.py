@@ -14,20 +14,29 @@ from minima_volume.networks.directions import generator
 from minima_volume.networks.losses import CRITERIA
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
-from minima_volume.sampling.bennett import bridge, correlation_time, ladder, log_mean, mean_error, verdict
+from minima_volume.sampling.bennett import (
+    autocorrelation_time,
+    bennett_ratio,
+    chain_error,
+    chain_status,
+    join_ladder,
+    log_mean_weight,
+)
 from minima_volume.sampling.hmc import Chains
-from minima_volume.sampling.mass import Metric
+from minima_volume.sampling.mass import MassMatrix
 from minima_volume.sampling.potential import NetworkPotential
-from minima_volume.sampling.tethered import Gold, Settings, measure_gold
+from minima_volume.sampling.tethered import TetheredSettings, TetheredVolume, tethered_hmc
 from minima_volume.testing.ellipsoid import Ellipsoid
 from minima_volume.training.models import mlp
 from tests import reference
 
 TAU = 0.1
 # Few moves of many chains: at these sizes a call costs more than its points.
-QUICK = Settings(replicas=8, chains=4, burn=12, keep=24)
+QUICK = TetheredSettings(replicas=8, chains=4, burn=12, keep=24)
 
-SHORT = Settings(replicas=8, chains=2, burn=10, keep=24, stride=1.5, finish=16)  # many rungs, so few draws on each
+SHORT = TetheredSettings(
+    replicas=8, chains=2, burn=10, keep=24, stride=1.5, finish=16
+)  # many rungs, so few draws on each
 
 
 def spread_ellipsoid(n: int) -> Ellipsoid:
@@ -51,7 +60,7 @@ def naive(body: Ellipsoid, sigma: float, n_rays: int = 500) -> float:
     return Ellipsoid(np.ones(body.n_params)).log_mass(sigma, TAU * longest)
 
 
-def check(body: Ellipsoid, found: Gold, sigmas: list[float], *, fails: float) -> None:
+def check(body: Ellipsoid, found: TetheredVolume, sigmas: list[float], *, fails: float) -> None:
     """Within three of its own errors, within 1 % or 3 nats, and rays off by at least `fails` nats at the last σ."""
     for sigma in sigmas:
         i, exact = found.at(sigma), body.log_mass(sigma, TAU)
@@ -101,7 +110,7 @@ def test_exact_mass_against_counting() -> None:
 def test_bridge_between_gaussians() -> None:
     # U = hz²/2 with h = 1 and 4: Z₁/Z₀ = 1/2.
     draws = np.random.default_rng(0).standard_normal((2, 50_000))
-    joined = bridge(1.5 * draws[0] ** 2, 1.5 * (draws[1] / 2) ** 2)
+    joined = bennett_ratio(1.5 * draws[0] ** 2, 1.5 * (draws[1] / 2) ** 2)
     error = math.hypot(joined.forward.std(), joined.backward.std()) / math.sqrt(50_000)
     assert joined.log_ratio == pytest.approx(-math.log(2), abs=4 * error) and error < 0.01
 
@@ -110,7 +119,7 @@ def test_bridge_over_a_wall() -> None:
     # |z| ≤ 1 inside the whole line: draws outside have Δ = +∞.
     draws = np.random.default_rng(0).standard_normal(50_000)
     inside = draws[np.abs(draws) <= 1]
-    joined = bridge(np.where(np.abs(draws) <= 1, 0.0, np.inf), np.zeros_like(inside))
+    joined = bennett_ratio(np.where(np.abs(draws) <= 1, 0.0, np.inf), np.zeros_like(inside))
     share = len(inside) / len(draws)
     assert joined.log_ratio == pytest.approx(math.log(share), abs=1e-6)  # the same draws counted, to the solver's end
 
@@ -119,9 +128,9 @@ def test_ladder_error_counts_a_rungs_draws_once() -> None:
     # Two steps whose influences on the middle rung cancel: the sum does not depend on its draws.
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4000, 3, 1))
-    joined = ladder([0 * x[:, 0], -0.1 * x[:, 1]], [0.1 * x[:, 1], 0 * x[:, 2]])
+    joined = join_ladder([0 * x[:, 0], -0.1 * x[:, 1]], [0.1 * x[:, 1], 0 * x[:, 2]])
     # What is left is of second order in the step of 0.1.
-    assert joined.error(1) > 0.5 * mean_error(0.05 * x[:, 1])
+    assert joined.error(1) > 0.5 * chain_error(0.05 * x[:, 1])
     assert joined.error(2) < 0.1 * joined.error(1)
 
 
@@ -132,16 +141,16 @@ def test_correlation_time_of_an_autoregression() -> None:
     for t in range(1, len(noise)):
         series[t] = rho * series[t - 1] + noise[t]
     # (1 + ρ)/(1 − ρ) = 9; 64,000 draws of it leave a few per cent.
-    assert correlation_time(series) == pytest.approx(9, rel=0.1)
-    assert log_mean(np.zeros(3))[0] == -math.inf
+    assert autocorrelation_time(series) == pytest.approx(9, rel=0.1)
+    assert log_mean_weight(np.zeros(3))[0] == -math.inf
 
 
 def test_verdicts() -> None:
     fine = {"spread": 1.0, "within": 0.9, "drift": 1.0}
-    assert verdict(thin=False, **fine) == "ok"
-    assert verdict(thin=False, **{**fine, "spread": 3.0}) == "disagree"
-    assert verdict(thin=False, **{**fine, "drift": -6.0}) == "drift"
-    assert verdict(thin=True, **fine) == verdict(thin=False, **{**fine, "spread": math.nan}) == "thin"
+    assert chain_status(thin=False, **fine) == "ok"
+    assert chain_status(thin=False, **{**fine, "spread": 3.0}) == "disagree"
+    assert chain_status(thin=False, **{**fine, "drift": -6.0}) == "drift"
+    assert chain_status(thin=True, **fine) == chain_status(thin=False, **{**fine, "spread": math.nan}) == "thin"
 
 
 def test_metric_from_the_gradients_of_a_gaussian() -> None:
@@ -149,10 +158,10 @@ def test_metric_from_the_gradients_of_a_gaussian() -> None:
     draws = torch.randn(4000, 3, generator=generator("metric"))
     strengths = torch.tensor([0.0, 2.0, 30.0])
     gradients = strengths * draws / (1 + strengths).sqrt()
-    found = Metric.of_gradients(gradients, None).strengths
+    found = MassMatrix.of_gradients(gradients, None).strengths
     torch.testing.assert_close(found, strengths, rtol=0.1, atol=0.01)  # 4000 squares leave 2 % in E[g²]
     turn = torch.linalg.qr(torch.randn(3, 3, generator=generator("turn")))[0]
-    low = Metric.of_gradients((gradients @ turn)[:400], 2)
+    low = MassMatrix.of_gradients((gradients @ turn)[:400], 2)
     assert low.basis is not None
     exact = turn.T @ torch.diag(1 + strengths) @ turn
     torch.testing.assert_close(low.power(torch.eye(3), 1.0), exact, rtol=0.2, atol=0.5)
@@ -163,7 +172,7 @@ def test_trajectories_keep_the_density_whatever_the_mass() -> None:
     body = Ellipsoid(np.array([1.0, 100.0]))
     chains = Chains(body, torch.randn(512, 2, generator=generator("start")), generator("run"))
     chains.move_to(1.0, 3.0)
-    chains.metric, chains.angle = Metric(torch.tensor([30.0, 100.0])), 0.5
+    chains.metric, chains.angle = MassMatrix(torch.tensor([30.0, 100.0])), 0.5
     squares = []
     for i in range(150):
         chains.trajectory()
@@ -171,7 +180,7 @@ def test_trajectories_keep_the_density_whatever_the_mass() -> None:
             squares.append(chains.points.double().square().numpy())
     series = np.stack(squares)
     for axis, h in enumerate(body.curvatures):
-        got, error = series[:, :, axis].mean(), mean_error(series[:, :, axis])
+        got, error = series[:, :, axis].mean(), chain_error(series[:, :, axis])
         assert abs(got - 1 / (1 + 3 * h)) < 4 * error and error < 0.03 / (1 + 3 * h)
 
 
@@ -222,7 +231,7 @@ def test_network_curvature_is_gauss_newton() -> None:
 def test_ellipsoid_profile_where_rays_fail() -> None:
     body = spread_ellipsoid(200)
     sigmas = [factor * unit(body) for factor in (1, 2, 5)]
-    check(body, measure_gold(body, TAU, sigmas, seed=0, settings=QUICK), sigmas, fails=20)
+    check(body, tethered_hmc(body, TAU, sigmas, seed=0, settings=QUICK), sigmas, fails=20)
 
 
 def test_errors_are_honest_over_seeds() -> None:
@@ -230,7 +239,7 @@ def test_errors_are_honest_over_seeds() -> None:
     sigmas = [unit(body), 2 * unit(body)]
     scores = []
     for seed in range(6):
-        found = measure_gold(body, TAU, sigmas, seed=seed, settings=QUICK)
+        found = tethered_hmc(body, TAU, sigmas, seed=seed, settings=QUICK)
         for sigma in sigmas:
             i = found.at(sigma)
             scores.append((found.log_gamma[i] - body.log_mass(sigma, TAU)) / found.error()[i])
@@ -240,8 +249,8 @@ def test_errors_are_honest_over_seeds() -> None:
 
 def test_same_seed_same_numbers() -> None:
     body = spread_ellipsoid(20)
-    short = Settings(replicas=2, chains=2, burn=6, keep=8)
-    first, again, other = (measure_gold(body, TAU, [0.2], seed=seed, settings=short) for seed in (0, 0, 1))
+    short = TetheredSettings(replicas=2, chains=2, burn=6, keep=8)
+    first, again, other = (tethered_hmc(body, TAU, [0.2], seed=seed, settings=short) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.replica_log_gamma, again.replica_log_gamma)
     assert first.log_gamma[-1] != other.log_gamma[-1]
 
@@ -264,7 +273,9 @@ class TwoSlabs:
 
 def test_mass_behind_a_hill_is_counted() -> None:
     sigma, half = 1.0, math.sqrt(2 * TAU)
-    found = measure_gold(TwoSlabs(), TAU, [sigma], seed=0, settings=Settings(replicas=8, chains=32, burn=20, keep=30))
+    found = tethered_hmc(
+        TwoSlabs(), TAU, [sigma], seed=0, settings=TetheredSettings(replicas=8, chains=32, burn=20, keep=30)
+    )
     edges = [norm.cdf(edge / sigma) for edge in (-half, half, 1.2 - half, 1.2 + half)]
     exact = math.log(edges[1] - edges[0] + edges[3] - edges[2])
     seen_by_rays = math.log(edges[1] - edges[0])
@@ -275,7 +286,7 @@ def test_mass_behind_a_hill_is_counted() -> None:
 def test_a_minimum_above_the_threshold_is_refused() -> None:
     model, minimum, samples = small_network()
     with pytest.raises(NumericsError, match="below the threshold"):
-        measure_gold(NetworkPotential(model, minimum, samples), 1e-3, [0.1], seed=0)
+        tethered_hmc(NetworkPotential(model, minimum, samples), 1e-3, [0.1], seed=0)
 
 
 # --- minutes ----------------------------------------------------------------------------------------------------------
@@ -286,7 +297,7 @@ def test_a_minimum_above_the_threshold_is_refused() -> None:
 def test_ellipsoids_of_the_networks_size(n: int, factor: float, fails: float) -> None:
     body = spread_ellipsoid(n)
     sigmas = [unit(body), 1.5 * unit(body), factor * unit(body)]
-    check(body, measure_gold(body, TAU, sigmas, seed=0, settings=SHORT), sigmas, fails=fails)
+    check(body, tethered_hmc(body, TAU, sigmas, seed=0, settings=SHORT), sigmas, fails=fails)
 
 
 @pytest.mark.slow
@@ -303,5 +314,5 @@ def test_turned_ellipsoid_with_leading_directions_only() -> None:
             return super().values(points @ rotation)
 
     sigmas = [unit(body), 2 * unit(body), 5 * unit(body)]
-    settings = Settings(rank=32, keep=120)
-    check(body, measure_gold(Turned(body.curvatures), TAU, sigmas, seed=0, settings=settings), sigmas, fails=20)
+    settings = TetheredSettings(rank=32, keep=120)
+    check(body, tethered_hmc(Turned(body.curvatures), TAU, sigmas, seed=0, settings=settings), sigmas, fails=20)

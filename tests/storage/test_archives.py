@@ -41,7 +41,7 @@ def large_arrays_at(path: Path) -> Path:
 
 
 def minimum_at(path: Path) -> Path:
-    archives.write_minimum(path, INFO, TENSORS)
+    archives.write_tensors(path, INFO, TENSORS)
     return path
 
 
@@ -53,7 +53,7 @@ def json_at(path: Path) -> Path:
 KINDS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "rays.npz": (arrays_at, archives.read_arrays),
     "large.npz": (large_arrays_at, archives.read_arrays),
-    "level_0.safetensors": (minimum_at, archives.read_minimum),
+    "level_0.safetensors": (minimum_at, archives.read_tensors),
     "minima.json": (json_at, archives.read_json),
 }
 
@@ -175,13 +175,13 @@ def test_a_bare_pickle_is_refused(tmp_path: Path) -> None:
 def test_stored_recomputes_what_does_not_fit(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write, read = KINDS[name]
     path = tmp_path / name
-    assert archives.stored(read, path, INFO["fingerprint"]) is None  # nothing there
+    assert archives.read_if_current(read, path, INFO["fingerprint"]) is None  # nothing there
     write(path)
-    assert comparable(archives.stored(read, path, INFO["fingerprint"])) == comparable(read(path))
-    assert archives.stored(read, path, "another") is None
+    assert comparable(archives.read_if_current(read, path, INFO["fingerprint"])) == comparable(read(path))
+    assert archives.read_if_current(read, path, "another") is None
     assert capsys.readouterr().out == ""
     path.write_bytes(path.read_bytes()[:40])
-    assert archives.stored(read, path, INFO["fingerprint"]) is None
+    assert archives.read_if_current(read, path, INFO["fingerprint"]) is None
     assert name in capsys.readouterr().out  # says why it works again
 
 

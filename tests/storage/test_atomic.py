@@ -11,18 +11,18 @@ from minima_volume.storage import archives, atomic, tables
 
 def test_whole_replaces_only_after_success(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "table.csv"
-    with atomic.whole(path) as scratch:
+    with atomic.atomic_write(path) as scratch:
         scratch.write_text("first")
         assert not path.exists()
     assert path.read_text() == "first" and [p.name for p in path.parent.iterdir()] == ["table.csv"]
-    with pytest.raises(ZeroDivisionError), atomic.whole(path) as scratch:
+    with pytest.raises(ZeroDivisionError), atomic.atomic_write(path) as scratch:
         scratch.write_text("half")
         raise ZeroDivisionError
     assert path.read_text() == "first" and [p.name for p in path.parent.iterdir()] == ["table.csv"]
 
 
 def test_interrupt_leaves_no_scratch_file(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), atomic.whole(tmp_path / "a") as scratch:
+    with pytest.raises(KeyboardInterrupt), atomic.atomic_write(tmp_path / "a") as scratch:
         scratch.write_text("half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_only_one_process_works_in_a_folder(tmp_path: Path) -> None:
     lock = tmp_path / "repeat_0" / ".lock"
-    with atomic.only_one(lock.parent), lock.open("w") as other, pytest.raises(BlockingIOError):
+    with atomic.lock_folder(lock.parent), lock.open("w") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,7 @@ from scipy.special import gammaln
 
 from minima_volume import measure_volume
 from minima_volume.estimators.radial import log_ball_volume
-from minima_volume.rays.preconditioner import of_curvatures
+from minima_volume.rays.preconditioner import diagonal_preconditioner
 from minima_volume.testing import bodies
 from minima_volume.testing.bodies import Body
 
@@ -118,7 +118,7 @@ def test_balls_are_exact_at_any_size() -> None:
 def test_naive_rays_fail_on_ellipsoids_and_preconditioned_ones_do_not(n: int) -> None:
     body = bodies.ellipsoid(n, 1.5)
     assert body.curvatures is not None
-    perfect = of_curvatures(torch.from_numpy(body.curvatures), body.threshold)
+    perfect = diagonal_preconditioner(torch.from_numpy(body.curvatures), body.threshold)
 
     def measured(count: int, **how: Any) -> tuple[float, str]:
         found = measure_volume(body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=count, **how)

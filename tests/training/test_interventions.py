@@ -10,8 +10,8 @@ from minima_volume.errors import DataError
 from minima_volume.pipeline.study import Study
 from minima_volume.training.datasets import Dataset
 from minima_volume.training.interventions import (
+    DEPENDS_ON_LARGEST_LEVEL,
     INTERVENTIONS,
-    WHOLE,
     imbalanced_base,
     imbalanced_extra,
     more_data,
@@ -36,7 +36,11 @@ def true_labels(dataset: Dataset, inputs: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [*((name, 2000) for name in INTERVENTIONS if name not in WHOLE), *((name, 400) for name in WHOLE)]
+    ("name", "most"),
+    [
+        *((name, 2000) for name in INTERVENTIONS if name not in DEPENDS_ON_LARGEST_LEVEL),
+        *((name, 400) for name in DEPENDS_ON_LARGEST_LEVEL),
+    ],
 )
 @pytest.mark.parametrize("extra", [0, 1, 7, 100])
 def test_levels_are_prefixes_of_any_larger_pool(name: str, most: int, extra: int, dataset: Dataset) -> None:
@@ -188,7 +192,7 @@ ROWS = {
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("scale", ["quick", "paper"])
 def test_every_study_finds_its_samples(name: str, scale: str) -> None:
-    study: Study = ROWS[name].at(scale)
+    study: Study = ROWS[name].at_scale(scale)
     if study.data not in CLASSES:
         pytest.skip(f"the classes of {study.data} are not known here")
     labels = torch.repeat_interleave(torch.arange(len(CLASSES[study.data])), torch.tensor(CLASSES[study.data]))

@@ -7,7 +7,7 @@ import torch
 
 from minima_volume.errors import UserError
 from minima_volume.networks.parameters import layout_of, parameters_of
-from minima_volume.networks.sequential import stackable
+from minima_volume.networks.sequential import is_stack
 from minima_volume.training.datasets import load_digits, load_modulo, load_swiss_roll
 from minima_volume.training.models import MODELS, build_model, initial_parameters
 
@@ -42,7 +42,7 @@ def test_outputs_and_fast_path(name: str) -> None:
     outputs = {"swiss": 1, "modulo": 97}.get(family, 10)
     model = build_model(name)
     assert model(inputs).shape == (2, outputs)
-    assert stackable(model, inputs.ndim)  # all of the paper's networks take the fast path
+    assert is_stack(model, inputs.ndim)  # all of the paper's networks take the fast path
 
 
 def test_shapes_fit_their_data() -> None:

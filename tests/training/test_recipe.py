@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from minima_volume.networks.parameters import parameters_of
-from minima_volume.training.recipe import Recipe, sam_ascent
+from minima_volume.training.recipe import Recipe, sam_perturbation
 from minima_volume.training.trainer import Job, train
 
 Seeded = Callable[..., nn.Module]
@@ -61,8 +61,8 @@ def test_ascent_is_as_long_as_said() -> None:
     rng = torch.Generator().manual_seed(0)
     shapes = {"weight": (3, 4, 2), "bias": (3, 4)}
     theta, g = ({k: torch.randn(s, generator=rng, dtype=torch.float64) for k, s in shapes.items()} for _ in range(2))
-    moved = sam_ascent(theta, g, 0.05, adaptive=False)
-    scaled = sam_ascent(theta, g, 0.05, adaptive=True)
+    moved = sam_perturbation(theta, g, 0.05, adaptive=False)
+    scaled = sam_perturbation(theta, g, 0.05, adaptive=True)
     for i in range(3):  # each network by its own norm
         step = torch.cat([(moved[k] - theta[k])[i].flatten() for k in shapes])
         flat = torch.cat([g[k][i].flatten() for k in shapes])
@@ -76,4 +76,4 @@ def test_ascent_is_as_long_as_said() -> None:
 
 def test_ascent_at_a_stationary_point_stays() -> None:
     theta, zero = {"w": torch.ones(1, 3)}, {"w": torch.zeros(1, 3)}
-    assert torch.equal(sam_ascent(theta, zero, 0.05, adaptive=False)["w"], theta["w"])
+    assert torch.equal(sam_perturbation(theta, zero, 0.05, adaptive=False)["w"], theta["w"])

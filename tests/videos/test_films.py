@@ -34,11 +34,11 @@ def test_missing_tables_are_refused_with_the_command(no_results: Path) -> None:
 
 def test_a_study_that_no_config_holds_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"Expected a study mnist_dato .* got none"):
-        sources.study_of("mnist_dato", "quick")
+        sources.find_study("mnist_dato", "quick")
 
 
 def test_levels_fall_back_to_lowest_middle_highest() -> None:
-    study = sources.study_of("digits_data", "quick")
+    study = sources.find_study("digits_data", "quick")
     assert sources.three_levels(study, (0, 270, 1170)) == (0, 270, 1170)
     assert sources.three_levels(study, (540, 5940, 59940)) == (0, 270, 1170)
     with pytest.raises(ResultsError, match="three levels"):

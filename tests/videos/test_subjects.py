@@ -79,7 +79,7 @@ def test_a_boundary_deforms_up_to_the_threshold(tmp_path: Path, monkeypatch: pyt
     weights = {"0.weight": torch.tensor([[3.0, 0.0]]), "0.bias": torch.zeros(1)}
     minimum = Minimum.of(weights, layout_of(weights))
     samples = Samples(inputs, (inputs[:, 0] > 0).long(), loss_of_logits)
-    number, arrays = deformation.deformed(model, minimum, samples, threshold=0.3, seed=0)
+    number, arrays = deformation.deform(model, minimum, samples, threshold=0.3, seed=0)
     assert arrays["losses"][0] < 0.3
     assert arrays["losses"][-1] == pytest.approx(0.3, rel=1e-4)  # float32 logits along a ray solved to 10⁻⁶
     assert (arrays["losses"][:-1] < 0.3).all()
@@ -93,7 +93,7 @@ def test_a_boundary_deforms_up_to_the_threshold(tmp_path: Path, monkeypatch: pyt
     scene = boundary.Boundary(tmp_path / "boundary.npz")
     assert len({render.picture(scene, state, TINY.width, TINY.height) for state in (0, 2, 4)}) == 3
     with pytest.raises(ResultsError, match="Expected a direction among 20"):
-        deformation.deformed(model, minimum, samples, threshold=1e9, seed=0)
+        deformation.deform(model, minimum, samples, threshold=1e9, seed=0)
 
 
 def loss_of_logits(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def test_checkpoints_are_projected_on_their_plane() -> None:
     plane = small_plane(lambda: mlp(5, 7, 3), torch.float64)
     a, b, c = plane.corners
     inside = {name: a[name] + 0.3 * (b[name] - a[name]) - 0.2 * (c[name] - a[name]) for name in a}
-    place = checkpoints.projected(plane, Minimum.of(inside, plane.layout))
+    place = checkpoints.project(plane, Minimum.of(inside, plane.layout))
     assert place == {"x": pytest.approx(0.3), "y": pytest.approx(-0.2), "distance": pytest.approx(0, abs=1e-12)}
     rows = [
         {"epoch": e, "train_accuracy": t} for e, t in ((100, 0.5), (200, 0.9), (400, 0.995), (800, 1.0), (1600, 1.0))
@@ -120,7 +120,7 @@ def test_checkpoints_are_projected_on_their_plane() -> None:
 
 
 def test_unseen_pairs_follow_the_seen_ones(example: Any, tmp_path: Path) -> None:
-    repeat = Repeat(sources.study_of("modulo_grokking", "quick"), 0)
+    repeat = Repeat(sources.find_study("modulo_grokking", "quick"), 0)
     samples, base = checkpoints.ordered_samples(repeat), repeat.study.base
     torch.testing.assert_close(samples.inputs[:base], repeat.samples.inputs[:base])
     numbers = samples.inputs.reshape(-1, 2, 97).argmax(-1)
