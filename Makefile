@@ -1,4 +1,4 @@
-# The graph: every recipe once. `make help` lists what can be made; facts about studies are in */studies.mk.
+# All rules, each once. `make help` lists the targets; the studies are named in */studies.mk.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -10,7 +10,8 @@ SCALE ?= paper
 DATA_DIR ?= data
 PYTHON ?= python3
 REPEATS ?= $(if $(filter quick,$(SCALE)),1,10)
-# On a full disk Python 3.11 leaves half a .pyc behind and trips over it ever after, so nothing is compiled but at set-up.
+# On a full disk Python 3.11 leaves a truncated .pyc behind, which fails on every later run. So bytecode is written only when
+# .venv is set up.
 export PYTHONDONTWRITEBYTECODE := 1
 export SCALE DATA_DIR
 
@@ -18,14 +19,14 @@ FOLDERS := $(patsubst %/studies.mk,%,$(wildcard */studies.mk))
 include $(FOLDERS:%=%/studies.mk)
 STUDIES := $(foreach folder,$(FOLDERS),$($(folder)_STUDIES))
 
-# --- what users may set, checked before anything runs ----------------------------------------------------------------
+# --- settings, checked before anything runs --------------------------------------------------------------------------
 whole = $(shell [[ "$($1)" =~ ^[1-9][0-9]*$$ ]] && echo yes)
 $(if $(and $(filter quick paper,$(SCALE)),$(filter 1,$(words $(SCALE)))),,$(error Expected SCALE=quick or SCALE=paper, got SCALE=$(SCALE)))
 $(foreach name,REPEATS DIRECTIONS LEVELS THREADS MEMORY,$(if $($(name)),$(if $(call whole,$(name)),,\
   $(error Expected $(name) to be a whole number above 0, got $(name)=$($(name))))))
 $(if $(QUALITY),$(if $(filter draft final,$(QUALITY)),,$(error Expected QUALITY=draft or QUALITY=final, got QUALITY=$(QUALITY))))
 ifneq ($(DATA_DIR),data)
-$(if $(wildcard $(DATA_DIR)/.),,$(error Expected DATA_DIR to name a folder, got DATA_DIR=$(DATA_DIR), which is not there: make it or leave DATA_DIR away))
+$(if $(wildcard $(DATA_DIR)/.),,$(error Expected DATA_DIR to name a folder, got DATA_DIR=$(DATA_DIR), which does not exist: create the folder or omit DATA_DIR))
 endif
 unexport REPEATS
 export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY
@@ -47,8 +48,8 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 # --- studies: train -> rays -> cutoffs -> volumes, repeat by repeat, then joined --------------------------------------
-# $(call stage,study,folder,script,output,inputs): the output of every repeat from the script and its inputs. Studies
-# in TOGETHER send all repeats through one process, the others one repeat at a time.
+# $(call stage,study,folder,script,output,inputs): how a script makes its output for every repeat. One process runs all
+# repeats of the studies in TOGETHER; the other studies have one process per repeat.
 define stage
 $(if $(filter $1,$($2_TOGETHER)),
 $(foreach i,$(repeats),$(R)/$1/repeat_$i/$4) &: $2/$3 $2/config.py $(foreach i,$(repeats),$(addprefix $(R)/$1/repeat_$i/,$5)) $(R)/$1/.asked | $(READY)
@@ -68,7 +69,7 @@ $(call stage,$1,$2,volume_estimation.py,volumes.csv,rays.json cutoffs.csv)
 $(R)/$1/volumes.csv: $(foreach i,$(repeats),$(R)/$1/repeat_$i/volumes.csv)
 	@$(PY) $2/volume_estimation.py $1 --scale $(SCALE) --repeats $(repeats) --gather
 
-# A new number of directions or levels wakes the stages; the same numbers leave the file, and so its time, alone.
+# Other numbers of directions or levels change this file, so all stages run again; the same numbers leave its time as it is.
 $(R)/$1/.asked: FORCE
 	@mkdir -p $$(@D); echo '$(ASKED)' | cmp -s - $$@ || echo '$(ASKED)' > $$@
 
@@ -77,7 +78,7 @@ figs/$(SCALE)/$1.pdf: figs/fixed_landscape.py $(LOOK) $(R)/$1/volumes.csv
 
 .PHONY: $1
 $1: figs/$(SCALE)/$1.pdf
-	@! [ -e $(R)/$1/failures.txt ] || { cat $(R)/$1/failures.txt >&2; echo "error: $1 is done but for the minima above." >&2; exit 1; }
+	@! [ -e $(R)/$1/failures.txt ] || { cat $(R)/$1/failures.txt >&2; echo "error: $1 is complete except for the minima above." >&2; exit 1; }
 	@echo "$1 is up to date: $(R)/$1/volumes.csv, figs/$(SCALE)/$1.png"
 endef
 $(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call study,$(name),$(folder)))))
@@ -85,81 +86,85 @@ $(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call st
 $(foreach folder,$(FOLDERS),$(eval $(folder): $($(folder)_STUDIES)))
 OTHERS := $(filter-out $(FOLDERS) figs videos,$(patsubst %/,%,$(wildcard */)))
 $(OTHERS):
-	@echo "'$@' is a folder, not a target: 'make help' lists the targets." >&2; exit 2
+	@echo "'$@' is a folder, not a target: run 'make help' for a list of the targets." >&2; exit 2
 
-.PHONY: FORCE $(OTHERS) help quickstart all figs toy slices videos compare readme new_experiment validate trust bench test test-slow torture check clean $(FOLDERS)
-quickstart: ## poison experiment on bundled 8x8 digits, no download, about a minute
+TARGETS := help quickstart all figs toy slices videos compare readme new_experiment validate trust bench test test-slow torture check clean
+.PHONY: FORCE $(OTHERS) $(TARGETS) $(FOLDERS)
+quickstart: ## poisoned labels on bundled 8x8 digits; needs no download, takes about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
-	@echo "Next: 'make mnist_poison SCALE=quick' (MNIST, minutes), 'make mnist_poison' (the paper's parameters), 'make help'"
+	@echo "Next: 'make mnist_poison SCALE=quick' (MNIST, minutes), 'make mnist_poison' (the paper's settings), 'make help'"
 
-all: $(STUDIES) figs ## every study and every figure
+all: $(STUDIES) figs ## all studies and all figures
 
-figs: | $(READY) ## every figure whose results exist; says which it skipped
+figs: | $(READY) ## all figures whose results exist; prints which are skipped
 	@$(PY) -m figs.draw $(STUDIES) --scale $(SCALE)
 
 TOYS := $(patsubst toy_models/%.py,%,$(filter-out toy_models/__init__.py toy_models/closed_forms.py toy_models/diagram.py,$(wildcard toy_models/*.py)))
 toy_models/out/%.pdf toy_models/out/%.png: toy_models/%.py toy_models/closed_forms.py toy_models/diagram.py minima_volume/drawing/style.py | $(READY)
 	@$(PY) -m toy_models.$(basename $(<F))
 
-toy: $(foreach name,$(TOYS),toy_models/out/$(name).pdf toy_models/out/$(name).png) ## toy diagrams from closed forms
+toy: $(foreach name,$(TOYS),toy_models/out/$(name).pdf toy_models/out/$(name).png) ## toy diagrams from closed formulas
 	@echo "$(words $(TOYS)) diagrams are up to date in toy_models/out"
 
-# Figures train and measure nothing, so the planes that they show around minima are measured here.
+# Figures only draw, so the planes of loss that they show are measured here.
 SLICED := modulo_data modulo_grokking
 $(SLICED:%=$(R)/%/slices.csv): $(R)/%/slices.csv: minima_volume/planes/random_plane.py minima_volume/planes/plane.py $(R)/%/repeat_0/minima.json | $(READY)
 	@$(PY) -m minima_volume.planes.random_plane $* --scale $(SCALE)
 
-slices: $(SLICED:%=$(R)/%/slices.csv) ## loss on a plane around minima of modular addition, for `make figs`
+slices: $(SLICED:%=$(R)/%/slices.csv) ## loss on planes around minima of modular addition, for `make figs`
 	@echo "Planes are up to date: $^"
 
-videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) ## landscape videos and exports whose minima exist; QUALITY=draft or final
+videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) ## loss-landscape videos and exports whose minima exist; QUALITY=draft or final
 	@$(PY) -m videos.make_all --scale $(SCALE)
 
-compare: | $(READY) ## results/paper/comparison.csv and comparison_trends.csv, published numbers beside ours
+compare: | $(READY) ## compare with the published numbers: results/paper/comparison.csv and comparison_trends.csv
 	@$(PY) -m minima_volume.analysis.published
 
-readme: compare ## the tables in README.md that come from results and studies.mk
+readme: compare ## update the tables in README.md from results and studies.mk
 	@$(PY) -m minima_volume.analysis.readme
 
-new_experiment: | $(READY) ## a folder NAME=name that starts as a copy of FROM=folder or study
-	@$(PY) -m minima_volume.pipeline.scaffold
+new_experiment: | $(READY) ## copy FROM=folder or study to a new experiment folder NAME=name
+	@$(PY) -m minima_volume.pipeline.scaffold --name="$${NAME-}" --source="$${FROM-}"
 	@$(PY) -m minima_volume.analysis.readme
 
-validate: | $(READY) ## every estimator on bodies of known volume: benchmarks/validation.md, .csv and .png, at most ten minutes
+validate: | $(READY) ## all estimators on bodies of known volume: benchmarks/validation.md, .csv and .png; at most ten minutes
 	@$(PY) -m benchmarks.validate
 
-# Studies whose radii stay on this machine, small networks also by the gold standard.
-trust: | $(READY) ## every estimator beside every other on the minima of stored studies; TRUST.md says what it shows
+# Studies whose radii are kept; small networks are also sampled by tethered Hamiltonian Monte Carlo.
+trust: | $(READY) ## compare all estimators on the minima of stored studies; TRUST.md explains the results
 	@for study in swiss_data_x5 swiss_poison_x5; do $(PY) -m benchmarks.trust $$study --gold; done
 	@for study in mnist_data mnist_poison; do $(PY) -m benchmarks.trust $$study; done
 
-bench: | $(READY) ## speed against the published loop: benchmarks/README.md and results.json, about ten minutes
+bench: | $(READY) ## compare the speed with the published loop: benchmarks/README.md and results.json; about ten minutes
 	@$(PY) -m benchmarks.bench
 
-test: | $(READY) ## tests with oracles, some minutes; a short torture is the longest
+test: | $(READY) ## run the tests; some minutes
 	@$(PY) -m pytest -m "not slow"
 
-test-slow: | $(READY) ## the tests that take minutes each
+test-slow: | $(READY) ## run the slow tests, which take minutes each
 	@$(PY) -m pytest -m slow
 
-torture: | $(READY) ## kills, full disks, damage and bad numbers on copies of the real commands, at most a quarter of an hour
+torture: | $(READY) ## inject faults into copies of the real commands: kills, full disks, damage, bad numbers; up to 15 minutes
 	@$(PY) -m tests.faults.run
 
-check: | $(READY) ## format, lint, types, then the tests
+check: | $(READY) ## check format, lint and types, then run the tests
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@$(MAKE) test
 
-clean: ## remove quick results and figures; paper-scale results stay
+clean: ## remove quick results and figures; paper-scale results are kept
 	rm -rf results/quick figs/quick videos/quick
 
-help: ## this list
+help: ## show this list
 	@echo "make TARGET [SCALE=quick|paper] [REPEATS=n] [DIRECTIONS=n] [LEVELS=n] [DEVICE=cpu|cuda|mps] [DATA_DIR=path] [THREADS=n] [MEMORY=MiB] [DEBUG=1]"
 	@echo
 	@grep -hE '^[a-z_-]+:.*## ' Makefile | sed -E 's/^([a-z_-]+):.*## /  \1|/' | column -t -s '|'
 	@echo
 	@printf '%s\n' $(foreach name,$(STUDIES),'  $(name)|$(about.$(name))') | column -t -s '|'
 
+# The system's Python suggests a target, because .venv may not exist yet; without any Python the message has no suggestion.
+NEAREST := import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1))
 .DEFAULT:
-	@echo "No target or file '$@': 'make help' lists the targets; studies are $(STUDIES)." >&2; exit 2
+	@near=$$($(PYTHON) -c '$(NEAREST)' "$@" $(TARGETS) $(FOLDERS) $(STUDIES) 2> /dev/null || true); \
+	  echo "No target or file '$@'.$${near:+ Did you mean '$$near'?} Run 'make help' for a list of the targets; studies are $(STUDIES)." >&2; exit 2

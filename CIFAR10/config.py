@@ -1,4 +1,4 @@
-"""CIFAR-10: what is trained, how it is varied, and in which landscapes it is measured."""
+"""Studies of CIFAR-10: what is trained, what varies, and where the minima are measured."""
 
 from dataclasses import replace
 
@@ -26,11 +26,11 @@ CIFAR_CNN_DATA = replace(
     name="cifar_cnn_data",
     title="More data on CIFAR-10, convolutional network",
     model="cifar_cnn",
-    # The published batch size of these runs is unknown; 1024, as of the MNIST network of the same kind, leads to their
-    # test losses.
+    # The published batch size of these runs is unknown. 1024, the batch size of the MNIST network of this kind, reproduces
+    # the published test losses.
     recipe=Recipe(epochs=200, batch_size=1024),
     thresholds=THRESHOLDS,
-    landscapes="base",  # the paper also has landscapes up to 20,000 samples: set "nested" where a GPU is at hand
+    landscapes="base",  # the paper also has landscapes up to 20,000 samples: with a GPU, set "nested"
     quick={"levels": (0, 150), "n_directions": 3, "recipe": Recipe(epochs=40, batch_size=1024)},
 )
 CIFAR_POISON = Study(
@@ -44,7 +44,7 @@ CIFAR_POISON = Study(
     recipe=Recipe(epochs=2000),
     thresholds=THRESHOLDS,
     n_directions=1000,
-    grid_directions=500,  # the paper's figure took the first half of its sweep
+    grid_directions=500,  # the paper's figure used the first half of its sweep
     quick={
         "base": 300,
         "levels": (0, 30, 100),

@@ -1,4 +1,4 @@
-# Studies of this folder: about.NAME is a study's line in `make help`.
+# The studies of this folder; about.NAME is the line of study NAME in `make help`.
 CIFAR10_STUDIES := cifar_data cifar_cnn_data cifar_poison
 
 about.cifar_data := 50 to 50,000 samples of CIFAR-10, every nested landscape

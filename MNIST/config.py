@@ -1,4 +1,4 @@
-"""MNIST and the bundled 8×8 digits: what is trained, how it is varied, and in which landscapes it is measured."""
+"""Studies of MNIST and of the bundled 8×8 digits: what is trained, what varies, and where the minima are measured."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ MNIST_POISON = Study(
     recipe=Recipe(epochs=500),
     thresholds=THRESHOLDS,
     n_directions=1000,
-    grid_directions=500,  # the paper's figure took the first half of its sweep
+    grid_directions=500,  # the paper's figure used the first half of its sweep
     quick={"n_directions": 50, "grid_directions": None, "base": 1000, "levels": (0, 100, 400)},
 )
 DIGITS_POISON = Study(
@@ -95,7 +95,7 @@ MNIST_CNN_DATA = replace(
     recipe=Recipe(epochs=200, batch_size=1024),
     thresholds=THRESHOLDS,
     accuracies=(),
-    landscapes="base",  # the paper also has landscapes up to 20,000 samples: set "nested" where a GPU is at hand
+    landscapes="base",  # the paper also has landscapes up to 20,000 samples: with a GPU, set "nested"
     quick={"levels": (0, 540), "n_directions": 5, "recipe": Recipe(epochs=30, batch_size=1024)},
 )
 MNIST_NOISE = replace(

@@ -1,6 +1,6 @@
-# Studies of this folder: about.NAME is a study's line in `make help`.
+# The studies of this folder; about.NAME is the line of study NAME in `make help`.
 MNIST_STUDIES := digits_poison digits_data mnist_poison mnist_noise mnist_data mnist_data_raw mnist_data_large mnist_cnn_data mnist_batch_size
-# Small networks: all repeats go through a stage in one process.
+# Small networks: one process runs all repeats of a stage.
 MNIST_TOGETHER := digits_poison digits_data
 
 about.digits_poison := mislabelled extras on the bundled 8x8 digits; needs no download

@@ -1,4 +1,4 @@
-"""Stage 3: find the data size at which each minimum stops being one."""
+"""Stage 3: find the data size at which the loss of each minimum exceeds a threshold."""
 
 from config import STUDIES
 from minima_volume.pipeline.cli import main

@@ -20,10 +20,11 @@ from minima_volume.estimators.diagnostics import diagnose
 from minima_volume.estimators.gaussian import gaussian_profile
 from minima_volume.estimators.radial import Floats, typical_log_volume
 from minima_volume.estimators.volume import estimate_volume, log_radii
+from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.minima import folder_of, load_minima
 from minima_volume.pipeline.random_perturbs import Minima, load_crossings, ray_fingerprint
-from minima_volume.pipeline.study import Repeat
-from minima_volume.planes import sources
+from minima_volume.pipeline.settings import Settings
+from minima_volume.pipeline.study import Repeat, Study, find_study
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc
 from minima_volume.storage import archives, layout, tables
@@ -130,7 +131,7 @@ def _independent(rows: list[Row]) -> Row:
             "falling": float((np.diff(draws) < 0).all(axis=1).mean())}  # fmt: skip
 
 
-def measure(study: Any, gold: bool) -> None:
+def measure(study: Study, gold: bool, settings: Settings | None = None) -> None:
     """Write both tables of a study from all repeats whose rays are there."""
     torch.set_num_threads(1)
     folder, rows, sure = layout.study_folder(SCALE, study.name), [], []
@@ -138,7 +139,7 @@ def measure(study: Any, gold: bool) -> None:
     if not numbers:
         sys.exit(f"error: {study.name} has no rays at paper scale: run `make {study.name} REPEATS=3` first.")
     for number in numbers:
-        repeat = Repeat(study, number)
+        repeat = Repeat(study, number, settings or Settings.from_environment({}))
         minima = load_minima(repeat, SCALE)
         own = list(by_rays(repeat, minima))
         for level in tqdm(_radii(repeat, minima), desc=f"{study.name}, repeat {number}, gold", disable=not gold):
@@ -157,4 +158,6 @@ if __name__ == "__main__":
         "--gold", action="store_true", help="also by tethered Hamiltonian Monte Carlo, minutes per minimum"
     )
     given = parser.parse_args()
-    measure(sources.find_study(given.study, SCALE), given.gold)
+    settings = Settings.from_environment()
+    use_full_float32()
+    measure(find_study(given.study).at_scale(SCALE, settings.directions, settings.levels), given.gold, settings)

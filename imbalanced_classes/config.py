@@ -1,4 +1,4 @@
-"""Class imbalance: a base or extras mostly of class 0, beside ordinary samples, and a control without."""
+"""Studies of class imbalance: base or extras are mostly of class 0; a control has none."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ MNIST_IMBALANCED_EXTRA = replace(
     MNIST_IMBALANCED,
     name="mnist_imbalanced_extra",
     title="Balanced base, imbalanced extras on MNIST",
-    # 8,500 extras at 90 % would need 7,650 zeros and MNIST has 5,923: at every level 68 % are.
+    # 8,500 extras with 90 % zeros would need 7,650, and MNIST has 5,923, so at every level 68 % of the extras are zeros.
     intervention="imbalanced_extra",
 )
 CIFAR_IMBALANCED = Study(
@@ -35,12 +35,13 @@ CIFAR_IMBALANCED = Study(
     intervention="imbalanced_base",
     base=1500,
     levels=(0, 500, 1500, 4500, 8500),
-    # The 200 epochs of the published base folder leave 2 to 11 times the published losses at the minima; 500 and full
-    # batch, as on MNIST, lead to those (see CIFAR_IMBALANCED_EXTRA). The published batch size is unknown.
+    # The published folder names say 200 epochs, but then the losses at the minima are 2 to 11 times the published ones.
+    # 500 epochs on the full batch, as on MNIST, reproduce those (see CIFAR_IMBALANCED_EXTRA). The published batch size is
+    # unknown.
     recipe=Recipe(epochs=500),
     thresholds=THRESHOLDS,
     n_directions=500,
-    grid_directions=50,  # the published volumes took the first 50 of each sweep
+    grid_directions=50,  # the published volumes used the first 50 of each sweep
     quick={
         "base": 150,
         "levels": (0, 50, 150),
@@ -53,8 +54,8 @@ CIFAR_IMBALANCED_EXTRA = replace(
     CIFAR_IMBALANCED,
     name="cifar_imbalanced_extra",
     title="Balanced base, imbalanced extras on CIFAR-10",
-    # 8,500 extras at 90 % would need 7,650 of class 0 and CIFAR-10 has 5,000: at every level 57 % are. How the
-    # published extras were drawn is unknown; this was chosen because it comes near their test losses.
+    # 8,500 extras with 90 % of class 0 would need 7,650, and CIFAR-10 has 5,000, so at every level 57 % are. How the
+    # published extras were drawn is unknown; this rule comes close to the published test losses.
     intervention="imbalanced_extra",
 )
 CIFAR_BALANCED = replace(

@@ -1,4 +1,4 @@
-# Studies of this folder: about.NAME is a study's line in `make help`.
+# The studies of this folder; about.NAME is the line of study NAME in `make help`.
 imbalanced_classes_STUDIES := mnist_imbalanced mnist_imbalanced_extra cifar_imbalanced cifar_imbalanced_extra cifar_balanced
 
 about.mnist_imbalanced := 90 per cent class 0 in the base, balanced extras, MNIST

@@ -1,4 +1,4 @@
-"""Stage 4: turn radii into volumes with their errors."""
+"""Stage 4: turn radii into volumes with standard errors."""
 
 from config import STUDIES
 from minima_volume.pipeline.cli import main

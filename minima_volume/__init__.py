@@ -1,19 +1,7 @@
 """Volumes of neural-network minima along random filter-normalised rays."""
 
-import os
-import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any
-
-from minima_volume.errors import print_error
-
-# Set here because loading torch takes seconds, in which a stage cannot yet tell users of `make` what went wrong; for this
-# repository's scripts only, since other people's programs run under make, too.
-if os.environ.get("MAKELEVEL") and (
-    sys.argv[0] == "-m" or Path(__file__).parents[1] in Path(sys.argv[0]).resolve().parents
-):
-    sys.excepthook = print_error
 
 # Public names by the module that defines them, in groups.
 _HOMES = {

@@ -1,4 +1,4 @@
-"""Addition modulo 97: what is trained, how it is varied, and in which landscapes it is measured."""
+"""Studies of addition modulo 97: what is trained, what varies, and where the minima are measured."""
 
 from minima_volume.pipeline.study import Study
 from minima_volume.training.recipe import Recipe
@@ -16,7 +16,7 @@ MODULO_DATA = Study(
     recipe=Recipe(epochs=500),
     thresholds=THRESHOLDS,
     n_directions=500,
-    grid_directions=50,  # the published volumes took the first 50 of each sweep
+    grid_directions=50,  # the published volumes used the first 50 of each sweep
     landscapes="nested",
     quick={"levels": (0, 752, 2634), "n_directions": 25, "grid_directions": None, "recipe": Recipe(epochs=200)},
 )

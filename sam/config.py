@@ -1,6 +1,7 @@
-"""Sharpness-aware minimisation: the minima of the data studies trained with SAM, rho 0.05.
+"""Studies of sharpness-aware minimisation: the minima of the data studies, trained with SAM (rho 0.05).
 
-Only MNIST has the recipe of its data study; on two spirals and CIFAR-10 the published epochs and batches differ, too.
+Only MNIST has the other settings of its data study. On two spirals and CIFAR-10 the published epochs and batch sizes
+differ as well.
 """
 
 from minima_volume.pipeline.study import Study

@@ -1,4 +1,4 @@
-"""Stage 2: follow the losses of all minima along fixed random directions to where they cross the thresholds."""
+"""Stage 2: find where the losses of all minima cross the thresholds along fixed random directions."""
 
 from config import STUDIES
 from minima_volume.pipeline.cli import main

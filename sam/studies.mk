@@ -1,6 +1,6 @@
-# Studies of this folder: about.NAME is a study's line in `make help`.
+# The studies of this folder; about.NAME is the line of study NAME in `make help`.
 sam_STUDIES := mnist_sam swiss_sam cifar_sam
-# Small networks: all repeats go through a stage in one process.
+# Small networks: one process runs all repeats of a stage.
 sam_TOGETHER := swiss_sam
 
 about.mnist_sam := mnist_data trained with sharpness-aware minimisation

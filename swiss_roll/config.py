@@ -1,4 +1,4 @@
-"""Two spirals in the plane: what is trained, how it is varied, and in which landscapes it is measured."""
+"""Studies of two spirals in the plane: what is trained, what varies, and where the minima are measured."""
 
 from dataclasses import replace
 
@@ -15,8 +15,8 @@ SWISS_DATA_X5 = Study(
     intervention="data",
     base=20,
     levels=(0, 30, 80, 180, 380, 780),
-    # The published folders name 1000 epochs, saved runs hold 500. At 500 our training losses are the published ones
-    # (1.2e-4 to 1.4e-4 at the base level, published 1.1e-4 to 2.6e-4); at 1000 they are a fifth of them.
+    # The published folder names say 1000 epochs, the saved runs have 500. With 500 epochs our training losses agree with
+    # the published ones (1.2e-4 to 1.4e-4 at the base level, published 1.1e-4 to 2.6e-4); with 1000 they are a fifth.
     recipe=Recipe(epochs=500),
     thresholds=(*THRESHOLDS, 0.01),
     n_directions=1000,
@@ -37,7 +37,7 @@ SWISS_POISON_X5 = Study(
     recipe=Recipe(epochs=2000),
     thresholds=THRESHOLDS,
     n_directions=1000,
-    data_seed=0,  # the published x5 runs take data seed i beside model seed i
+    data_seed=0,  # the published x5 runs use data seed i with model seed i
     quick={"levels": (0, 20, 100), "n_directions": 100, "recipe": Recipe(epochs=1000)},
 )
 SWISS_POISON_X6 = replace(
@@ -45,8 +45,8 @@ SWISS_POISON_X6 = replace(
     name="swiss_poison_x6",
     title="Poisoned labels on two spirals, six hidden layers",
     model="swiss_x6",
-    # Unknown; 500 gives the published losses of clean minima, 0.5e-4 to 1.2e-4 (published 0.8e-4 to 1.7e-4); the 2000 of
-    # the five-layer study give 2e-6 to 6e-6.
+    # The published number of epochs is unknown. With 500 the losses of clean minima agree with the published ones (0.5e-4
+    # to 1.2e-4, published 0.8e-4 to 1.7e-4); with 2000, as in the five-layer study, they are 2e-6 to 6e-6.
     recipe=Recipe(epochs=500),
     data_seed=10,
     quick={"levels": (0, 20, 100), "n_directions": 100},

@@ -1,6 +1,6 @@
-# Studies of this folder: about.NAME is a study's line in `make help`.
+# The studies of this folder; about.NAME is the line of study NAME in `make help`.
 swiss_roll_STUDIES := swiss_data_x5 swiss_data_x6 swiss_poison_x5 swiss_poison_x6
-# Small networks: all repeats go through a stage in one process.
+# Small networks: one process runs all repeats of a stage.
 swiss_roll_TOGETHER := $(swiss_roll_STUDIES)
 
 about.swiss_data_x5 := 20 to 800 points of two spirals, five hidden layers, every nested landscape

@@ -1,7 +1,8 @@
-"""What tests share: one thread, a clean environment, small networks, scripts, real data, films, figures, devices."""
+"""Fixtures that tests share: one thread, a clean environment, small networks, stages, data, films, figures, devices."""
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import nn
 
-from minima_volume.pipeline import cli, random_perturbs, settings, train_models, volume_cutoff, volume_estimation
+from minima_volume.pipeline import parallel, random_perturbs, settings, train_models, volume_cutoff, volume_estimation
 from minima_volume.storage import layout
 from minima_volume.training.datasets import IDX_FILES
 from tests.fake_devices import Pretended
@@ -23,20 +24,21 @@ from tests.project import ROOT
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """One torch thread, as every worker of a stage has."""
+    """Use one torch thread, like the workers of a stage."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the calling shell or of `make test` reaches a test, except DATA_DIR."""
+    """Remove all settings of the calling shell and of `make test` but DATA_DIR; restore the excepthook afterwards."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     for name in ("SCALE", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "DEBUG"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def data_dir() -> Path:
-    """The folder of the real data sets; tests that need it are skipped where it is not there."""
+    """Return the folder of the real data sets; skip the test if it is missing."""
     folder = ROOT / (os.environ.get("DATA_DIR") or "data")
     if not all((folder / "MNIST" / "raw" / name).is_file() for name in IDX_FILES):
         pytest.skip(f"the four MNIST archives are not in DATA_DIR={folder}")
@@ -45,7 +47,7 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def stages() -> dict[str, Callable[..., None]]:
-    """The work of each stage by the name of its script."""
+    """Return the function of each stage by name."""
     return {
         "train_models": train_models.train_models,
         "random_perturbs": random_perturbs.random_perturbs,
@@ -56,7 +58,7 @@ def stages() -> dict[str, Callable[..., None]]:
 
 @pytest.fixture(scope="session")
 def finished(stages: dict[str, Callable[..., None]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of two repeats, to read only."""
+    """Return the study folder of a finished run of two repeats. Read only."""
     from tests.study_runs import run
 
     return run(stages, tmp_path_factory.mktemp("results"), THREADS="1")
@@ -64,20 +66,20 @@ def finished(stages: dict[str, Callable[..., None]], tmp_path_factory: pytest.Te
 
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, times of change included; its results folder."""
+    """Copy the finished run with its file times; return the results folder."""
     shutil.copytree(finished, tmp_path / "paper" / "tiny")
     return tmp_path
 
 
 @pytest.fixture(autouse=True)
 def same_draws() -> None:
-    """Torch's own generator starts alike in every test, whatever ran before it."""
+    """Seed torch's global generator for every test."""
     torch.manual_seed(0)
 
 
 @pytest.fixture
 def seeded() -> Callable[[Callable[[], nn.Module], int], nn.Module]:
-    """Builds a float64 model in evaluation mode from a seed, and leaves torch's global generator as it was."""
+    """Return a function that builds a float64 model in evaluation mode from a seed, without changing the global generator."""
 
     def build(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -89,14 +91,14 @@ def seeded() -> Callable[[Callable[[], nn.Module], int], nn.Module]:
 
 @pytest.fixture
 def no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose results/ is empty, in the place of the repository's."""
+    """Read and write results in an empty temporary folder; return its parent."""
     monkeypatch.setattr(layout, "ROOT", tmp_path / "results")
     return tmp_path
 
 
 @pytest.fixture
 def folders(no_results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Results are read from, and figures drawn into, a temporary folder; figures are closed afterwards."""
+    """Read results from a temporary folder and draw figures into it; close the figures afterwards."""
     from minima_volume.drawing import output
 
     monkeypatch.setattr(output, "ROOT", no_results / "figs")
@@ -106,7 +108,7 @@ def folders(no_results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture
 def picture(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, str, str], Figure]:
-    """Draws a figure and returns it instead of saving it."""
+    """Return a function that draws a figure and returns it instead of saving it."""
     from minima_volume.drawing import style
 
     def drawn(module: ModuleType, study: str, scale: str = "paper") -> Figure:
@@ -120,7 +122,7 @@ def picture(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, str, str],
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A small made-up plane and its file."""
+    """Return a small synthetic plane and its file."""
     from videos import speed
 
     path = tmp_path_factory.mktemp("plane") / "example_plane.npz"
@@ -129,7 +131,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="session")
 def hands() -> Iterator[Any]:
-    """Two processes that draw, as for real films."""
+    """Start two drawing processes, as for real films."""
     from videos import render
 
     with render.Hands(2) as pair:
@@ -138,7 +140,7 @@ def hands() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def film(example: Any, hands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A film made by two processes, and its folder."""
+    """Make a film with two processes; return it and its folder."""
     from tests.videos.films import TINY
     from videos import render, surface_contours
 
@@ -154,7 +156,7 @@ def film(example: Any, hands: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(params=["pretended cuda", "pretended mps", "cuda", "mps"])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of a device that this machine has, or that is pretended while the test runs."""
+    """Return the name of a device that this machine has, or of a fake one while the test runs."""
     *pretended, name = request.param.split()
     if not pretended:
         if not settings.devices()[name]:
@@ -162,12 +164,12 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         yield name
         return
     monkeypatch.setattr(settings, "devices", lambda: {"cpu": True, name: True})
-    # What a driver would answer.
+    # Answers that a driver would give.
     for call in ("get_rng_state", "set_rng_state"):
         monkeypatch.setattr(torch.cuda, call, lambda *_: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a pretended GPU")
-    # PyTorch's modes hold for one thread, so a worker enters its own.
+    # PyTorch's modes apply to one thread, so each worker enters its own.
     enter = Pretended(name).__enter__
-    monkeypatch.setattr(cli, "ThreadPoolExecutor", lambda count, **_: ThreadPoolExecutor(count, initializer=enter))
+    monkeypatch.setattr(parallel, "ThreadPoolExecutor", lambda count, **_: ThreadPoolExecutor(count, initializer=enter))
     with Pretended(name):
         yield name

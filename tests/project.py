@@ -1,11 +1,11 @@
-"""Where the repository lies, the names of the four stages, and copies of the sources."""
+"""The path of the repository, the names of the four stages, and copies of the sources."""
 
 import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("train_models", "random_perturbs", "volume_cutoff", "volume_estimation")
-# Everything that make and its commands read.
+# All files that make and its commands read.
 SOURCES = (
     "Makefile", "pyproject.toml", "constraints.txt", "README.md", "*/studies.mk", "*/*.py", "minima_volume/*/*.py",
     "tests/faults/*.py", "figs/*.csv", "docs/*.md",
@@ -13,12 +13,12 @@ SOURCES = (
 
 
 def sources() -> list[Path]:
-    """Files of the repository that SOURCES names."""
+    """Return the files of the repository that match SOURCES."""
     return sorted({path for pattern in SOURCES for path in ROOT.glob(pattern)})
 
 
 def copy_sources(folder: Path) -> Path:
-    """Copy the sources, times of change included, into a folder; the folder."""
+    """Copy the sources with their file times into a folder; return the folder."""
     for path in sources():
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""All four stages of a tiny study, as make calls them: for the tests that need a finished run."""
+"""Run all four stages of a tiny study as make does, for tests that need a finished run."""
 
 import csv
 import sys
@@ -14,7 +14,7 @@ from minima_volume.training.recipe import Recipe
 from tests.project import STAGES
 
 Stages = dict[str, Callable[..., None]]
-# Thresholds: crossed by all rays, crossed, by some, and already exceeded at the minimum.
+# All rays cross the first two thresholds, some the third, and the minima already exceed the fourth.
 TINY = Study(
     name="tiny", title="Tiny", data="digits", model="digits_mlp", intervention="poison", base=48, levels=(0, 16),
     recipe=Recipe(epochs=80, lr=3e-3), thresholds=(1.0, 0.1, 300.0, 1e-7), n_directions=30, grid_directions=20,
@@ -23,9 +23,10 @@ TINY = Study(
 
 
 def run(stages: Stages, root: Path, study: Study = TINY, repeats: Sequence[int] = (0, 1), **settings: str) -> Path:
-    """All four stages as make calls them; the study's folder."""
+    """Run all four stages as make does, with settings in the environment; return the study's folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "ROOT", root)
+        patch.setattr(sys, "excepthook", sys.excepthook)
         for name, value in settings.items():
             patch.setenv(name, value)
         for name in (*STAGES, "gather"):
@@ -37,6 +38,6 @@ def run(stages: Stages, root: Path, study: Study = TINY, repeats: Sequence[int] 
 
 
 def rows(folder: Path, name: str = "volumes.csv") -> list[dict[str, str]]:
-    """A table of a run, cell by cell."""
+    """Read a table of a run as text."""
     with (folder / name).open(newline="") as stream:
         return list(csv.DictReader(stream))

@@ -18,7 +18,7 @@ from minima_volume.networks import curvature, parameters
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.pipeline import cli, minima, random_perturbs, train_models, volume_estimation
-from minima_volume.pipeline.settings import device
+from minima_volume.pipeline.settings import Settings
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.sampling import elliptical
 from minima_volume.storage import archives, layout, tables
@@ -41,7 +41,7 @@ def command(*arguments: str, work: Callable[[cli.StageRun], None] = lambda run: 
     def call(folder: Path, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(layout, "ROOT", folder)
         patch.setattr(sys, "argv", ["stage.py", *arguments])
-        cli._run({"tiny": TINY}, work)
+        cli._run({"tiny": TINY}, work, Settings.from_environment())
 
     return call
 
@@ -70,7 +70,7 @@ def written(name: str, content: bytes | None, read: Callable[[Path], object]) ->
 def without_a_gpu(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("torch.backends.mps.is_available", lambda: False)
     patch.setenv("DEVICE", "mps")
-    device()
+    Settings.from_environment()
 
 
 def flipped_arrays(folder: Path, patch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The command line that every stage script shares, and the scheduling of a stage's tasks."""
+"""The command line that all stage scripts share."""
 
 import argparse
 import os
@@ -6,85 +6,95 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-import torch
-from tqdm import tqdm
-
-from minima_volume.errors import INTERRUPTED, DataError, UserError, describe_error
-from minima_volume.pipeline.settings import memory, workers
-from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.errors import INTERRUPTED, DataError, UserError, describe_error, print_error
+from minima_volume.networks.precision import use_full_float32
+from minima_volume.pipeline.parallel import run_tasks
+from minima_volume.pipeline.settings import Settings
+from minima_volume.pipeline.study import Repeat, Study, unknown_study
 from minima_volume.storage import atomic, layout
 
 EXIT_INTERRUPTED = 130
-# What torch, CUDA and the system say when memory is short; torch raises it as a RuntimeError.
+# What torch, CUDA and the system say when memory runs out; torch raises it as a RuntimeError.
 NO_MEMORY = re.compile(r"allocate memory|out of memory|bad_alloc|start new thread", re.IGNORECASE)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """What one call of a stage script works on."""
+    """What one call of a stage script works on.
+
+    Attributes:
+        study: The study at its scale.
+        scale: `quick` or `paper`.
+        repeats: The repeats that were asked for, in ascending order.
+        stage: The stage's name, for the progress bar.
+        gather: Whether to join the tables of all repeats instead of making them.
+        settings: What the user set for this run.
+    """
 
     study: Study
     scale: str
     repeats: list[Repeat]
     stage: str
     gather: bool
+    settings: Settings
 
     def each(self, tasks: Sequence[Callable[[], T]], unit: str) -> list[T]:
-        """Run independent tasks on the workers, with a progress bar and the time left; results in the tasks' order.
-
-        Workers are threads of one torch thread each: torch lets go of the interpreter while it computes, the data are
-        shared, and no number depends on how many there are. The first failure stops the rest.
-        """
-        if not tasks:
-            return []
-        torch.set_num_threads(1)
-        pool = ThreadPoolExecutor(workers(), initializer=torch.set_num_threads, initargs=(1,))
-        with tqdm(total=len(tasks), unit=f" {unit}", desc=f"{self.study.name} {self.stage}", smoothing=0.05) as bar:
-            futures = [pool.submit(task) for task in tasks]
-            for future in futures:
-                future.add_done_callback(lambda _: bar.update())
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            except KeyboardInterrupt:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            pool.shutdown(cancel_futures=True)
-        return [future.result() for future in futures if not future.cancelled()]
+        """Run independent tasks on this run's workers; see `run_tasks`."""
+        label = f"{self.study.name} {self.stage}"
+        return run_tasks(tasks, threads=self.settings.workers, unit=unit, label=label)
 
     @property
     def label(self) -> str:
-        """Study and repeats for messages."""
+        """Study and repeats, for messages."""
         numbers = [repeat.number for repeat in self.repeats]
         return f"{self.study.name}, repeat {numbers[0]}" + (f" to {numbers[-1]}" if len(numbers) > 1 else "")
 
 
-def _parse(studies: Mapping[str, Study]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("study", help=f"one of {', '.join(studies)}")
-    parser.add_argument("--scale", default=os.environ.get("SCALE") or "paper", help="quick or paper (default)")
-    parser.add_argument("--repeats", nargs="+", required=True, help="numbers of the repeats, counted from 0")
-    parser.add_argument("--gather", action="store_true", help="join the repeats' tables instead of making them")
-    return parser.parse_args()
+def main(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None:
+    """Parse the command line, run a stage, and end with one sentence and an exit code if anything goes wrong.
+
+    The environment is read here, once. DEBUG=1 adds the traceback of an error.
+
+    Args:
+        studies: The studies of the experiment folder by name.
+        work: The stage; its name is the function's own.
+    """
+    # For what happens outside the `try` below, such as a second Ctrl-C.
+    sys.excepthook = print_error
+    settings = Settings.from_environment({})
+    try:
+        settings = Settings.from_environment()
+        if settings.debug:
+            sys.excepthook = sys.__excepthook__
+        use_full_float32()
+        _run(studies, work, settings)
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr, flush=True)
+        # Files are written whole or not at all, so nothing is lost; waiting for the workers would block the terminal.
+        os._exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        if settings.debug:
+            traceback.print_exc()
+        sys.exit(f"error: {_memory_sentence(error, settings) if _is_memory_error(error) else describe_error(error)}")
 
 
-def _run(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None:
-    arguments = _parse(studies)
+def _run(studies: Mapping[str, Study], work: Callable[[StageRun], None], settings: Settings) -> None:
+    """Run a stage as the command line says, with its repeats locked against other processes."""
+    arguments = _parse(studies, settings)
     if arguments.study not in studies:
-        raise UserError(f"Expected a study among {', '.join(studies)}, got '{arguments.study}'.")
-    study = studies[arguments.study].at_scale(arguments.scale)
+        raise unknown_study(arguments.study, studies)
+    study = studies[arguments.study].at_scale(arguments.scale, settings.directions, settings.levels)
     wrong = [text for text in arguments.repeats if not text.isdecimal()]
     if wrong:
         raise UserError(f"Expected the numbers of repeats, counted from 0, got '{wrong[0]}'.")
-    # In ascending order and each once, so that no two processes, nor one alone, wait for each other's locks for ever.
-    repeats = [Repeat(study, number) for number in sorted({int(text) for text in arguments.repeats})]
-    run = StageRun(study, arguments.scale, repeats, Path(sys.argv[0]).stem, arguments.gather)
+    # Ascending and without duplicates, so that no process can wait for its own lock, nor two for each other's.
+    repeats = [Repeat(study, number, settings) for number in sorted({int(text) for text in arguments.repeats})]
+    run = StageRun(study, arguments.scale, repeats, work.__name__, arguments.gather, settings)
     with ExitStack() as locks:
         for repeat in repeats:
             locks.enter_context(atomic.lock_folder(layout.repeat_folder(arguments.scale, study.name, repeat.number)))
@@ -96,30 +106,28 @@ def _run(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None
             raise DataError(f"{error} ({run.label})") from error
 
 
-def _short_of_memory(error: BaseException) -> bool:
+def _parse(studies: Mapping[str, Study], settings: Settings) -> argparse.Namespace:
+    """Parse the command line; its help is the script's docstring."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("study", help=f"one of {', '.join(studies)}")
+    parser.add_argument("--scale", default=settings.scale, help="quick or paper (default)")
+    parser.add_argument("--repeats", nargs="+", required=True, help="numbers of the repeats, counted from 0")
+    parser.add_argument("--gather", action="store_true", help="join the tables of all finished repeats")
+    return parser.parse_args()
+
+
+def _is_memory_error(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError | OSError) and NO_MEMORY.search(str(error)) is not None
     )
 
 
-def _memory_sentence(error: BaseException) -> str:
+def _memory_sentence(error: BaseException, settings: Settings) -> str:
+    """What to lower when memory ran out."""
     what = str(error).splitlines()[0] if str(error) else type(error).__name__
     return (
-        f"Expected enough memory, got '{what}': lower MEMORY, the MiB that each worker keeps (now {memory() >> 20}), or "
-        f"THREADS, the number of workers (now {workers()}). Whole results are kept: the same command goes on from here."
+        f"Expected enough memory, got '{what}': lower MEMORY, the MiB that each worker's rays may keep (now "
+        f"{settings.memory >> 20}), or THREADS, the number of workers (now {settings.workers}). Finished results are "
+        "kept: run the same command again."
     )
-
-
-def main(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None:
-    """Parse the command line, do the work, and turn what goes wrong into one sentence and an exit code."""
-    try:
-        _run(studies, work)
-    except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr, flush=True)
-        # Threads in the middle of a task hold no file open that counts; waiting for them would hold the terminal.
-        os._exit(EXIT_INTERRUPTED)
-    except Exception as error:
-        # Nothing is swallowed: whatever it is, it is told in a sentence, the process fails, and DEBUG=1 shows where.
-        if os.environ.get("DEBUG"):
-            traceback.print_exc()
-        sys.exit(f"error: {_memory_sentence(error) if _short_of_memory(error) else describe_error(error)}")

@@ -1,4 +1,4 @@
-"""How long a study will take on this machine: operations counted, divided by the machine's own matrix-product rate."""
+"""Estimate how long a study takes on this machine: its operations divided by the machine's matrix-product rate."""
 
 import time
 from collections.abc import Sequence
@@ -6,20 +6,19 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from minima_volume.pipeline.settings import device
 from minima_volume.pipeline.study import Repeat
 
-# Points per ray and threshold that the solver took on MNIST (two float32 steps, one float64 step worth two), and the
-# scan that all thresholds share; counted on trained minima and only used to announce how long a run will take.
+# Evaluations per ray and threshold that the solver needed on trained MNIST minima (two float32 steps, and one float64 step
+# that counts twice), and those of the scan, which all thresholds of a minimum share.
 STEPS_PER_TARGET, SCAN_STEPS = 4.5, 4
-# Shares of a bare matrix product's rate that training and rays reach; rays pass over activations more often than they
-# multiply. From the seconds in run.json of the paper-scale studies: 0.3 to 0.9, and 0.2 to 0.5.
+# Share of the matrix-product rate that training and rays reach. Rays are slower, because they pass over activations more
+# often than they multiply. Measured from the seconds in run.json of paper-scale studies: 0.3 to 0.9, and 0.2 to 0.5.
 TRAINING_EFFICIENCY, RAYS_EFFICIENCY = 0.6, 0.3
 
 
-def matmul_rate() -> float:
-    """Float32 operations per second of one worker in a 1024³ matrix product."""
-    a = torch.randn(1024, 1024, device=device())
+def matmul_rate(device: torch.device | str = "cpu") -> float:
+    """Return the float32 operations per second of a 1024³ matrix product, on as many threads as torch uses now."""
+    a = torch.randn(1024, 1024, device=device)
     (a @ a).sum().item()
     started = time.perf_counter()
     for _ in range(3):
@@ -28,7 +27,15 @@ def matmul_rate() -> float:
 
 
 def forward_operations(model: nn.Module, inputs: torch.Tensor) -> tuple[float, float]:
-    """Multiply-adds ×2 per sample of the first linear layer and of the layers behind it, seen on one real sample."""
+    """Count the operations of a forward pass, two for each multiply-add.
+
+    Args:
+        model: Any module; only its linear and convolutional layers count.
+        inputs: At least one sample (N, …).
+
+    Returns:
+        Operations per sample of the first such layer, and of all others together.
+    """
     counts: list[float] = []
 
     def count(layer: nn.Module, _: object, output: torch.Tensor) -> None:
@@ -44,46 +51,54 @@ def forward_operations(model: nn.Module, inputs: torch.Tensor) -> tuple[float, f
 
 
 def training_operations(repeat: Repeat, levels: Sequence[int]) -> list[float]:
-    """Operations of the training of each of these levels; of checkpoints along one run, of the last."""
+    """Count the operations of training.
+
+    Args:
+        repeat: The repeat of a study.
+        levels: The levels to train.
+
+    Returns:
+        One number per training run. Levels that are epochs of one run share it.
+    """
     study = repeat.study
     first, rest = forward_operations(repeat.model, repeat.samples.inputs)
-    # Forward, gradient of the weights, gradient of the inputs, which the first layer's inputs do not need.
+    # Forward, gradient of the weights, and gradient of the inputs, which the first layer does not need.
     step = (2 if study.recipe.sam_rho is not None else 1) * (2 * first + 3 * rest)
     trained = levels if study.level_means != "epochs" else levels[-1:]
     return [step * study.n_train(level) * study.recipe_at(level).epochs for level in trained]
 
 
 def ray_operations(repeat: Repeat) -> float:
-    """Operations of sweeping all of a repeat's minima."""
+    """Count the operations of sweeping all minima of a repeat along all directions of the study."""
     study = repeat.study
     first, rest = forward_operations(repeat.model, repeat.samples.inputs)
-    largest = max(target.size for level in study.levels for target in study.targets(level))
-    # The first layer's product with a direction: once in float32 and once in float64, at half the rate.
-    shared = 3 * first * largest
-    own = sum(
-        rest
-        * (
-            SCAN_STEPS * max(t.size for t in study.targets(level))
-            + sum(STEPS_PER_TARGET * t.size for t in study.targets(level))
-        )
-        for level in study.levels
-    )
+    sizes = [[target.size for target in study.targets(level)] for level in study.levels]
+    # The first layer's product with a direction is shared: once in float32, and once in float64 at half the rate.
+    shared = 3 * first * max(map(max, sizes))
+    own = sum(rest * (SCAN_STEPS * max(each) + STEPS_PER_TARGET * sum(each)) for each in sizes)
     return study.n_directions * (shared + own)
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Return a duration in seconds below 90 s, and in minutes from there on."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def print_estimate(label: str, repeats: Sequence[Repeat], missing: Sequence[tuple[Repeat, int]], workers: int) -> None:
-    """Print an estimate of the whole run before it starts."""
+    """Print how long a study will take before it starts.
+
+    Args:
+        label: What stands before the estimate.
+        repeats: The repeats to measure, at least one.
+        missing: (repeat, level) of the minima that are not trained yet.
+        workers: Number of workers.
+    """
     torch.set_num_threads(1)
-    rate = matmul_rate()
+    rate = matmul_rate(repeats[0].device)
     trained = [
         count for repeat in repeats for count in training_operations(repeat, [n for r, n in missing if r is repeat])
     ]
-    # The largest minimum is trained by one worker, whatever the others do.
+    # One worker trains the largest minimum, so its time is a lower bound however many workers there are.
     training = max(sum(trained) / workers, max(trained, default=0.0)) / (TRAINING_EFFICIENCY * rate)
     rays = sum(map(ray_operations, repeats)) / workers / (RAYS_EFFICIENCY * rate)
     print(

@@ -1,4 +1,4 @@
-"""Stored minima of a study: their fingerprints, and finding them again."""
+"""Fingerprints of minima, and reading stored minima."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,14 +9,18 @@ import torch
 from minima_volume.errors import NumericsError
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.parameters import layout_of
-from minima_volume.pipeline.settings import device
 from minima_volume.pipeline.study import Repeat
 from minima_volume.storage import archives, layout
 from minima_volume.training.interventions import DEPENDS_ON_LARGEST_LEVEL
 
 
 def training_fingerprint(repeat: Repeat, level: int) -> str:
-    """Everything that the minimum of a level depends on."""
+    """Return a hash of everything that the minimum of a level depends on.
+
+    Args:
+        repeat: The repeat of a study.
+        level: One of the study's levels.
+    """
     study = repeat.study
     return archives.fingerprint(
         study.data, repeat.dataset.checksums, study.model, study.intervention, study.base, study.n_train(level),
@@ -26,12 +30,16 @@ def training_fingerprint(repeat: Repeat, level: int) -> str:
 
 
 def folder_of(repeat: Repeat, scale: str) -> Path:
-    """The results folder of one repeat."""
+    """Return the results folder of a repeat."""
     return layout.repeat_folder(scale, repeat.study.name, repeat.number)
 
 
 def load_minimum(repeat: Repeat, scale: str, level: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
-    """Header and tensors of a level if they are there and were trained as the study now says."""
+    """Read the stored minimum of a level.
+
+    Returns:
+        Header and tensors, or None if the file is missing or was written with other settings.
+    """
     path = layout.minimum_path(folder_of(repeat, scale), level)
     found: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = archives.read_if_current(
         archives.read_tensors, path, training_fingerprint(repeat, level)
@@ -40,7 +48,14 @@ def load_minimum(repeat: Repeat, scale: str, level: int) -> tuple[dict[str, Any]
 
 
 def load_minima(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], Minimum]]:
-    """Header and minimum of every level but those whose training failed; raises NumericsError where one is not there."""
+    """Read the minima of all levels except those whose training diverged.
+
+    Returns:
+        Header and minimum by level, on the repeat's device.
+
+    Raises:
+        NumericsError: A minimum is missing, or none is left.
+    """
     found, missing = {}, []
     for level in repeat.study.levels:
         content = load_minimum(repeat, scale, level)
@@ -50,7 +65,7 @@ def load_minima(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], M
             info, tensors = content
             prefix = "parameters."
             parameters = {
-                name.removeprefix(prefix): t.to(device()) for name, t in tensors.items() if name.startswith(prefix)
+                name.removeprefix(prefix): t.to(repeat.device) for name, t in tensors.items() if name.startswith(prefix)
             }
             found[level] = info, Minimum.of(parameters, layout_of(parameters), normalise=repeat.study.normalise)
     if missing or not found:
@@ -62,7 +77,11 @@ def load_minima(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], M
 
 
 def load_failure(repeat: Repeat, scale: str, level: int) -> dict[str, Any] | None:
-    """Why a level has no minimum, in `failed`, if it was trained as the study now says and diverged."""
+    """Read why a level has no minimum.
+
+    Returns:
+        A record with the reason in `failed`, or None if the training did not diverge or had other settings.
+    """
     path = layout.failure_path(folder_of(repeat, scale), level)
     found: dict[str, Any] | None = archives.read_if_current(
         archives.read_json, path, training_fingerprint(repeat, level)

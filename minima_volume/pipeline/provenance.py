@@ -1,4 +1,4 @@
-"""The record of how a study's numbers were made: settings, seeds, checksums, commit, versions, machine."""
+"""Record how the numbers of a study were made: settings, seeds, checksums, commit, versions and machine."""
 
 import os
 import platform
@@ -12,16 +12,24 @@ from pathlib import Path
 import torch
 
 from minima_volume.pipeline.minima import folder_of
-from minima_volume.pipeline.settings import device
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives
 
-# What a study writes itself does not make the code that made it dirty.
+# A study's own results do not count as changes of the code.
 NOT_CODE = (":(exclude)results", ":(exclude)figs/paper", ":(exclude)figs/quick", ":(exclude)videos/paper")
 
 
 def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str, object]:
-    """Everything needed to make the study's numbers again, and what they were made with."""
+    """Return what is needed to make the numbers of a study again, and what they were made with.
+
+    Args:
+        study: The study at its scale.
+        scale: `quick` or `paper`.
+        repeats: The finished repeats, at least one.
+
+    Returns:
+        The content of run.json.
+    """
     minima = {repeat.number: archives.read_json(folder_of(repeat, scale) / "minima.json") for repeat in repeats}
     rays = {repeat.number: archives.read_json(folder_of(repeat, scale) / "rays.json") for repeat in repeats}
     return {
@@ -36,7 +44,7 @@ def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str,
         "git": _git(),
         "versions": {name: version(name) for name in ("torch", "numpy", "scipy")}
         | {"python": platform.python_version()},
-        "device": device_name(),
+        "device": device_name(repeats[0].device),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "task_seconds": {
             "training": round(sum(info["seconds"] for levels in minima.values() for info in levels.values()), 1),
@@ -46,7 +54,7 @@ def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str,
 
 
 def _git() -> dict[str, object]:
-    """Commit and whether the tree had changes; empty outside a git checkout."""
+    """Return the commit and whether the working tree has changes; empty outside a git checkout."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         changes = ["git", "status", "--porcelain", "--", ":(top)", *NOT_CODE]
@@ -56,9 +64,9 @@ def _git() -> dict[str, object]:
     return {"commit": commit, "dirty": bool(status.strip())}
 
 
-def device_name() -> str:
-    """The machine that did the work."""
-    if device().type == "cuda":
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or the processor's name and its number of cores."""
+    if device.type == "cuda":
         return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")
     models = (
@@ -66,4 +74,4 @@ def device_name() -> str:
         if cpuinfo.exists()
         else []
     )
-    return f"{device().type}: {models[0] if models else platform.processor()}, {os.cpu_count()} cores"
+    return f"{device.type}: {models[0] if models else platform.processor()}, {os.cpu_count()} cores"

@@ -1,4 +1,4 @@
-"""Sweeping a study's minima along blocks of directions and keeping the crossings: the tasks of stage 2."""
+"""Stage 2: sweep the minima of a study along blocks of directions, and store where the losses cross the thresholds."""
 
 from functools import partial
 from typing import Any
@@ -10,30 +10,30 @@ from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.errors import ResultsError
 from minima_volume.networks import directions
 from minima_volume.networks.minimum import Minimum
-from minima_volume.pipeline import cli, settings
+from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import folder_of, load_minima, training_fingerprint
 from minima_volume.pipeline.settings import clock
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, layout
 
-BLOCK = 25  # directions in one task: what a killed run loses at most
+BLOCK = 25  # directions per task; a killed run loses at most one task per worker
 Minima = dict[int, tuple[dict[str, Any], Minimum]]
 
 
 def ray_fingerprint(repeat: Repeat, level: int) -> str:
-    """Everything that the crossings of a minimum depend on beside the directions' numbers."""
+    """Return a hash of everything that the crossings of a level's minimum depend on, except which directions there are."""
     study = repeat.study
     bounds = [(target.size, target.threshold, target.metric) for target in study.targets(level)]
     return archives.fingerprint(training_fingerprint(repeat, level), bounds, study.normalise, study.direction_seed)
 
 
 def direction_blocks(study: Study) -> list[tuple[int, int]]:
-    """Ranges of direction numbers, one per task."""
+    """Return the range (start, stop) of direction numbers of every task."""
     return [(start, min(start + BLOCK, study.n_directions)) for start in range(0, study.n_directions, BLOCK)]
 
 
 def read_block(repeat: Repeat, scale: str, start: int, stop: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Stored header and arrays of a block, empty where there are none worth keeping."""
+    """Read the header and the arrays of a block; both are empty if the file is missing or damaged."""
     path = layout.block_path(folder_of(repeat, scale), start, stop)
     if path.exists():
         try:
@@ -48,14 +48,28 @@ def read_block(repeat: Repeat, scale: str, start: int, stop: int) -> tuple[dict[
 
 
 def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: int, memory: int) -> float:
-    """Find and store the crossings of every minimum along one block of directions; seconds that it took."""
+    """Find and store the crossings of every minimum along one block of directions.
+
+    Minima whose stored crossings are current are not measured again.
+
+    Args:
+        repeat: The repeat of a study.
+        minima: Header and minimum by level.
+        scale: `quick` or `paper`.
+        start: Number of the first direction.
+        stop: Number after the last direction.
+        memory: Bytes that the rays may keep.
+
+    Returns:
+        Seconds of work.
+    """
     info, arrays = read_block(repeat, scale, start, stop)
     wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
     missing = [level for level in minima if info["fingerprints"].get(str(level)) != wanted[str(level)]]
     if not missing:
         return 0.0
     kept = info["fingerprints"].keys() - set(map(str, missing))
-    started, study = clock(), repeat.study
+    started, study = clock(repeat.device), repeat.study
     targets = [study.targets(level) for level in missing]
     largest = max(target.size for wanted_here in targets for target in wanted_here)
     chosen = [minima[level][1] for level in missing]
@@ -66,7 +80,7 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     block = directions.draw_directions(study.direction_seed, range(start, stop), chosen[0].layout.n_params)
     for level, crossings in zip(missing, found, strict=True):
         arrays |= {f"level_{level}.{name}": value for name, value in vars(crossings).items()}
-    seconds = clock() - started
+    seconds = clock(repeat.device) - started
     earlier = info["seconds"] if kept else 0.0
     header = {"fingerprints": info["fingerprints"] | wanted, "seconds": earlier + round(seconds, 3)}
     archives.write_arrays(
@@ -77,26 +91,34 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     return seconds
 
 
-def missing_blocks(repeat: Repeat, minima: Minima, scale: str) -> list[tuple[int, int]]:
-    """Blocks in which at least one minimum has no crossings that fit its settings; says how many hold others."""
+def _missing_blocks(repeat: Repeat, minima: Minima, scale: str) -> list[tuple[int, int]]:
+    """Return the blocks in which a minimum has no current crossings, and print how many hold outdated ones."""
     wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
     headers = {span: read_block(repeat, scale, *span)[0] for span in direction_blocks(repeat.study)}
     missing = [span for span, header in headers.items() if not _covers(header, wanted)]
     if others := sum(bool(headers[span]["fingerprints"]) for span in missing):
         folder = layout.block_path(folder_of(repeat, scale), 0, 0).parent
         print(f"{others} of {len(headers)} blocks in {folder} do not fit the study's present settings: "
-              "measuring what they lack.", flush=True)  # fmt: skip
+              "measuring what is missing.", flush=True)  # fmt: skip
     return missing
 
 
 def _covers(header: dict[str, Any], wanted: dict[str, str]) -> bool:
+    """Whether a block holds current crossings of all wanted levels."""
     return all(header["fingerprints"].get(level) == print_ for level, print_ in wanted.items())
 
 
 def load_crossings(
     repeat: Repeat, minima: Minima, scale: str
 ) -> tuple[dict[int, dict[str, NDArray[Any]]], NDArray[np.float64]]:
-    """All directions joined: arrays of each level (see `sweep.Crossings`), and the directions' norms."""
+    """Read the crossings along all directions of the study.
+
+    Returns:
+        Arrays of `sweep.Crossings` by level and name, and the norms of the directions (n_directions,).
+
+    Raises:
+        ResultsError: A block is missing or was measured with other settings.
+    """
     parts = [read_block(repeat, scale, *span) for span in direction_blocks(repeat.study)]
     wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
     for (start, stop), (header, _) in zip(direction_blocks(repeat.study), parts, strict=True):
@@ -116,8 +138,8 @@ def load_crossings(
     return joined, np.concatenate([arrays["norms"] for _, arrays in parts])
 
 
-def finish_rays(repeat: Repeat, scale: str) -> None:
-    """Write what the repeat's sweep took."""
+def _finish_rays(repeat: Repeat, scale: str) -> None:
+    """Write rays.json: fingerprints, number of directions, and seconds of work."""
     headers = [read_block(repeat, scale, *span)[0] for span in direction_blocks(repeat.study)]
     content = {
         "fingerprints": {str(level): ray_fingerprint(repeat, level) for level in repeat.study.levels},
@@ -128,10 +150,13 @@ def finish_rays(repeat: Repeat, scale: str) -> None:
 
 
 def random_perturbs(run: cli.StageRun) -> None:
-    """Minima -> rays/directions_*.npz, the crossing coefficient of every direction, landscape and threshold."""
+    """Run stage 2: read the minima, and write rays/directions_*.npz.
+
+    Each file holds the crossing coefficient of every minimum, direction, landscape and threshold.
+    """
     for repeat in run.repeats:
         found = load_minima(repeat, run.scale)
-        todo = missing_blocks(repeat, found, run.scale)
-        measure = partial(sweep_block, repeat, found, run.scale, memory=settings.memory())
+        todo = _missing_blocks(repeat, found, run.scale)
+        measure = partial(sweep_block, repeat, found, run.scale, memory=run.settings.memory)
         run.each([partial(measure, start=start, stop=stop) for start, stop in todo], "blocks")
-        finish_rays(repeat, run.scale)
+        _finish_rays(repeat, run.scale)

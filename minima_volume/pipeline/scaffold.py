@@ -1,9 +1,8 @@
-"""A new experiment folder that starts as a copy of one study: its row in config.py, its name in studies.mk, the stages."""
+"""Make a new experiment folder from one study: config.py with its row, studies.mk with its name, and the four stages."""
 
+import argparse
 import json
-import os
 import re
-import runpy
 import shutil
 import sys
 from collections.abc import Mapping
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from minima_volume.errors import UserError
-from minima_volume.pipeline.study import Study
+from minima_volume.pipeline.study import Study, did_you_mean, read_studies
 
 EXAMPLE = "`make new_experiment NAME=fashion FROM=MNIST`"
-CONFIG = '''"""{folder}: what is trained, how it is varied, and in which landscapes it is measured."""
+CONFIG = '''"""The studies of {folder}: what is trained, what varies, and in which landscapes the minima are measured."""
 
 from minima_volume.pipeline.study import Study
 from minima_volume.training.recipe import Recipe
@@ -24,27 +23,32 @@ from minima_volume.training.recipe import Recipe
 
 STUDIES = {{study.name: study for study in ({constant},)}}
 '''
-FACTS = """# Studies of this folder: about.NAME is a study's line in `make help`.
+FACTS = """# The studies of this folder; about.NAME is the line of study NAME in `make help`.
 {folder}_STUDIES := {study}
 {together}
 about.{study} := a copy of {source} so far
 """
-TOGETHER = """# Small networks: all repeats go through a stage in one process.
+TOGETHER = """# Small networks: one process runs all repeats of a stage.
 {folder}_TOGETHER := {study}
 """
 
 
 def new_experiment(root: Path, name: str, source: str) -> str:
-    """Make the folder `name` from a study, or from the first study of a folder; the new study's name.
+    """Make the folder `name` from a study, or from the first study of a folder.
 
-    Raises UserError, before anything is written, for a name that is missing, cannot be meant or is taken, and for a source
-    that is neither an experiment folder nor one of its studies.
+    Args:
+        root: The repository.
+        name: The new folder.
+        source: An experiment folder, or one of its studies.
+
+    Returns:
+        The name of the new study.
+
+    Raises:
+        UserError: The name is missing, invalid or taken, or the source does not exist. Nothing has been written then.
     """
-    studies = {
-        path.parent.name: runpy.run_path(str(path.parent / "config.py"))["STUDIES"]
-        for path in sorted(root.glob("*/studies.mk"))
-    }
-    folder, row = _found(studies, source)
+    studies = read_studies(root)
+    folder, row = _source_row(studies, source)
     study = replace(row, name="_".join([name.lower(), *(row.name.split("_")[1:] or ["data"])]))
     _check(root, name, {study.name}, {each for rows in studies.values() for each in rows})
     shutil.copytree(root / folder, root / name, ignore=shutil.ignore_patterns("config.py", "studies.mk", "__pycache__"))
@@ -57,24 +61,26 @@ def new_experiment(root: Path, name: str, source: str) -> str:
     return study.name
 
 
-def _found(studies: Mapping[str, Mapping[str, Study]], source: str) -> tuple[str, Study]:
-    """The folder and row that FROM names."""
+def _source_row(studies: Mapping[str, Mapping[str, Study]], source: str) -> tuple[str, Study]:
+    """Return the folder and the row that FROM names."""
     if source in studies:
         return source, next(iter(studies[source].values()))
     for folder, rows in studies.items():
         if source in rows:
             return folder, rows[source]
+    names = [*studies, *(name for rows in studies.values() for name in rows)]
     raise UserError(
         f"Expected FROM to be an experiment folder ({', '.join(studies)}) or one of their studies, "
-        f"got '{source}': {EXAMPLE}."
+        f"got '{source}': run for example {EXAMPLE}.{did_you_mean(source, names)}"
     )
 
 
 def _check(root: Path, name: str, new: set[str], taken: set[str]) -> None:
-    """That the folder and its study can be made without touching a file or a target that is there."""
+    """Raise UserError unless folder and study can be made without changing an existing file or make target."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(
-            f"Expected NAME to be letters, digits and underscores with a letter first, got '{name}': {EXAMPLE}."
+            f"Expected NAME to be letters, digits and underscores with a letter first, got '{name}': "
+            f"run for example {EXAMPLE}."
         )
     targets = set(re.findall(r"^([\w-]+):", (root / "Makefile").read_text(), re.MULTILINE)) | taken
     if (root / name).exists() or ({name} | new) & targets:
@@ -84,18 +90,18 @@ def _check(root: Path, name: str, new: set[str], taken: set[str]) -> None:
 
 
 def _goes_together(facts: str, folder: str, study: str) -> bool:
-    """Whether a folder's studies.mk sends all repeats of a study through one process."""
+    """Whether a folder's studies.mk runs all repeats of a study in one process."""
     found = re.search(rf"^{folder}_TOGETHER := (.*)$", facts, re.MULTILINE)
     return found is not None and bool({study, f"$({folder}_STUDIES)"} & set(found[1].split()))
 
 
 def _config(folder: str, study: Study) -> str:
-    """The text of a config.py whose only row is the study."""
+    """Return the text of a config.py whose only row is the study."""
     return CONFIG.format(folder=folder, constant=study.name.upper(), row=_source(study, lines=True))
 
 
 def _source(value: Any, *, lines: bool = False, depth: int = 0) -> str:
-    """A value as the formatter would write it: rows and dictionaries a line for each entry, defaults left out."""
+    """Return a value as formatted source: one line per field and per dictionary entry, without fields at their defaults."""
     if is_dataclass(value):
         set_here = {each.name: getattr(value, each.name) for each in fields(value)}
         given = {each.name: set_here[each.name] for each in fields(value) if set_here[each.name] != _default(each)}
@@ -110,11 +116,12 @@ def _source(value: Any, *, lines: bool = False, depth: int = 0) -> str:
 
 
 def _default(field: Field[Any]) -> Any:
+    """Return the default of a field."""
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _joined(brackets: str, entries: list[str], lines: bool, depth: int) -> str:
-    """Entries in brackets, side by side or one below the other."""
+    """Return entries in brackets, on one line or on a line each."""
     if not lines:
         return f"{brackets[0]}{', '.join(entries)}{brackets[1]}"
     inner = "".join(f"{'    ' * (depth + 1)}{entry},\n" for entry in entries)
@@ -122,13 +129,17 @@ def _joined(brackets: str, entries: list[str], lines: bool, depth: int) -> str:
 
 
 def main() -> None:
-    """Make the folder that NAME and FROM ask for, below the working folder, and say how to go on."""
-    name, source = os.environ.get("NAME", ""), os.environ.get("FROM", "")
+    """Make the folder below the working folder, and print what to do next."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", default="", help="the new folder")
+    parser.add_argument("--source", default="", help="an experiment folder, or one of its studies")
+    given = parser.parse_args()
     try:
-        study = new_experiment(Path.cwd(), name, source)
+        study = new_experiment(Path.cwd(), given.name, given.source)
     except UserError as error:
         sys.exit(f"error: {error}")
-    print(f"{name}/ starts as a copy: edit {name}/config.py and {name}/studies.mk; `make {study} SCALE=quick` runs it")
+    name = given.name
+    print(f"{name}/ is a copy: edit {name}/config.py and {name}/studies.mk, then run `make {study} SCALE=quick`.")
 
 
 if __name__ == "__main__":

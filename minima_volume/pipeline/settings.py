@@ -1,50 +1,142 @@
-"""Settings of a run: device, clock, numbers of workers and memory."""
+"""Settings of a run, read from the environment once.
+
+Torch is imported inside functions, because a program that needs only the number of threads should not wait for it.
+"""
 
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from minima_volume.crossings.sweep import MEMORY
 from minima_volume.errors import UserError
-from minima_volume.networks.precision import use_full_float32
+
+if TYPE_CHECKING:
+    import torch
+
+SCALES = ("quick", "paper")
 
 
 def positive(name: str, text: str) -> int:
-    """A whole number above 0 from a setting; raises UserError with the setting's name."""
+    """Parse a setting that must be a whole number above 0.
+
+    Args:
+        name: The setting's name, for the message.
+        text: Its value.
+
+    Raises:
+        UserError: The text is not a whole number above 0.
+    """
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"Expected {name} to be a whole number above 0, got '{text}'.")
     return int(text)
 
 
+def check_scale(scale: str) -> str:
+    """Return the scale if it is one of SCALES.
+
+    Raises:
+        UserError: It is not.
+    """
+    if scale not in SCALES:
+        raise UserError(f"Expected SCALE to be one of {', '.join(SCALES)}, got '{scale}'.")
+    return scale
+
+
 def devices() -> dict[str, bool]:
-    """Every device by name, and whether this machine has it."""
+    """Return every supported device by name, and whether this machine has it."""
+    import torch
+
     return {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 
 
-def device() -> torch.device:
-    """The device named by DEVICE (default cpu), checked; float32 is whole on it from here on."""
-    name, available = os.environ.get("DEVICE") or "cpu", devices()
+def device(environ: Mapping[str, str] = os.environ) -> "torch.device":
+    """Return the device that DEVICE names; the default is the CPU.
+
+    Raises:
+        UserError: DEVICE names no supported device, or one that this machine lacks.
+    """
+    import torch
+
+    name, available = environ.get("DEVICE") or "cpu", devices()
     if name not in available:
         raise UserError(f"Expected DEVICE to be one of {', '.join(available)}, got '{name}'.")
     if not available[name]:
         raise UserError(f"Expected a device that this machine has, got DEVICE={name}: use DEVICE=cpu.")
-    use_full_float32()
     return torch.device(name)
 
 
-def clock() -> float:
-    """Seconds, to be subtracted within one task: of the thread's own work on a CPU, whatever else the machine does."""
-    return time.thread_time() if device().type == "cpu" else time.perf_counter()
+def threads(environ: Mapping[str, str] = os.environ) -> int:
+    """Return THREADS; the default is one per core.
+
+    Raises:
+        UserError: THREADS is not a whole number above 0.
+    """
+    text = environ.get("THREADS")
+    return positive("THREADS", text) if text else os.cpu_count() or 1
 
 
-def workers() -> int:
-    """THREADS, by default one per core; a GPU takes one task at a time."""
-    if device().type != "cpu":
-        return 1
-    return positive("THREADS", os.environ["THREADS"]) if os.environ.get("THREADS") else os.cpu_count() or 1
+@dataclass(frozen=True)
+class Settings:
+    """What a user may set for one run; every value is checked.
+
+    Attributes:
+        scale: `quick` or `paper` (SCALE, default `paper`); the command line may name another one.
+        device: Where networks are trained and measured (DEVICE, default the CPU).
+        threads: Number of threads or processes (THREADS, default one per core).
+        memory: Bytes that the rays of one worker may keep (MEMORY in MiB). The default does not depend on `threads`.
+        directions: Number of directions instead of the study's own (DIRECTIONS), or None.
+        levels: How many of a study's levels to run, from the first (LEVELS), or None for all.
+        data_dir: The folder of the data sets (DATA_DIR, default `data`).
+        debug: Whether an error shows its traceback (DEBUG).
+    """
+
+    scale: str
+    device: "torch.device"
+    threads: int
+    memory: int
+    directions: int | None
+    levels: int | None
+    data_dir: Path
+    debug: bool
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read and check all settings; a variable that is empty counts as not set.
+
+        Args:
+            environ: Variables by name. An empty mapping gives the defaults.
+
+        Raises:
+            UserError: A value is invalid.
+        """
+        from minima_volume.crossings.sweep import MEMORY
+
+        def whole(name: str) -> int | None:
+            return positive(name, environ[name]) if environ.get(name) else None
+
+        mebibytes = whole("MEMORY")
+        return cls(
+            scale=check_scale(environ.get("SCALE") or "paper"),
+            device=device(environ),
+            threads=threads(environ),
+            memory=MEMORY if mebibytes is None else mebibytes * 2**20,
+            directions=whole("DIRECTIONS"),
+            levels=whole("LEVELS"),
+            data_dir=Path(environ.get("DATA_DIR") or "data"),
+            debug=bool(environ.get("DEBUG")),
+        )
+
+    @property
+    def workers(self) -> int:
+        """Number of tasks to run at once: `threads` on the CPU, and 1 on a GPU."""
+        return self.threads if self.device.type == "cpu" else 1
 
 
-def memory() -> int:
-    """Bytes that the rays of one worker may keep: MEMORY in MiB, with a default that no number of THREADS changes."""
-    return positive("MEMORY", os.environ["MEMORY"]) * 2**20 if os.environ.get("MEMORY") else MEMORY
+def clock(device: "torch.device") -> float:
+    """Return seconds, for differences within one task.
+
+    On the CPU it is the time that the calling thread worked, so other programs on the machine do not count.
+    """
+    return time.thread_time() if device.type == "cpu" else time.perf_counter()

@@ -1,30 +1,72 @@
-"""A study as one frozen row, and one repeat of it made real: data, pool and model."""
+"""A study as one frozen row, and one repeat of it with its data, model and seeds."""
 
 import math
-import os
-from collections.abc import Mapping
+import runpy
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from minima_volume.crossings.scan import Target
 from minima_volume.errors import UserError
 from minima_volume.networks.losses import CRITERIA, Criterion
 from minima_volume.networks.minimum import Samples
-from minima_volume.pipeline.settings import device, positive
+from minima_volume.pipeline.settings import SCALES as SCALES
+from minima_volume.pipeline.settings import Settings, check_scale
 from minima_volume.training import datasets
 from minima_volume.training.interventions import INTERVENTIONS, Pool
 from minima_volume.training.models import MODELS, build_model
 from minima_volume.training.recipe import Recipe
 
-SCALES = ("quick", "paper")
-
 
 @dataclass(frozen=True)
 class Study:
-    """One make target: what is trained, how it is varied, and in which landscapes its minima are measured."""
+    """One make target: what is trained, what varies between its minima, and where they are measured.
+
+    Every field is stored in run.json, and most enter the fingerprints of what they determine.
+
+    Attributes:
+        name: The make target.
+        title: The heading of tables and figures.
+        data: Key of `datasets.LOADERS`.
+        model: Key of `models.MODELS`.
+        intervention: Key of `interventions.INTERVENTIONS`: what the extra samples are.
+        base: Number of base samples, which every minimum is trained on.
+        levels: What varies from minimum to minimum, in ascending order; see `level_means`.
+        recipe: How one minimum is trained.
+        thresholds: Mean losses at which a ray leaves the minimum.
+        n_directions: Number of random directions.
+        level_means: A level is a number of extra samples, a batch size, or a number of epochs.
+        landscapes: `base`: measure every minimum in the base landscape only. `nested`: measure it in the landscape of
+            each level up to its own.
+        accuracies: Accuracies that bound a minimum in addition to the loss thresholds.
+        grid_directions: Number of directions that the published grid rule uses, or None for all.
+        normalise: Whether directions are filter-normalised.
+        model_seed: Repeat i trains from model seed `model_seed + i`.
+        data_seed: Repeat i draws its data with data seed `data_seed + i`.
+        direction_seed: Seed of the directions, the same in all repeats.
+        later_levels: Levels that LEVELS leaves out; the samples are drawn for them as well.
+        quick: Fields that SCALE=quick replaces.
+
+    Example:
+        >>> from minima_volume.training.recipe import Recipe
+        >>> study = Study(
+        ...     name="digits_poison", title="Poisoned labels", data="digits", model="digits_mlp", intervention="poison",
+        ...     base=600, levels=(0, 100, 200), recipe=Recipe(epochs=500), thresholds=(0.1,), n_directions=1000,
+        ...     quick={"n_directions": 60},
+        ... )
+        >>> study.n_train(100)
+        700
+        >>> study.at_scale("quick").n_directions
+        60
+        >>> study.at_scale("paper", directions=5, levels=2).levels
+        (0, 100)
+    """
 
     name: str
     title: str
@@ -37,105 +79,107 @@ class Study:
     thresholds: tuple[float, ...]
     n_directions: int
     level_means: Literal["extra", "batch_size", "epochs"] = "extra"
-    landscapes: Literal["base", "nested"] = "base"  # every minimum in the base landscape only, or in each up to its own
-    accuracies: tuple[float, ...] = ()  # accuracy criteria beside the loss thresholds
-    grid_directions: int | None = None  # directions of the published grid rule; None takes all
+    landscapes: Literal["base", "nested"] = "base"
+    accuracies: tuple[float, ...] = ()
+    grid_directions: int | None = None
     normalise: bool = True
-    model_seed: int = 0  # repeat i trains from model seed model_seed + i on data seed data_seed + i
+    model_seed: int = 0
     data_seed: int = 10
     direction_seed: int = 0
-    later_levels: tuple[int, ...] = ()  # those that LEVELS leaves out; the pool is drawn for them, too
-    quick: Mapping[str, Any] = field(default_factory=dict)  # what SCALE=quick replaces
+    later_levels: tuple[int, ...] = ()
+    quick: Mapping[str, Any] = field(default_factory=dict)
 
-    def at_scale(self, scale: str) -> "Study":
-        """The study at a scale, with the DIRECTIONS and the LEVELS of the environment."""
-        if scale not in SCALES:
-            raise UserError(f"Expected SCALE to be one of {', '.join(SCALES)}, got '{scale}'.")
+    def at_scale(self, scale: str, directions: int | None = None, levels: int | None = None) -> "Study":
+        """Return the study at a scale, with an empty `quick`.
+
+        Args:
+            scale: `quick` or `paper`.
+            directions: Number of directions instead of the study's own.
+            levels: How many levels to run, from the first; the others become `later_levels`. All by default.
+
+        Raises:
+            UserError: The scale is unknown, or the row is invalid.
+        """
+        check_scale(scale)
         unknown = sorted(set(self.quick) - {part.name for part in fields(self)})
         if unknown:
-            raise UserError(f"Expected names of columns in quick of study {self.name}, got {unknown[0]}: mend its row.")
+            raise UserError(
+                f"Expected names of fields in quick of study {self.name}, got {unknown[0]}: correct its row in config.py."
+            )
         study = replace(self, **self.quick, quick={}) if scale == "quick" else replace(self, quick={})
-        if os.environ.get("DIRECTIONS"):
-            study = replace(study, n_directions=positive("DIRECTIONS", os.environ["DIRECTIONS"]))
-        if os.environ.get("LEVELS"):
-            first = positive("LEVELS", os.environ["LEVELS"])
-            study = replace(study, levels=study.levels[:first], later_levels=study.levels[first:])
+        if directions is not None:
+            study = replace(study, n_directions=directions)
+        if levels is not None:
+            study = replace(study, levels=study.levels[:levels], later_levels=study.levels[levels:])
         return study.validate()
 
     def validate(self) -> "Study":
-        """The study itself; raises UserError where a row cannot be meant."""
-        problems = {
-            f"a model among {', '.join(MODELS)}": (self.model in MODELS, self.model),
-            f"a data set among {', '.join(datasets.LOADERS)}": (self.data in datasets.LOADERS, self.data),
-            f"an intervention among {', '.join(INTERVENTIONS)}": (
-                self.intervention in INTERVENTIONS,
-                self.intervention,
-            ),
-            "different levels in ascending order": (
-                list(self.every_level) == sorted(set(self.every_level)),
-                self.every_level,
-            ),
-            "at least one level, none below 0": (bool(self.levels) and min(self.levels) >= 0, self.levels),
-            "level_means among extra, batch_size, epochs": (
-                self.level_means in ("extra", "batch_size", "epochs"),
-                self.level_means,
-            ),
-            "levels of at least 1 where they are batch sizes or epochs": (
-                self.level_means == "extra" or min(self.levels, default=1) >= 1,
-                self.levels,
-            ),
-            "landscapes among base, nested": (self.landscapes in ("base", "nested"), self.landscapes),
-            "a batch of at least one sample": (
-                self.recipe.batch_size is None or self.recipe.batch_size >= 1,
-                self.recipe,
-            ),
-            "at least one direction of the grid rule": (
-                self.grid_directions is None or self.grid_directions >= 1,
-                self.grid_directions,
-            ),
-            "a base of at least one sample": (self.base >= 1, self.base),
-            "at least one direction": (self.n_directions >= 1, self.n_directions),
-            "at least one, and only finite thresholds above 0": (
-                bool(self.thresholds) and all(0 < threshold < math.inf for threshold in self.thresholds),
-                self.thresholds,
-            ),
-            "different thresholds": (len(set(self.thresholds)) == len(self.thresholds), self.thresholds),
-            "accuracies between 0 and 1": (all(0 < a < 1 for a in self.accuracies), self.accuracies),
-            "a learning rate and epochs above 0": (self.recipe.lr > 0 and self.recipe.epochs > 0, self.recipe),
-        }
-        for expected, (holds, got) in problems.items():
-            if not holds:
-                raise UserError(f"Expected {expected} in study {self.name}, got {got}: mend its row in config.py.")
+        """Return the study itself.
+
+        Raises:
+            UserError: A field is invalid.
+        """
+        self._require(self.model in MODELS, f"a model among {', '.join(MODELS)}", self.model)
+        known = datasets.LOADERS
+        self._require(self.data in known, f"a data set among {', '.join(known)}", self.data)
+        interventions = f"an intervention among {', '.join(INTERVENTIONS)}"
+        self._require(self.intervention in INTERVENTIONS, interventions, self.intervention)
+        ascending = list(self.every_level) == sorted(set(self.every_level))
+        self._require(ascending, "different levels in ascending order", self.every_level)
+        natural = bool(self.levels) and min(self.levels) >= 0
+        self._require(natural, "at least one level, none below 0", self.levels)
+        meanings = ("extra", "batch_size", "epochs")
+        self._require(self.level_means in meanings, "level_means among extra, batch_size, epochs", self.level_means)
+        possible = self.level_means == "extra" or min(self.levels) >= 1
+        self._require(possible, "levels of at least 1 where they are batch sizes or epochs", self.levels)
+        self._require(self.landscapes in ("base", "nested"), "landscapes among base, nested", self.landscapes)
+        batch = self.recipe.batch_size
+        self._require(batch is None or batch >= 1, "a batch of at least one sample", self.recipe)
+        grid = self.grid_directions
+        self._require(grid is None or grid >= 1, "at least one direction of the grid rule", grid)
+        self._require(self.base >= 1, "a base of at least one sample", self.base)
+        self._require(self.n_directions >= 1, "at least one direction", self.n_directions)
+        positive = bool(self.thresholds) and all(0 < threshold < math.inf for threshold in self.thresholds)
+        self._require(positive, "at least one, and only finite thresholds above 0", self.thresholds)
+        self._require(len(set(self.thresholds)) == len(self.thresholds), "different thresholds", self.thresholds)
+        self._require(all(0 < a < 1 for a in self.accuracies), "accuracies between 0 and 1", self.accuracies)
+        trains = self.recipe.lr > 0 and self.recipe.epochs > 0
+        self._require(trains, "a learning rate and epochs above 0", self.recipe)
         return self
+
+    def _require(self, condition: bool, expected: str, got: object) -> None:
+        """Raise UserError unless a condition on the row holds."""
+        if not condition:
+            raise UserError(f"Expected {expected} in study {self.name}, got {got}: correct its row in config.py.")
 
     @property
     def every_level(self) -> tuple[int, ...]:
-        """The levels that are run, and those that LEVELS leaves out."""
+        """All levels, those that LEVELS leaves out included."""
         return (*self.levels, *self.later_levels)
 
     @property
     def n_extra(self) -> int:
-        """Extra samples that the largest level adds to the base, whether it is run or left out."""
+        """Number of extra samples of the largest level, whether it is run or not."""
         return max(self.every_level) if self.level_means == "extra" else 0
 
     def n_train(self, level: int) -> int:
-        """Training samples of the minimum at a level."""
+        """Return the number of training samples at a level."""
         return self.base + (level if self.level_means == "extra" else 0)
 
     def recipe_at(self, level: int) -> Recipe:
-        """The recipe of a level, where the level is a batch size or a number of epochs."""
+        """Return the recipe of a level, which may be a batch size or a number of epochs."""
         if self.level_means == "batch_size":
             return replace(self.recipe, batch_size=level)
         return replace(self.recipe, epochs=level) if self.level_means == "epochs" else self.recipe
 
     def landscapes_of(self, level: int) -> tuple[int, ...]:
-        """Landscapes, as extra samples, in which the minimum of a level is measured."""
+        """Return the landscapes, as numbers of extra samples, in which the minimum of a level is measured."""
         if self.landscapes == "base" or self.level_means != "extra":
             return (0,)
         return tuple(other for other in self.levels if other <= level)
 
     def targets(self, level: int) -> list[Target]:
-        """Every boundary solved for the minimum of a level: each threshold in each landscape, accuracies in the base."""
+        """Return what is solved for the minimum of a level: every threshold in every landscape, then the accuracies."""
         sizes = [self.base + landscape for landscape in self.landscapes_of(level)]
         losses = [Target(size, threshold) for size in sizes for threshold in self.thresholds]
         return losses + [Target(self.base, 1 - accuracy, "accuracy") for accuracy in self.accuracies]
@@ -143,10 +187,17 @@ class Study:
 
 @dataclass(frozen=True)
 class Repeat:
-    """One repeat of a study with its data loaded; everything in it follows from the study and the repeat's number."""
+    """One repeat of a study. Data and model are loaded when they are first used.
+
+    Attributes:
+        study: The study at a scale.
+        number: The repeat's number, counted from 0; the seeds follow from it.
+        settings: Device and data folder; the defaults if left out.
+    """
 
     study: Study
     number: int
+    settings: Settings = field(default_factory=lambda: Settings.from_environment({}))
 
     @property
     def model_seed(self) -> int:
@@ -158,20 +209,25 @@ class Repeat:
         """Seed of the choice of samples and of the intervention."""
         return self.study.data_seed + self.number
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks of this repeat are trained and measured."""
+        return self.settings.device
+
     @cached_property
     def dataset(self) -> datasets.Dataset:
-        """The data set that the pool is drawn from."""
-        return datasets.load(self.study.data, self.data_seed)
+        """The data set that the samples are drawn from."""
+        return datasets.load(self.study.data, self.data_seed, self.settings.data_dir)
 
     @cached_property
     def pool(self) -> Pool:
-        """Base and extras of this repeat."""
+        """Base and extra samples of this repeat."""
         return INTERVENTIONS[self.study.intervention](self.dataset, self.study.base, self.study.n_extra, self.data_seed)
 
     @cached_property
     def model(self) -> nn.Module:
-        """The architecture in evaluation mode; its own weights are never used."""
-        return build_model(self.study.model).eval().to(device())
+        """The architecture in evaluation mode, on the device; its own weights are never used."""
+        return build_model(self.study.model).eval().to(self.device)
 
     @property
     def criterion(self) -> Criterion:
@@ -180,5 +236,39 @@ class Repeat:
 
     @cached_property
     def samples(self) -> Samples:
-        """The whole pool on the device, as the largest landscape."""
-        return Samples(self.pool.inputs.to(device()), self.pool.targets.to(device()), self.criterion)
+        """All samples of the pool, on the device: the largest landscape."""
+        return Samples(self.pool.inputs.to(self.device), self.pool.targets.to(self.device), self.criterion)
+
+
+def read_studies(root: Path = Path()) -> dict[str, dict[str, Study]]:
+    """Return the rows of every experiment folder below `root`: studies by name, by folder in alphabetical order."""
+    found = {config.parent.name: runpy.run_path(str(config)) for config in sorted(root.glob("*/config.py"))}
+    return {folder: names["STUDIES"] for folder, names in found.items() if "STUDIES" in names}
+
+
+def find_study(name: str, root: Path = Path()) -> Study:
+    """Return a study's row, at no scale yet, from the config.py that holds it.
+
+    Args:
+        name: The study's name.
+        root: The repository.
+
+    Raises:
+        UserError: No config.py holds it; the message suggests the nearest name.
+    """
+    studies = {name: study for rows in read_studies(root).values() for name, study in rows.items()}
+    if name not in studies:
+        raise unknown_study(name, studies)
+    return studies[name]
+
+
+def unknown_study(name: str, known: Iterable[str]) -> UserError:
+    """Return the error for an unknown study; its message suggests the nearest name."""
+    names = list(known)
+    return UserError(f"Expected a study among {', '.join(names)}, got '{name}'.{did_you_mean(name, names)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the known name x nearest to a misspelt one, or nothing if none is near."""
+    nearest = get_close_matches(name, known, n=1)
+    return f" Did you mean '{nearest[0]}'?" if nearest else ""

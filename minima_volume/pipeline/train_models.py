@@ -1,7 +1,7 @@
-"""Training the minima of a study and finding them again: the tasks of stage 1.
+"""Stage 1: train the minima of a study.
 
-A minimum that is stored with the fingerprint of its settings is never trained again, so a run that was stopped goes on
-where it was, and a changed setting retrains just the minima that depend on it.
+A minimum that is stored with the fingerprint of its settings is not trained again. An interrupted run continues where it
+stopped, and a changed setting retrains only the minima that depend on it.
 """
 
 import math
@@ -14,21 +14,36 @@ import torch
 
 from minima_volume.errors import NumericsError
 from minima_volume.networks.parameters import Parameters
-from minima_volume.pipeline import cli, settings
+from minima_volume.pipeline import cli
 from minima_volume.pipeline.checkpoint import Checkpoint
 from minima_volume.pipeline.cost import print_estimate
 from minima_volume.pipeline.minima import folder_of, load_failure, load_minimum, training_fingerprint
-from minima_volume.pipeline.settings import device
 from minima_volume.pipeline.study import Repeat
 from minima_volume.storage import archives, layout
 from minima_volume.training.models import initial_parameters
 from minima_volume.training.trainer import Job, evaluate, train
 
-ENSEMBLE_PARAMS = 20_000  # networks up to this size train faster side by side than one after the other
+ENSEMBLE_PARAMS = 20_000  # networks of at most this size train faster stacked than one after the other
+
+
+def train_models(run: cli.StageRun) -> None:
+    """Run stage 1: train every missing minimum, and write minima/level_*.safetensors and minima.json.
+
+    Raises:
+        NumericsError: No minimum of a repeat has a finite training loss.
+    """
+    groups = training_groups(run.repeats, run.scale)
+    print_estimate(run.label, run.repeats, [pair for group in groups for pair in group], run.settings.workers)
+    initial = initial_weights(run.repeats)
+    failures = run.each([partial(train_group, group, initial, run.scale) for group in groups], "groups")
+    finish_training(run.repeats, run.scale, [sentence for group in failures for sentence in group])
 
 
 def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Repeat, int]]]:
-    """Groups of (repeat, level) that train together: one run's checkpoints, a small network's repeats, or one alone."""
+    """Return the groups of (repeat, level) that train together, and print which stored minima are outdated.
+
+    A group holds the checkpoints of one run, all repeats of a small network at one level, or a single minimum.
+    """
     missing = [(r, level) for r in repeats for level in r.study.levels if load_minimum(r, scale, level) is None]
     if not missing:
         return []
@@ -42,64 +57,74 @@ def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Re
     small = n_params <= ENSEMBLE_PARAMS and study.recipe.batch_size is None and study.level_means == "extra"
     # Largest first, so that no worker starts the longest job when the others are done.
     levels = sorted({level for _, level in missing}, reverse=True)
-    # Networks side by side add in another order than one alone: the same company, whatever is stored, gives the same bits.
+    # Stacked training sums in a different order from training one network alone. A group is always complete, even if some
+    # of its members are stored, so that results stay bit-identical.
     if small:
         return [[(repeat, level) for repeat in repeats] for level in levels]
     return [[pair] for level in levels for pair in missing if pair[1] == level]
 
 
 def train_group(group: Sequence[tuple[Repeat, int]], initial: dict[int, Parameters], scale: str) -> list[str]:
-    """Train a group and store its minima; the sentences returned name those whose numbers went wrong.
+    """Train a group from its checkpoint, if there is one, and store its minima.
 
-    A group that was stopped goes on where it stood: its steps are those of one that was not.
+    Args:
+        group: Repeats and levels that train together.
+        initial: Initial weights by model seed.
+        scale: `quick` or `paper`.
+
+    Returns:
+        One sentence for every minimum whose training loss is not finite.
     """
     repeat, study = group[0][0], group[0][0].study
-    along = study.level_means == "epochs"  # the levels are epochs of one run
-    networks = [(repeat, max(study.levels))] if along else group
+    one_run = study.level_means == "epochs"
+    networks = [(repeat, max(study.levels))] if one_run else group
     recipe = study.recipe_at(networks[0][1])
     jobs = [_job(own, study.n_train(level), initial) for own, level in networks]
-    unfinished = _unfinished(networks, scale)
-    start = unfinished.progress([level for _, level in group] if along else [recipe.epochs])
-    said = []
-    for epoch, found in train(
+    checkpoint = _checkpoint(networks, scale)
+    start = checkpoint.progress([level for _, level in group] if one_run else [recipe.epochs])
+    failures = []
+    for epoch, trained in train(
         repeat.model, jobs, recipe, repeat.criterion,
-        checkpoints=study.levels if along else (), start=start, keep=unfinished.keep,
+        checkpoints=study.levels if one_run else (), start=start, keep=checkpoint.keep,
     ):  # fmt: skip
-        seconds = unfinished.lap() / len(found)
-        trained = [(repeat, epoch)] if along else group
-        for (own, level), parameters in zip(trained, found, strict=True):
-            said.append(_store(own, level, parameters, seconds, scale))
-    unfinished.done()
-    return [sentence for sentence in said if sentence]
+        seconds = checkpoint.lap() / len(trained)
+        pairs = [(repeat, epoch)] if one_run else group
+        for (own, level), parameters in zip(pairs, trained, strict=True):
+            failures.append(_store(own, level, parameters, seconds, scale))
+    checkpoint.done()
+    return [sentence for sentence in failures if sentence]
 
 
-def _unfinished(networks: Sequence[tuple[Repeat, int]], scale: str) -> Checkpoint:
-    """Where the progress of networks that train together is kept."""
-    (repeat, level), prints = networks[0], [training_fingerprint(*network) for network in networks]
-    return Checkpoint(layout.checkpoint_path(folder_of(repeat, scale), level), archives.fingerprint(prints))
+def _checkpoint(networks: Sequence[tuple[Repeat, int]], scale: str) -> Checkpoint:
+    """Return the checkpoint of networks that train together; it is kept beside the first one's minimum."""
+    repeat, level = networks[0]
+    prints = [training_fingerprint(*network) for network in networks]
+    path = layout.checkpoint_path(folder_of(repeat, scale), level)
+    return Checkpoint(path, archives.fingerprint(prints), repeat.device)
 
 
 def _job(repeat: Repeat, n_train: int, initial: dict[int, Parameters]) -> Job:
-    start = {name: tensor.to(device()) for name, tensor in initial[repeat.model_seed].items()}
+    """Return the training job of a repeat on the first `n_train` samples of its pool."""
+    start = {name: tensor.to(repeat.device) for name, tensor in initial[repeat.model_seed].items()}
     return Job(start, repeat.samples.inputs[:n_train], repeat.samples.targets[:n_train], repeat.model_seed)
 
 
 def initial_weights(repeats: Sequence[Repeat]) -> dict[int, Parameters]:
-    """Initial weights of every repeat by model seed; drawn here because torch's global generator is not thread-safe."""
+    """Return the initial weights of every repeat by model seed.
+
+    Call it before the workers start: torch's global generator is not thread-safe.
+    """
     return {repeat.model_seed: initial_parameters(repeat.study.model, repeat.model_seed) for repeat in repeats}
 
 
 def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, scale: str) -> str | None:
-    """Write a trained minimum with what it was trained on; a sentence instead if its losses are not numbers.
-
-    A minimum that is stored already stays as it is.
-    """
+    """Store a trained minimum that is not stored yet; return a sentence instead if its training loss is not finite."""
     if load_minimum(repeat, scale, level):
         return None
     n_train = repeat.study.n_train(level)
     samples, data = repeat.samples.part(0, n_train), repeat.dataset
     train_losses, train_errors = evaluate(repeat.model, parameters, samples.inputs, samples.targets, repeat.criterion)
-    test_inputs, test_targets = data.test_inputs.to(device()), data.test_targets.to(device())
+    test_inputs, test_targets = data.test_inputs.to(repeat.device), data.test_targets.to(repeat.device)
     test_losses, test_errors = evaluate(repeat.model, parameters, test_inputs, test_targets, repeat.criterion)
     info: dict[str, Any] = {
         "study": repeat.study.name, "data": data.name, "model": repeat.study.model, "repeat": repeat.number, "level": level,
@@ -112,12 +137,14 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
     failed = layout.failure_path(folder_of(repeat, scale), level)
     failed.unlink(missing_ok=True)
     if not math.isfinite(info["train_loss"]):
-        said = (
+        sentence = (
             f"Expected a finite training loss in study {repeat.study.name}, level {level}, model seed {repeat.model_seed}, "
             f"data seed {repeat.data_seed}, got {info['train_loss']}: lower the learning rate in its recipe."
         )
-        archives.write_json(failed, {"fingerprint": info["fingerprint"], "seconds": info["seconds"], "failed": said})
-        return said
+        archives.write_json(
+            failed, {"fingerprint": info["fingerprint"], "seconds": info["seconds"], "failed": sentence}
+        )
+        return sentence
     tensors = {f"parameters.{name}": tensor.cpu() for name, tensor in parameters.items()}
     tensors |= {"indices": repeat.pool.indices[:n_train].clone(), "targets": repeat.pool.targets[:n_train].clone()}
     archives.write_tensors(layout.minimum_path(folder_of(repeat, scale), level), info, tensors)
@@ -125,7 +152,7 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
 
 
 def _unseen_accuracy(repeat: Repeat, n_train: int, test_errors: torch.Tensor) -> dict[str, float]:
-    """Accuracy on test samples that were not trained on, where the test set is the whole table; else nothing."""
+    """Return the accuracy on samples outside the training set if the test set is the whole data set; else nothing."""
     if repeat.dataset.test_inputs is not repeat.dataset.inputs:
         return {}
     unseen = torch.ones(len(test_errors), dtype=torch.bool)
@@ -134,7 +161,16 @@ def _unseen_accuracy(repeat: Repeat, n_train: int, test_errors: torch.Tensor) ->
 
 
 def finish_training(repeats: Sequence[Repeat], scale: str, failures: Sequence[str]) -> None:
-    """Write each repeat's list of minima with those that failed, and name these; NumericsError if nothing is left."""
+    """Write minima.json of every repeat that is complete, and print the failures.
+
+    Args:
+        repeats: The repeats that were trained.
+        scale: `quick` or `paper`.
+        failures: One sentence for every minimum that diverged.
+
+    Raises:
+        NumericsError: A repeat has no minimum at all.
+    """
     for repeat in repeats:
         found = {}
         for level in repeat.study.levels:
@@ -145,13 +181,4 @@ def finish_training(repeats: Sequence[Repeat], scale: str, failures: Sequence[st
         if None not in found.values():
             archives.write_json(folder_of(repeat, scale) / "minima.json", found)
     for sentence in failures:
-        print(f"{sentence} The other minima go on.", file=sys.stderr, flush=True)
-
-
-def train_models(run: cli.StageRun) -> None:
-    """Data and recipe of each level -> minima/level_*.safetensors with what they were trained on."""
-    groups = training_groups(run.repeats, run.scale)
-    print_estimate(run.label, run.repeats, [pair for group in groups for pair in group], settings.workers())
-    initial = initial_weights(run.repeats)
-    said = run.each([partial(train_group, group, initial, run.scale) for group in groups], "groups")
-    finish_training(run.repeats, run.scale, [sentence for group in said for sentence in group])
+        print(f"{sentence} The other minima are measured.", file=sys.stderr, flush=True)

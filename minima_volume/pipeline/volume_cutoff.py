@@ -1,4 +1,4 @@
-"""Stage 3: the data size at which each minimum stops being one."""
+"""Stage 3: find the data size at which the loss of each minimum exceeds a threshold."""
 
 from collections.abc import Iterator
 
@@ -10,8 +10,25 @@ from minima_volume.storage import layout, tables
 from minima_volume.training.trainer import evaluate
 
 
+def volume_cutoff(run: cli.StageRun) -> None:
+    """Run stage 3: write cutoffs.csv of every repeat."""
+    for repeat in run.repeats:
+        write_cutoffs(repeat, run.scale)
+
+
+def write_cutoffs(repeat: Repeat, scale: str) -> None:
+    """Write cutoffs.csv of one repeat and its record.
+
+    A cutoff is the number of samples, base first, then extras, from which on the mean loss of a minimum exceeds a
+    threshold for the first time.
+    """
+    path = folder_of(repeat, scale) / "cutoffs.csv"
+    text = tables.table_text(layout.CUTOFF_COLUMNS, _cutoff_rows(repeat, scale))
+    tables.write_tables(path.with_suffix(".json"), {path: text}, {})
+
+
 def _cutoff_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
-    """One row per minimum and threshold: the data size at which its cumulative mean loss first exceeds it."""
+    """Yield one row per minimum and threshold."""
     study = repeat.study
     for level, (info, minimum) in load_minima(repeat, scale).items():
         losses, _ = evaluate(
@@ -24,16 +41,3 @@ def _cutoff_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
                 "threshold": threshold, "cutoff": cutoff(values, threshold, start=study.base), "n_samples": len(values),
                 "final_mean_loss": float(cumulative_means(values)[-1]),
             }  # fmt: skip
-
-
-def write_cutoffs(repeat: Repeat, scale: str) -> None:
-    """cutoffs.csv of one repeat."""
-    path = folder_of(repeat, scale) / "cutoffs.csv"
-    text = tables.table_text(layout.CUTOFF_COLUMNS, _cutoff_rows(repeat, scale))
-    tables.write_tables(path.with_suffix(".json"), {path: text}, {})
-
-
-def volume_cutoff(run: cli.StageRun) -> None:
-    """Minima -> cutoffs.csv, where the cumulative mean loss over base and extras first exceeds each threshold."""
-    for repeat in run.repeats:
-        write_cutoffs(repeat, run.scale)

@@ -1,7 +1,7 @@
-"""Stage 4: tables of volumes, repeat by repeat and joined."""
+"""Stage 4: turn radii into volumes, repeat by repeat, and join the repeats into the tables of the study."""
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -20,8 +20,16 @@ from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, atomic, layout, tables
 
 
+def volume_estimation(run: cli.StageRun) -> None:
+    """Run stage 4: write volumes.csv of each repeat; with --gather the tables of the study and run.json."""
+    if run.gather:
+        gather_tables(run.repeats, run.scale)
+    else:
+        write_volumes(run.repeats, run.scale)
+
+
 def _volume_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
-    """One row per minimum × landscape × threshold × metric."""
+    """Yield one row per minimum, landscape, threshold and metric."""
     study = repeat.study
     minima = load_minima(repeat, scale)
     crossings, norms = load_crossings(repeat, minima, scale)
@@ -41,7 +49,7 @@ def _volume_rows(repeat: Repeat, scale: str) -> Iterator[dict[str, object]]:
 
 
 def _verdict(coefficients: Floats, norms: Floats, n_params: int, found: Volume) -> dict[str, object]:
-    """Whether ln E[rⁿ] can be trusted, as columns; see `verdict.Verdict`."""
+    """Return the columns that say whether ln E[rⁿ] can be trusted; see `diagnostics.Verdict`."""
     if found.status == "unconverged":
         return {"verdict": "unconverged"}
     censored = found.n_directions - found.n_crossed
@@ -52,7 +60,7 @@ def _verdict(coefficients: Floats, norms: Floats, n_params: int, found: Volume) 
 
 
 def write_volumes(repeats: Sequence[Repeat], scale: str) -> None:
-    """volumes.csv of each repeat, printed as it is done."""
+    """Write and print volumes.csv of each repeat."""
     for repeat in repeats:
         path = folder_of(repeat, scale) / "volumes.csv"
         text = tables.table_text(layout.VOLUME_COLUMNS, _volume_rows(repeat, scale))
@@ -60,27 +68,35 @@ def write_volumes(repeats: Sequence[Repeat], scale: str) -> None:
         print_volumes(repeat.study, path, f"repeat {repeat.number}")
 
 
-def current_repeats(study: Study, scale: str, asked: Collection[int]) -> list[Repeat]:
-    """Repeats whose tables come from the study's present settings; says which others it leaves out.
+def current_repeats(asked: Sequence[Repeat], scale: str) -> list[Repeat]:
+    """Return the finished repeats that have the study's present settings, and print which others are left out.
 
-    Raises ResultsError if one of the repeats `asked` for is among these.
+    Args:
+        asked: Repeats of one study that must be among them, at least one.
+        scale: `quick` or `paper`.
+
+    Raises:
+        ResultsError: One of these has other settings or is not finished.
     """
+    study, settings = asked[0].study, asked[0].settings
     folders = layout.study_folder(scale, study.name).glob("repeat_*/volumes.csv")
     numbers = {int(path.parent.name.split("_")[1]) for path in folders if path.parent.name[7:].isdecimal()}
+    required = {repeat.number for repeat in asked}
     done = []
-    for number in sorted({*numbers, *asked}):
-        misfit = _misfit(Repeat(study, number), scale)
-        if misfit and number in asked:
+    for number in sorted(numbers | required):
+        repeat = Repeat(study, number, settings)
+        misfit = _misfit(repeat, scale)
+        if misfit and number in required:
             raise ResultsError(f"{misfit} Delete it and run the same make target.")
         if misfit:
             print(f"{study.name}: repeat {number} was made with other settings and is left out. {misfit}")
         else:
-            done.append(Repeat(study, number))
+            done.append(repeat)
     return done
 
 
 def _misfit(repeat: Repeat, scale: str) -> str | None:
-    """Which of a repeat's records does not carry the fingerprints of its present settings, None if both do."""
+    """Return a sentence about the record of a repeat that has other settings, or None if both records fit."""
     levels, folder = repeat.study.levels, folder_of(repeat, scale)
     trained = {str(level): training_fingerprint(repeat, level) for level in levels}
     crossed = {str(level): ray_fingerprint(repeat, level) for level in levels}
@@ -98,13 +114,20 @@ def _misfit(repeat: Repeat, scale: str) -> str | None:
 
 
 def gather_tables(asked: Sequence[Repeat], scale: str) -> None:
-    """Join the repeats that are done into the study's tables, write run.json, and print the result.
+    """Join all finished repeats into the tables of the study, write run.json, and print the volumes.
 
-    `failures.txt` names the minima that could not be trained; it is there only if there are any.
+    If minima could not be trained, failures.txt names them; otherwise the file is removed.
+
+    Args:
+        asked: The repeats that must be among them, at least one.
+        scale: `quick` or `paper`.
+
+    Raises:
+        ResultsError: One of these has other settings or is not finished.
     """
     study = asked[0].study
     folder = layout.study_folder(scale, study.name)
-    done = current_repeats(study, scale, {repeat.number for repeat in asked})
+    done = current_repeats(asked, scale)
     texts = {}
     for name, columns in (("cutoffs.csv", layout.CUTOFF_COLUMNS), ("volumes.csv", layout.VOLUME_COLUMNS)):
         rows = [row for repeat in done for row in tables.read_table(folder_of(repeat, scale) / name, columns)]
@@ -119,7 +142,7 @@ def gather_tables(asked: Sequence[Repeat], scale: str) -> None:
 
 
 def failures(repeats: Sequence[Repeat], scale: str) -> list[str]:
-    """Sentences about the levels whose training gave no minimum."""
+    """Return a sentence for every minimum whose training diverged."""
     return [
         found["failed"]
         for r in repeats
@@ -129,7 +152,13 @@ def failures(repeats: Sequence[Repeat], scale: str) -> list[str]:
 
 
 def print_volumes(study: Study, path: Path, which: str) -> None:
-    """Print log volume ± error and test accuracy of every level at the first threshold, repeats averaged."""
+    """Print log volume ± error and test accuracy of every level at the first threshold, averaged over repeats.
+
+    Args:
+        study: The study at its scale.
+        path: A table of volumes.
+        which: What the repeats are called in the title.
+    """
     rows = [row for row in tables.read_table(path, layout.VOLUME_COLUMNS) if row["landscape"] == "0"]
     chosen = [row for row in rows if row["metric"] == "loss" and float(row["threshold"]) == study.thresholds[0]]
     data = chosen[0]["data"] if chosen else study.data
@@ -149,11 +178,3 @@ def print_volumes(study: Study, path: Path, which: str) -> None:
         status = ", ".join(sorted({row["status"] for row in here}))
         table.add_row(str(level), *cells, accuracy, status)
     Console(file=sys.stdout, width=110).print(table)
-
-
-def volume_estimation(run: cli.StageRun) -> None:
-    """Crossings -> volumes.csv of each repeat; with --gather the study's tables and run.json from all repeats done."""
-    if run.gather:
-        gather_tables(run.repeats, run.scale)
-    else:
-        write_volumes(run.repeats, run.scale)

@@ -1,6 +1,7 @@
 """The plane through three checkpoints of one training run, the loss on it, and the run's path over it."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import torch
 
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.pipeline import cli
-from minima_volume.pipeline.study import Repeat
+from minima_volume.networks.precision import use_full_float32
+from minima_volume.pipeline.parallel import run_tasks
+from minima_volume.pipeline.settings import Settings
+from minima_volume.pipeline.study import Repeat, find_study
 from minima_volume.planes import plane as planes_plane
 from minima_volume.planes import sources
 from minima_volume.storage import archives
@@ -61,8 +64,10 @@ def project(plane: planes_plane.Plane, minimum: Minimum) -> dict[str, float]:
 
 def checkpoint_plane(name: str, scale: str, folder: Path) -> Path:
     """The grid file of a run's plane, made now if need be; ResultsError with the command if checkpoints are missing."""
-    study = sources.find_study(name, scale)
-    repeat, found = sources.load_trained(study, scale, study.levels)
+    settings = Settings.from_environment()
+    use_full_float32()
+    study = find_study(name).at_scale(scale, settings.directions, settings.levels)
+    repeat, found = sources.load_trained(study, scale, study.levels, settings)
     x = np.linspace(planes_plane.FROM, planes_plane.TO, SIDE[scale])
     prints = [header["fingerprint"] for header, _ in found.values()]
     wanted = archives.fingerprint(prints, study.thresholds[0], x.tolist(), FITTED)
@@ -77,5 +82,5 @@ def checkpoint_plane(name: str, scale: str, folder: Path) -> Path:
     track = [row | project(plane, minima[row["epoch"]]) for row in rows]
     info = planes_plane.describe(repeat, scale, [found[epoch][0] for epoch in epochs])
     info |= {"name": "grokking", "checkpoints": track, "fingerprint": wanted}
-    run = cli.StageRun(study, scale, [repeat], "plane", gather=False)
+    run = partial(run_tasks, threads=settings.workers, label=f"{study.name} plane")
     return planes_plane.compute_grid(path, plane, x, np.array([study.base, len(samples)]), info, run)

@@ -14,7 +14,9 @@ from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.errors import ResultsError
 from minima_volume.networks import directions
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.precision import to_float64
+from minima_volume.networks.precision import to_float64, use_full_float32
+from minima_volume.pipeline.settings import Settings
+from minima_volume.pipeline.study import find_study
 from minima_volume.planes import sources
 from minima_volume.storage import archives
 
@@ -72,9 +74,11 @@ def deform(
 
 def deformation_file(name: str, scale: str, folder: Path) -> Path:
     """The stored deformation of a study's largest minimum, made now if need be; ResultsError if the minimum is missing."""
-    study = sources.find_study(name, scale)
+    settings = Settings.from_environment()
+    use_full_float32()
+    study = find_study(name).at_scale(scale, settings.directions, settings.levels)
     level, threshold = study.levels[-1], study.thresholds[0]
-    repeat, found = sources.load_trained(study, scale, [level])
+    repeat, found = sources.load_trained(study, scale, [level], settings)
     header, minimum = found[level]
     wanted = archives.fingerprint(header["fingerprint"], threshold, study.direction_seed, STEPS, SIDE)
     path = folder / "swiss_boundary.npz"

@@ -6,7 +6,7 @@ is a ray of the landscape engine with its shared first-layer products.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import Layout, Parameters, layout_of
-from minima_volume.networks.precision import to_float64
+from minima_volume.networks.precision import to_float64, use_full_float32
 from minima_volume.networks.sequential import TILE_ELEMENTS
-from minima_volume.pipeline import cli
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.parallel import run_tasks
+from minima_volume.pipeline.settings import Settings
+from minima_volume.pipeline.study import Repeat, find_study
 from minima_volume.planes import grid, sources
 from minima_volume.planes.grid import Floats
 from minima_volume.planes.triples import Triple
@@ -37,6 +38,7 @@ SIZES = {"quick": 121, "paper": 401}
 ROWS = 4  # rows in one task: what a stopped run loses at most
 LETTERS = ("A", "B", "C")
 Ints = NDArray[np.int64]
+RunTasks = Callable[..., list[Floats]]  # run_tasks with its threads and label
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,14 @@ def data_sizes(marks: Sequence[int], count: int) -> Ints:
     return np.unique(np.concatenate([steps, np.asarray(marks, np.int64)]))
 
 
-def compute_grid(path: Path, plane: Plane, x: Floats, sizes: Ints, info: dict[str, Any], run: cli.StageRun) -> Path:
+def compute_grid(path: Path, plane: Plane, x: Floats, sizes: Ints, info: dict[str, Any], run: RunTasks) -> Path:
     """The grid file at `path`, computed unless it is there with the fingerprint in `info`; goes on where it stopped."""
     if archives.read_if_current(archives.read_arrays, path, info["fingerprint"]) is not None:
         return path
     parts = path.with_suffix(".rows")
     spans = [(start, min(start + ROWS, len(x))) for start in range(0, len(x), ROWS)]
     tasks = [partial(_block, parts / f"rows_{a:03d}_{b:03d}.npz", plane, x, x[a:b], sizes, info) for a, b in spans]
-    mean_loss = np.concatenate(run.each(tasks, "blocks"), axis=1) / sizes[:, None, None]
+    mean_loss = np.concatenate(run(tasks, unit="blocks"), axis=1) / sizes[:, None, None]
     if not np.isfinite(mean_loss).any():
         raise ResultsError(
             f"Expected losses on the plane of {path.stem}, got none that is a number: retrain its minima."
@@ -141,9 +143,11 @@ def _block(path: Path, plane: Plane, x: Floats, rows: Floats, sizes: Ints, info:
 
 def triple_grid(trio: Triple, scale: str, folder: Path) -> Path:
     """The grid file of a trio, made now if need be; ResultsError with the command if its minima are missing."""
-    study = sources.find_study(trio.study, scale)
+    settings = Settings.from_environment()
+    use_full_float32()
+    study = find_study(trio.study).at_scale(scale, settings.directions, settings.levels)
     levels = sources.three_levels(study, trio.levels)
-    repeat, found = sources.load_trained(study, scale, levels)
+    repeat, found = sources.load_trained(study, scale, levels, settings)
     a, b, c = (found[level][1].parameters for level in levels)
     headers = [found[level][0] for level in levels]
     sizes = data_sizes([study.n_train(level) for level in levels], SIZES[scale])
@@ -154,7 +158,7 @@ def triple_grid(trio: Triple, scale: str, folder: Path) -> Path:
             [header["fingerprint"] for header in headers], study.thresholds[0], x.tolist(), sizes.tolist()
         ),
     }
-    run = cli.StageRun(study, scale, [repeat], "plane", gather=False)
+    run = partial(run_tasks, threads=settings.workers, label=f"{study.name} plane")
     return compute_grid(
         folder / f"{trio.name}_plane.npz", Plane(repeat.model, (a, b, c), repeat.samples), x, sizes, info, run
     )

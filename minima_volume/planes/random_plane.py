@@ -16,8 +16,10 @@ import numpy as np
 from minima_volume.errors import UserError
 from minima_volume.networks import directions
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.pipeline import cli
-from minima_volume.pipeline.study import Repeat
+from minima_volume.networks.precision import use_full_float32
+from minima_volume.pipeline.parallel import run_tasks
+from minima_volume.pipeline.settings import Settings
+from minima_volume.pipeline.study import Repeat, find_study
 from minima_volume.planes import checkpoints, sources
 from minima_volume.planes import plane as planes_plane
 from minima_volume.planes.grid import Floats
@@ -40,10 +42,11 @@ def plane_at(repeat: Repeat, minimum: Minimum, samples: Samples) -> planes_plane
     return planes_plane.Plane(repeat.model, (minimum.parameters, ends[0], ends[1]), samples)
 
 
-def two_losses(plane: planes_plane.Plane, x: Floats, n_train: int, run: cli.StageRun) -> tuple[Floats, Floats]:
+def two_losses(plane: planes_plane.Plane, x: Floats, n_train: int, run: planes_plane.RunTasks) -> tuple[Floats, Floats]:
     """Mean loss (len(x), len(x)) over the first `n_train` samples and over the rest, a row for each y."""
     sizes = np.array([n_train, len(plane.samples)])
-    rows = run.each([partial(planes_plane.row_sums, plane, x, x[j : j + 1], sizes) for j in range(len(x))], "rows")
+    tasks = [partial(planes_plane.row_sums, plane, x, x[j : j + 1], sizes) for j in range(len(x))]
+    rows = run(tasks, unit="rows")
     seen, everything = np.concatenate(rows, axis=1)
     return seen / n_train, (everything - seen) / (sizes[1] - n_train)
 
@@ -55,9 +58,11 @@ def two_levels(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) 
     return repeat.study.levels[0], repeat.study.levels[-1]
 
 
-def rows_of(run: cli.StageRun, repeat: Repeat, minima: Mapping[int, Minimum]) -> Iterator[dict[str, object]]:
+def rows_of(
+    run: planes_plane.RunTasks, repeat: Repeat, minima: Mapping[int, Minimum], scale: str
+) -> Iterator[dict[str, object]]:
     """The table's rows: two minima, every point of their planes."""
-    samples, x = checkpoints.ordered_samples(repeat), np.linspace(-REACH, REACH, SIDE[run.scale])
+    samples, x = checkpoints.ordered_samples(repeat), np.linspace(-REACH, REACH, SIDE[scale])
     for level in two_levels(repeat, minima, samples):
         n_train = repeat.study.n_train(level)
         losses = two_losses(plane_at(repeat, minima[level], samples), x, n_train, run)
@@ -69,12 +74,14 @@ def rows_of(run: cli.StageRun, repeat: Repeat, minima: Mapping[int, Minimum]) ->
 
 def write_slices(name: str, scale: str) -> Path:
     """Write the table of a study; ResultsError with the command if minima are missing."""
-    study = sources.find_study(name, scale)
-    repeat, found = sources.load_trained(study, scale, study.levels)
-    run = cli.StageRun(study, scale, [repeat], "slices", gather=False)
+    settings = Settings.from_environment()
+    use_full_float32()
+    study = find_study(name).at_scale(scale, settings.directions, settings.levels)
+    repeat, found = sources.load_trained(study, scale, study.levels, settings)
+    run = partial(run_tasks, threads=settings.workers, label=f"{study.name} slices")
     minima = {level: minimum for level, (_, minimum) in found.items()}
     path = storage_layout.study_folder(scale, name) / "slices.csv"
-    tables.write_table(path, storage_layout.SLICE_COLUMNS, rows_of(run, repeat, minima))
+    tables.write_table(path, storage_layout.SLICE_COLUMNS, rows_of(run, repeat, minima, scale))
     return path
 
 

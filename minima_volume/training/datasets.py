@@ -1,13 +1,8 @@
-"""Data sets as tensors: downloaded, verified and normalised once, the same on every machine."""
+"""Data sets as tensors: downloaded, checked and normalised, the same on every machine."""
 
-import fcntl
 import gzip
-import os
 import pickle
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import md5
@@ -18,17 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minima_volume.errors import DataError
+from minima_volume.training.downloads import verified_files
 
 IDX_FILES = (
     "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
 )  # fmt: skip
-OFFLINE = "`make digits_poison` runs the same experiment and needs no download."
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test set; `loss` names the criterion, `checksums` what the numbers came from."""
+    """A training and a test set.
+
+    Attributes:
+        name: The name in tables and figures.
+        inputs: Training inputs (N, …).
+        targets: Training targets (N,), whole numbers.
+        test_inputs: Test inputs (M, …).
+        test_targets: Test targets (M,).
+        loss: Key of `losses.CRITERIA`.
+        n_classes: Number of classes.
+        checksums: md5 of what the numbers came from, by file name.
+    """
 
     name: str
     inputs: Tensor
@@ -42,13 +47,21 @@ class Dataset:
 
 @dataclass(frozen=True)
 class IdxImages:
-    """A data set in the format of MNIST: ten kinds of grey images, in the four archives IDX_FILES."""
+    """A data set in the format of MNIST: grey images of ten classes, in the four archives IDX_FILES.
+
+    Attributes:
+        name: The name in tables and figures.
+        source: The class of torchvision that downloads it; the archives are in DATA_DIR/<source>/raw.
+        mean: Mean of the training pixels, scaled to between 0 and 1.
+        deviation: Their standard deviation.
+        md5: Checksums of IDX_FILES, in their order.
+    """
 
     name: str
-    source: str  # torchvision's class that knows where to get it; the archives lie in DATA_DIR/<source>/raw
-    mean: float  # of the training set's pixels, which are between 0 and 1
+    source: str
+    mean: float
     deviation: float
-    md5: tuple[str, str, str, str]  # of IDX_FILES, in their order
+    md5: tuple[str, str, str, str]
 
 
 IDX_SETS = {
@@ -75,72 +88,14 @@ CIFAR10_FILES = {
 }
 
 
-def digest(path: Path) -> str:
-    """The md5 of a file, as the data sets' authors publish it; it guards against damage, not against attackers."""
-    return md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
 def tensor_digest(*tensors: Tensor) -> str:
-    """An md5 of tensors' values, for data sets that are made rather than downloaded."""
+    """Return the md5 of the values of tensors, for data sets that are generated."""
     joined = b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)
     return md5(joined, usedforsecurity=False).hexdigest()
 
 
-def _verified(data_dir: Path, folder: str, md5s: dict[str, str], source: str) -> list[Path]:
-    """The files of a data set in the order of `md5s`, downloaded where they are missing, and exact."""
-    paths = [data_dir / folder / name for name in md5s]
-    if not all(path.exists() for path in paths):
-        _fetch(data_dir, [path.relative_to(data_dir) for path in paths], source)
-    for path, expected in zip(paths, md5s.values(), strict=True):
-        got = digest(path)
-        if got != expected:
-            raise DataError(
-                f"Expected md5 {expected} of {path}, got {got} ({path.stat().st_size} bytes): "
-                f"delete the file to have it downloaded again, or copy a good one there. {OFFLINE}"
-            )
-    return paths
-
-
-def _fetch(data_dir: Path, wanted: Sequence[Path], source: str) -> None:
-    """Download through torchvision into a scratch folder and move whole files only, so that none is ever half there."""
-    # Imported only here, because torchvision takes longer to load than any of its data sets.
-    from torchvision import datasets as sources
-
-    known = getattr(sources, source)
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with _alone(data_dir), tempfile.TemporaryDirectory(dir=data_dir) as scratch:
-            missing = [path for path in wanted if not (data_dir / path).exists()]
-            if missing:
-                print(f"Downloading {source} into {data_dir}", flush=True)
-                known(scratch, download=True)
-            for path in missing:
-                (data_dir / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(Path(scratch) / path, data_dir / path)
-    except (NotADirectoryError, FileExistsError, PermissionError) as error:
-        raise DataError(f"Expected DATA_DIR to be a folder to write to, got {data_dir}: {error.strerror}.") from error
-    except (OSError, RuntimeError) as error:
-        missing = [path for path in wanted if not (data_dir / path).exists()]
-        raise DataError(
-            f"Expected the files {', '.join(path.name for path in missing)} in {data_dir / wanted[0].parent}, found none, "
-            f"and none of {' and '.join(getattr(known, 'mirrors', None) or [known.url])} answered: put them there or "
-            f"point DATA_DIR at them. {OFFLINE}"
-        ) from error
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time; the others wait, and find the files when their turn comes."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _idx(path: Path) -> np.ndarray:
-    """The array in an IDX archive: two zero bytes, type, rank, big-endian sizes, then bytes."""
+    """Read the array of an IDX archive: two zero bytes, type, rank, big-endian sizes, then bytes."""
     raw = gzip.decompress(path.read_bytes())
     rank = raw[3]
     shape = np.frombuffer(raw, ">i4", rank, offset=4)
@@ -148,24 +103,44 @@ def _idx(path: Path) -> np.ndarray:
 
 
 def load_idx(images: IdxImages, data_dir: Path, seed: int) -> Dataset:
-    """Grey images of a row of IDX_SETS with one channel, shifted and scaled by the row's mean and deviation."""
+    """Load a data set in the format of MNIST.
+
+    Args:
+        images: A row of IDX_SETS.
+        data_dir: The folder of the data sets; missing files are downloaded to it.
+        seed: Not used.
+
+    Returns:
+        Images with one channel, normalised by the row's mean and deviation.
+
+    Raises:
+        DataError: A file is damaged, or missing and cannot be downloaded.
+    """
     md5s = dict(zip(IDX_FILES, images.md5, strict=True))
-    paths = _verified(data_dir, f"{images.source}/raw", md5s, images.source)
+    paths = verified_files(data_dir, f"{images.source}/raw", md5s, images.source)
     inputs, targets, test_inputs, test_targets = (torch.from_numpy(_idx(path).copy()) for path in paths)
 
-    def normalised(pixels: Tensor) -> Tensor:
+    def normalise(pixels: Tensor) -> Tensor:
         return pixels.float().div_(255).sub_(images.mean).div_(images.deviation).unsqueeze(1)
 
     return Dataset(
-        images.name, normalised(inputs), targets.long(), normalised(test_inputs), test_targets.long(),
+        images.name, normalise(inputs), targets.long(), normalise(test_inputs), test_targets.long(),
         "cross_entropy", 10, md5s,
     )  # fmt: skip
 
 
 def load_cifar10(data_dir: Path, seed: int) -> Dataset:
-    """50,000 + 10,000 colour images, 3×32×32, normalised channel by channel."""
-    paths = _verified(data_dir, "cifar-10-batches-py", CIFAR10_FILES, "CIFAR10")
-    # Unpickling runs what a file says; these are the published files to the byte.
+    """Load CIFAR-10: 50,000 training and 10,000 test images, 3×32×32, normalised channel by channel.
+
+    Args:
+        data_dir: The folder of the data sets; missing files are downloaded to it.
+        seed: Not used.
+
+    Raises:
+        DataError: A file is damaged, or missing and cannot be downloaded.
+    """
+    paths = verified_files(data_dir, "cifar-10-batches-py", CIFAR10_FILES, "CIFAR10")
+    # Unpickling can run code, so only files with the published checksums get here.
     batches = [pickle.loads(path.read_bytes(), encoding="latin1") for path in paths]
     mean = torch.tensor([0.4914, 0.4822, 0.4465]).view(3, 1, 1)
     deviation = torch.tensor([0.2470, 0.2435, 0.2616]).view(3, 1, 1)
@@ -173,13 +148,18 @@ def load_cifar10(data_dir: Path, seed: int) -> Dataset:
     def part(*chosen: dict[str, Any]) -> tuple[Tensor, Tensor]:
         pixels = torch.from_numpy(np.concatenate([batch["data"] for batch in chosen])).view(-1, 3, 32, 32)
         labels = torch.tensor([label for batch in chosen for label in batch["labels"]])
-        return pixels.float().div_(255).sub_(mean).div_(deviation), labels  # in place: a copy is 600 MB
+        return pixels.float().div_(255).sub_(mean).div_(deviation), labels  # in place: a copy takes 600 MB
 
     return Dataset("CIFAR-10", *part(*batches[:-1]), *part(batches[-1]), "cross_entropy", 10, dict(CIFAR10_FILES))
 
 
 def load_digits(data_dir: Path, seed: int) -> Dataset:
-    """1,797 digits of 8×8 pixels that ship inside scikit-learn: 1,297 to train, 500 to test, a fixed split. Not MNIST."""
+    """Load the 1,797 digits of 8×8 pixels that scikit-learn bundles (not MNIST), split into 1,297 and 500.
+
+    Args:
+        data_dir: Not used.
+        seed: Not used; the split is fixed.
+    """
     from sklearn.datasets import load_digits as bundled
 
     data = bundled()
@@ -193,7 +173,7 @@ def load_digits(data_dir: Path, seed: int) -> Dataset:
 
 
 def _spirals(n_per_class: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Two interleaved spirals of 1.7 turns with Gaussian noise of deviation 0.3, classes in random order."""
+    """Draw two interleaved spirals of 1.7 turns with Gaussian noise of deviation 0.3, in random order."""
     rng = np.random.default_rng(seed)
     angle = 1.7 * 2 * np.pi * np.sqrt(rng.random((2, n_per_class)))
     arms = np.stack([np.cos(angle), np.sin(angle)], axis=-1) * angle[..., None]
@@ -205,7 +185,12 @@ def _spirals(n_per_class: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def load_swiss_roll(data_dir: Path, seed: int) -> Dataset:
-    """Two spirals in the plane, 1,000 points to train, 2,000 per class to test, drawn from `seed` and `seed + 1`."""
+    """Draw two spirals in the plane: 1,000 training points and 4,000 test points.
+
+    Args:
+        data_dir: Not used.
+        seed: Seed of the training points; the test points have `seed + 1`.
+    """
     inputs, targets = _spirals(500, seed)
     test_inputs, test_targets = _spirals(2000, seed + 1)
     checksum = {f"spirals seed {seed}": tensor_digest(inputs, targets, test_inputs, test_targets)}
@@ -213,7 +198,14 @@ def load_swiss_roll(data_dir: Path, seed: int) -> Dataset:
 
 
 def load_modulo(data_dir: Path, seed: int) -> Dataset:
-    """a + b mod 97 for all 9,409 pairs as two one-hot vectors; training and test set are both the whole table."""
+    """Make the table of a + b mod 97: all 9,409 pairs, each as two one-hot vectors.
+
+    Training and test set are both the whole table.
+
+    Args:
+        data_dir: Not used.
+        seed: Not used.
+    """
     a, b = torch.meshgrid(torch.arange(97), torch.arange(97), indexing="ij")
     a, b = a.flatten(), b.flatten()
     inputs = torch.cat([torch.nn.functional.one_hot(a, 97), torch.nn.functional.one_hot(b, 97)], dim=1).float()
@@ -231,11 +223,21 @@ LOADERS: dict[str, Callable[[Path, int], Dataset]] = {
 }
 
 
-def load(name: str, seed: int) -> Dataset:
-    """The named data set from DATA_DIR (default `data`); `seed` matters only to the spirals, which are drawn."""
-    return _load(name, Path(os.environ.get("DATA_DIR") or "data"), seed if name == "swiss_roll" else 0)
+def load(name: str, seed: int, data_dir: Path = Path("data")) -> Dataset:
+    """Load a data set, once per process.
+
+    Args:
+        name: Key of LOADERS.
+        seed: Seed of generated data; only `swiss_roll` uses it.
+        data_dir: The folder of the data sets.
+
+    Raises:
+        DataError: A file is damaged, or missing and cannot be downloaded.
+    """
+    return _load(name, data_dir, seed if name == "swiss_roll" else 0)
 
 
 @cache
 def _load(name: str, data_dir: Path, seed: int) -> Dataset:
+    """Load a data set, with arguments that do not differ without need."""
     return LOADERS[name](data_dir, seed)

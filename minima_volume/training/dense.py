@@ -1,14 +1,16 @@
-"""Loss gradients of dense ReLU stacks, many networks at once, in tiles that stay in a core's cache.
+"""Loss gradients of dense ReLU stacks, for many networks at once, in tiles that fit a core's cache.
 
-Autograd keeps the activations of the whole batch and passes over them several times, which costs more than the products
-of small networks. Here tiles of networks and samples run forward and back one after the other, with the textbook rule:
+Autograd keeps the activations of the whole batch and passes over them several times, which costs more than the matrix
+products of small networks. Here each tile, some networks on some samples, runs forward and back before the next one
+starts. With the activations h_l = ReLU(h_{l−1} W_lᵀ + b_l), h_0 the inputs, and Δ_l the gradient of the loss with respect
+to layer l before its ReLU, backpropagation is
 
     Δ_{l−1} = (Δ_l W_l) ∘ 1[h_{l−1} > 0],   ∂L/∂W_l = Δ_lᵀ h_{l−1},   ∂L/∂b_l = Σ Δ_l.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,42 +21,57 @@ from minima_volume.networks.sequential import THIN, TILE_ELEMENTS
 
 # (inputs (networks, N, …), targets (networks, N), weights (networks, N))
 Batch = tuple[Tensor, Tensor, Tensor]
-# Autograd's own kernel: zero where the activation is, in one pass.
+# Autograd's own kernel: zero where the activation is zero, in one pass.
 relu_gradient = torch.ops.aten.threshold_backward.grad_input
-# The gradient (networks, n) at what some parameters hold when it is called.
-Gradient = Callable[[], Tensor]
 Linear = tuple[Tensor, Tensor]  # weight and bias of one layer of every network
 
 
-def dense_gradient(model: nn.Module, layout: Layout, criterion: Criterion) -> Callable[[Tensor, Batch], Gradient]:
-    """The function (parameters (networks, n), batch) -> gradient (networks, n) of Σ weights·criterion of each network.
+class Gradient(Protocol):
+    """The loss gradient of some networks on one batch, at whatever their parameters are when it is called."""
 
-    What it returns is a function without arguments: it reads the parameters anew and writes one tensor over and over, so
-    that small networks do not spend their time on slicing. `model` must satisfy `is_dense`; `layout` must hold all its
-    parameters.
+    def __call__(self) -> Tensor:
+        """Return the gradient (networks, n); the next call may overwrite it."""
+
+
+class DenseGradient:
+    """Gradient of Σ weights·criterion of each network, on one batch, without autograd.
+
+    The parameters are sliced into layers and the batch into tiles once, here. Each call reads the parameters as they are
+    then, and overwrites the tensor that the last call returned: slicing at every step would take longer than the products
+    of small networks.
+
+    Args:
+        model: The architecture; `is_dense` must hold for it.
+        layout: The layout of all its parameters.
+        criterion: The per-sample loss.
+        at: Parameters (networks, n); they may change in place between calls.
+        batch: Inputs, targets and weights of all networks.
     """
-    names = [name for name, layer in model.named_children() if isinstance(layer, nn.Linear)]
 
-    def bound(at: Tensor, batch: Batch) -> Gradient:
-        parameters, (memory, sums) = layout.split(at.detach()), _accumulators(layout, at)
-        tiles = _tiles(batch, [(parameters[f"{n}.weight"], parameters[f"{n}.bias"]) for n in names],
-                       [(sums[f"{n}.weight"], sums[f"{n}.bias"]) for n in names])  # fmt: skip
-        out = torch.empty_like(at, requires_grad=False)
+    def __init__(self, model: nn.Module, layout: Layout, criterion: Criterion, at: Tensor, batch: Batch) -> None:
+        names = [name for name, layer in model.named_children() if isinstance(layer, nn.Linear)]
+        parameters = layout.split(at.detach())
+        self.criterion = criterion
+        self.memory, self.sums = _accumulators(layout, at)
+        self.out = torch.empty_like(at, requires_grad=False)
+        layers = [(parameters[f"{name}.weight"], parameters[f"{name}.bias"]) for name in names]
+        sums = [(self.sums[f"{name}.weight"], self.sums[f"{name}.bias"]) for name in names]
+        self.tiles = _tiles(batch, layers, sums)
 
-        @torch.no_grad()
-        def gradient() -> Tensor:
-            memory.zero_()
-            for tile in tiles:
-                tile.add_gradient(criterion)
-            return torch.cat([part.flatten(1) for part in sums.values()], dim=1, out=out)
-
-        return gradient
-
-    return bound
+    @torch.no_grad()
+    def __call__(self) -> Tensor:
+        """Return the gradient (networks, n); the next call overwrites it."""
+        self.memory.zero_()
+        for tile in self.tiles:
+            tile.add_gradient(self.criterion)
+        return torch.cat([part.flatten(1) for part in self.sums.values()], dim=1, out=self.out)
 
 
 def _accumulators(layout: Layout, at: Tensor) -> tuple[Tensor, Parameters]:
-    """Memory for gradients, and its views (networks, *shape) in the layout's order; products write best without gaps."""
+    """Return memory for gradients and its views (networks, *shape) in the layout's order.
+
+    Each view is contiguous, because products write fastest into memory without gaps.
+    """
     memory = at.new_empty(at.numel())
     shapes = [(len(at), *shape) for _, shape in layout.shapes]
     parts = memory.split([math.prod(shape) for shape in shapes])
@@ -62,9 +79,10 @@ def _accumulators(layout: Layout, at: Tensor) -> tuple[Tensor, Parameters]:
 
 
 def _tiles(batch: Batch, layers: list[Linear], sums: list[Linear]) -> list["Tile"]:
-    """The batch in tiles of networks and samples, all at work in the memory of the first, the largest."""
+    """Cut a batch into tiles of networks and samples; all tiles work in the same memory, which fits the first one."""
     inputs, targets, weights = batch
-    inputs, (n_networks, n_samples) = inputs.flatten(2), targets.shape
+    inputs = inputs.flatten(2)
+    n_networks, n_samples = targets.shape
     widths = [weight.shape[1] for weight, _ in layers]
     points = TILE_ELEMENTS[targets.device.type] // max(widths)
     span = max(1, min(n_samples, points))
@@ -83,31 +101,41 @@ def _tiles(batch: Batch, layers: list[Linear], sums: list[Linear]) -> list["Tile
 
 @dataclass(frozen=True)
 class Tile:
-    """Some networks on some samples: views of their parameters, and of the gradient that the tile adds to."""
+    """Some networks on some samples, as views of shared memory.
+
+    Attributes:
+        layers: Weight and bias of every layer.
+        sums: Gradient of every weight and bias; the tile adds to it.
+        hidden: Inputs, then the outputs of every layer (networks, N, width).
+        delta: Gradients with respect to the outputs of every layer (networks, N, width).
+        targets: Targets (networks·N,).
+        weights: Weights of the samples (networks, N, 1).
+    """
 
     layers: list[Linear]
     sums: list[Linear]
-    hidden: list[Tensor]  # inputs and outputs of every layer
-    delta: list[Tensor]  # gradients by the outputs of every layer
+    hidden: list[Tensor]
+    delta: list[Tensor]
     targets: Tensor
     weights: Tensor
 
     def add_gradient(self, criterion: Criterion) -> None:
-        """One pass forward and back, ReLU behind all layers but the last."""
+        """Run the tile forward and back, and add its gradient to `sums`; every layer but the last has a ReLU."""
         last = len(self.layers) - 1
         for layer, (weight, bias) in enumerate(self.layers):
             out = torch.baddbmm(bias, self.hidden[layer], weight.transpose(1, 2), out=self.hidden[layer + 1])
             if layer < last:
                 out.relu_()
+        # A criterion works sample by sample, so the samples of all networks can be joined for it.
         outputs = self.hidden[-1].flatten(0, 1)
-        # A criterion judges sample by sample, so networks side by side are more samples to it.
         by_output = loss_gradient(criterion, outputs, self.targets).view_as(self.delta[last])
         torch.mul(by_output, self.weights, out=self.delta[last])
         for layer in range(last, -1, -1):
-            weight, (own, bias) = self.layers[layer][0], self.sums[layer]
+            weight = self.layers[layer][0]
+            weight_sum, bias_sum = self.sums[layer]
             delta, hidden = self.delta[layer], self.hidden[layer]
-            _add_outer(own, delta, hidden)
-            bias += delta.sum(dim=1, keepdim=True)
+            _add_outer(weight_sum, delta, hidden)
+            bias_sum += delta.sum(dim=1, keepdim=True)
             if layer:
                 product = torch.mul if weight.shape[1] == 1 else torch.bmm
                 back = product(delta, weight, out=self.delta[layer - 1])

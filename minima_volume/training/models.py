@@ -11,7 +11,11 @@ from minima_volume.networks.parameters import Parameters, parameters_of
 
 
 def mlp(*widths: int) -> nn.Sequential:
-    """Fully connected network with the given layer widths, input first, ReLU between."""
+    """Build a fully connected network with ReLU between its layers.
+
+    Args:
+        widths: Number of inputs, of units in each hidden layer, and of outputs.
+    """
     layers: list[nn.Module] = [nn.Flatten()]
     for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
@@ -19,9 +23,14 @@ def mlp(*widths: int) -> nn.Sequential:
 
 
 def cnn(channels: tuple[int, ...], side: int, widths: tuple[int, ...]) -> nn.Sequential:
-    """Blocks of 3×3 convolution, ReLU and 2×2 max pooling, then a fully connected head on the side×side maps left.
+    """Build a convolutional network: blocks of 3×3 convolution, 2×2 max pooling and ReLU, then a fully connected head.
 
-    ReLU stands behind the pooling, which is the same function on a quarter of the values.
+    ReLU comes after the pooling, which gives the same function from a quarter of the values.
+
+    Args:
+        channels: Number of input channels, and of channels after each block.
+        side: Height and width of the maps after the last block.
+        widths: Number of units in each hidden layer of the head, and of outputs.
     """
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(channels):
@@ -43,17 +52,30 @@ MODELS: dict[str, Callable[[], nn.Sequential]] = {
 
 
 def build_model(name: str) -> nn.Sequential:
-    """A fresh model of the named architecture; its weights are whatever torch drew."""
+    """Build a model; torch's global generator draws its weights.
+
+    Args:
+        name: Key of MODELS.
+
+    Raises:
+        UserError: There is no such model.
+    """
     if name not in MODELS:
         raise UserError(
-            f"Expected a model among {', '.join(MODELS)}, got '{name}': add it to models.py or mend the config."
+            f"Expected a model among {', '.join(MODELS)}, got '{name}': correct config.py, or add the model to models.py."
         )
     return MODELS[name]()
 
 
 def initial_parameters(name: str, seed: int) -> Parameters:
-    """Torch's default initialisation of the named architecture under `seed`, the same for every level of a repeat."""
-    # Fills the global generator for a moment, so never call this from two threads at once.
+    """Draw initial weights by torch's default initialisation; torch's global generator keeps its state.
+
+    Not thread-safe, because torch has one global generator.
+
+    Args:
+        name: Key of MODELS.
+        seed: The same seed gives the same weights.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return parameters_of(build_model(name))

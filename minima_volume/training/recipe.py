@@ -1,43 +1,58 @@
-"""Sharpness-aware minimisation: the gradient is taken at the worst nearby point.
+"""How a minimum is trained, and the perturbation of sharpness-aware minimisation (SAM).
 
-Reference: Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", 2021; the adaptive
-variant is Kwon et al., "ASAM", 2021.
+References: Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", 2021; Kwon et al.,
+"ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of Deep Neural Networks", 2021.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from minima_volume.networks.parameters import Parameters
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one minimum is trained: AdamW without schedule, optionally on SAM gradients."""
+    """How one minimum is trained: AdamW without a schedule, with or without SAM.
+
+    Attributes:
+        epochs: Passes over the training set.
+        lr: Learning rate.
+        weight_decay: AdamW's decoupled weight decay.
+        batch_size: Samples per step, or None for the full batch.
+        sam_rho: Length ρ of the SAM perturbation, or None to train without SAM.
+        sam_adaptive: Whether SAM is the adaptive variant.
+    """
 
     epochs: int
     lr: float = 1e-3
     weight_decay: float = 0.01
-    batch_size: int | None = None  # None trains on the full batch
-    sam_rho: float | None = None  # None trains without SAM
+    batch_size: int | None = None
+    sam_rho: float | None = None
     sam_adaptive: bool = False
 
 
-def sam_perturbation(
-    parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rho: float, adaptive: bool
-) -> Parameters:
-    """The point ε = ρ g/‖g‖ away, network by network; tensors are stacked (networks, …).
+def sam_perturbation(parameters: Tensor, gradients: Tensor, rho: float, adaptive: bool) -> Tensor:
+    """Return the parameters at which SAM takes its gradient.
 
-    Adaptive SAM measures the step in units of |θ|: ε = ρ θ²g/‖θ g‖.
+    They are θ + ρ g/‖g‖, and for adaptive SAM, which measures the step in units of |θ|, θ + ρ θ²g/‖θg‖.
+
+    Args:
+        parameters: θ, one row per network (networks, n).
+        gradients: g, the gradient of each network's loss at θ (networks, n).
+        rho: Length ρ of the step.
+        adaptive: Whether to take the adaptive variant.
+
+    Returns:
+        The moved parameters (networks, n). A network whose gradient is zero stays where it is.
+
+    Example:
+        >>> import torch
+        >>> theta, gradient = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])
+        >>> sam_perturbation(theta, gradient, rho=0.5, adaptive=False)
+        tensor([[1.3000, 2.4000]])
     """
-    sizes = {name: parameters[name].abs() if adaptive else torch.ones_like(parameters[name]) for name in parameters}
-    squares = [(sizes[name] * gradient).flatten(1).square().sum(dim=1) for name, gradient in gradients.items()]
-    norm = torch.stack(squares).sum(dim=0).sqrt()
-    # A zero gradient leaves the point where it is instead of dividing by zero.
+    sizes = parameters.abs() if adaptive else torch.ones_like(parameters)
+    norm = (sizes * gradients).square().sum(dim=1).sqrt()
+    # The smallest normal number keeps a zero gradient from dividing by zero.
     step = rho / norm.clamp_min(torch.finfo(norm.dtype).tiny)
-    return {
-        name: tensor + step.view(-1, *[1] * (tensor.ndim - 1)) * sizes[name].square() * gradients[name]
-        for name, tensor in parameters.items()
-    }
+    return parameters + step.unsqueeze(1) * sizes.square() * gradients

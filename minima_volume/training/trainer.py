@@ -1,7 +1,7 @@
-"""Training of one minimum, or of many small networks of one architecture at once.
+"""Train one minimum, or many small networks of one architecture at once.
 
-Many networks are stacked along a leading axis. AdamW works element by element and the losses of different networks
-share no parameter, so every network takes exactly the steps it would take alone, up to the order of float additions.
+Many networks are stacked along a leading axis. AdamW works element by element, and networks share no parameters, so each
+network takes the steps that it would take alone, up to the order of floating-point additions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,22 +11,26 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 
 from minima_volume.networks.directions import generator
 from minima_volume.networks.losses import Criterion, zero_one_loss
-from minima_volume.networks.parameters import Layout, Parameters, layout_of
-from minima_volume.networks.sequential import IMAGES, is_dense, is_stack, to_channels_last
-from minima_volume.training.dense import Batch, Gradient, dense_gradient
-from minima_volume.training.recipe import Recipe, sam_perturbation
-
-# Samples of one tile: of 32 to 256, convolutions of the paper's size ran fastest on a CPU with this many.
-TILE = 64
+from minima_volume.networks.parameters import Parameters, layout_of
+from minima_volume.training.dense import Batch
+from minima_volume.training.gradients import followed_gradient
+from minima_volume.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Job:
-    """One network to train: initial weights, its own training set, and the seed of its batch order."""
+    """One network to train.
+
+    Attributes:
+        parameters: Initial weights; they are not changed.
+        inputs: Training inputs (N, …).
+        targets: Training targets (N,).
+        seed: Seed of the order of its batches.
+    """
 
     parameters: Parameters
     inputs: Tensor
@@ -36,43 +40,17 @@ class Job:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a training stands after an epoch: all that its next step depends on, beside its jobs and its recipe."""
+    """The state of training after an epoch. With jobs and recipe it determines all later steps.
+
+    Attributes:
+        epoch: Number of finished epochs.
+        flat: Parameters (networks, n).
+        moments: AdamW's `step`, `exp_avg` and `exp_avg_sq`.
+    """
 
     epoch: int
-    flat: Tensor  # parameters (networks, n)
-    moments: Mapping[str, Tensor]  # AdamW's step, exp_avg and exp_avg_sq
-
-
-def _padded(tensors: Sequence[Tensor], length: int) -> Tensor:
-    """Stack data sets of different lengths, zeros behind the shorter ones."""
-    out = tensors[0].new_zeros(len(tensors), length, *tensors[0].shape[1:])
-    for row, tensor in zip(out, tensors, strict=True):
-        row[: len(tensor)] = tensor
-    return out
-
-
-def _one_batch(jobs: Sequence[Job], recipe: Recipe) -> bool:
-    """Whether every epoch is one step on all samples."""
-    return recipe.batch_size is None or all(len(job.inputs) <= recipe.batch_size for job in jobs)
-
-
-def _full_batch(jobs: Sequence[Job]) -> Batch:
-    """All samples of all networks, stacked; weights sum to 1 over each network's own."""
-    longest = max(len(job.inputs) for job in jobs)
-    weights = [torch.full((len(job.inputs),), 1 / len(job.inputs), device=job.inputs.device) for job in jobs]
-    return (
-        _padded([j.inputs for j in jobs], longest),
-        _padded([j.targets for j in jobs], longest),
-        _padded(weights, longest),
-    )
-
-
-def _mini_batches(job: Job, size: int, epoch: int) -> Iterator[Batch]:
-    """The batches of one epoch of one network, in the order that its seed gives them."""
-    order = torch.randperm(len(job.inputs), generator=generator("order", job.seed, epoch))
-    for batch in order.to(job.inputs.device).split(size):
-        weight = torch.full((1, len(batch)), 1 / len(batch), device=job.inputs.device)
-        yield job.inputs[batch].unsqueeze(0), job.targets[batch].unsqueeze(0), weight
+    flat: Tensor
+    moments: Mapping[str, Tensor]
 
 
 def train(
@@ -85,95 +63,97 @@ def train(
     start: TrainingState | None = None,
     keep: Callable[[TrainingState], None] = lambda _: None,
 ) -> Iterator[tuple[int, list[Parameters]]]:
-    """Train every job for `recipe.epochs` epochs; yield (epoch, parameters of each job) after each checkpoint epoch.
+    """Train all jobs with AdamW for `recipe.epochs` epochs.
 
-    The last epoch is always yielded. Mini-batches need one job at a time, because batch orders differ. `keep` sees the
-    progress after every epoch, in memory that the next one writes over; from it as `start` the same steps follow.
+    Args:
+        model: The architecture; its own weights are not used.
+        jobs: The networks to train together. With mini-batches there must be one, because batch orders differ.
+        recipe: Epochs, learning rate, weight decay, batch size and SAM.
+        criterion: The per-sample loss.
+        checkpoints: Epochs after which the parameters are yielded; the last epoch always is one.
+        start: The state to continue from; the same steps follow as without the stop.
+        keep: Called with the state after every epoch. The state's tensors are overwritten by the next step: copy what must
+            last.
+
+    Yields:
+        The epoch, and the parameters of each job.
+
+    Raises:
+        ValueError: There are several jobs and mini-batches.
+
+    Example:
+        >>> import torch
+        >>> from minima_volume.networks.losses import CRITERIA
+        >>> model = torch.nn.Linear(1, 2, bias=False)
+        >>> inputs, targets = torch.tensor([[1.0], [-1.0]]), torch.tensor([0, 1])
+        >>> job = Job({"weight": torch.zeros(2, 1)}, inputs, targets, seed=0)
+        >>> for epoch, (parameters,) in train(
+        ...     model, [job], Recipe(epochs=3, lr=0.1), CRITERIA["cross_entropy"], checkpoints=[1]
+        ... ):
+        ...     print(epoch, parameters["weight"].flatten().round(decimals=2).tolist())
+        1 [0.1, -0.1]
+        3 [0.3, -0.3]
     """
-    if len(jobs) > 1 and not _one_batch(jobs, recipe):
+    if len(jobs) > 1 and not _full_batches(jobs, recipe):
         raise ValueError("expected one job at a time with mini-batches; train full-batch or call once per job")
     model = deepcopy(model)  # a functional call swaps the module's tensors, which other threads must not see
-    wanted = {*checkpoints, recipe.epochs}
     layout = layout_of(jobs[0].parameters)
     # One flat tensor for all networks: an optimiser's step is one pass over it.
     flat = torch.stack([layout.flatten(job.parameters) for job in jobs]).requires_grad_()
     optimiser = torch.optim.AdamW([flat], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     if start is not None:
         _restore(flat, optimiser, start)
-    dense = is_dense(model, jobs[0].inputs.ndim)
-    gradient_of = dense_gradient(model, layout, criterion) if dense else _autograd(model, layout, criterion)
-    bind = partial(_bound, gradient_of, flat, recipe)
-    whole = bind(_full_batch(jobs)) if _one_batch(jobs, recipe) else None
+    gradient_on = partial(followed_gradient, model, layout, criterion, recipe, flat)
+    # The full batch stays the same, so its gradient is set up once.
+    full = [gradient_on(_full_batch(jobs))] if _full_batches(jobs, recipe) else None
+    yielded = {*checkpoints, recipe.epochs}
     for epoch in range(start.epoch + 1 if start else 1, recipe.epochs + 1):
-        for gradient in [whole] if whole else map(bind, _mini_batches(jobs[0], recipe.batch_size or 0, epoch)):
+        for gradient in full or map(gradient_on, _mini_batches(jobs[0], recipe.batch_size or 0, epoch)):
             flat.grad = gradient()
             optimiser.step()
-        if epoch in wanted:
+        if epoch in yielded:
             parts = [layout.split(own) for own in flat.detach().unbind()]
             yield epoch, [{name: part[name].clone() for name in jobs[0].parameters} for part in parts]
         keep(TrainingState(epoch, flat.detach(), optimiser.state[flat]))
 
 
 @torch.no_grad()
-def _restore(flat: Tensor, optimiser: torch.optim.Optimizer, progress: TrainingState) -> None:
-    """Put parameters and the optimiser's moments where they stood."""
-    flat.copy_(progress.flat)
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": {0: dict(progress.moments)}})
+def _restore(flat: Tensor, optimiser: torch.optim.Optimizer, state: TrainingState) -> None:
+    """Set parameters and the optimiser's moments to a state."""
+    flat.copy_(state.flat)
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": {0: dict(state.moments)}})
 
 
-def _bound(gradient_of: Callable[[Tensor, Batch], Gradient], flat: Tensor, recipe: Recipe, batch: Batch) -> Gradient:
-    """The gradient that the optimiser follows at `flat`: the plain one, or the one at SAM's worst point nearby."""
-    plain = gradient_of(flat, batch)
-    if recipe.sam_rho is None:
-        return plain
-    worst, rho = flat.detach().clone().requires_grad_(), recipe.sam_rho
-    there = gradient_of(worst, batch)
-
-    def at_worst() -> Tensor:
-        gradient = plain()
-        with torch.no_grad():
-            worst.copy_(sam_perturbation({"flat": flat}, {"flat": gradient}, rho, recipe.sam_adaptive)["flat"])
-        return there()
-
-    return at_worst
+def _padded(tensors: Sequence[Tensor], length: int) -> Tensor:
+    """Stack data sets of different lengths; zeros fill the shorter ones."""
+    out = tensors[0].new_zeros(len(tensors), length, *tensors[0].shape[1:])
+    for row, tensor in zip(out, tensors, strict=True):
+        row[: len(tensor)] = tensor
+    return out
 
 
-def _autograd(model: nn.Module, layout: Layout, criterion: Criterion) -> Callable[[Tensor, Batch], Gradient]:
-    """As `dense_gradient`, for any module."""
-
-    def gradient(at: Tensor, tiles: Sequence[Batch]) -> Tensor:
-        total = torch.zeros_like(at, requires_grad=False)
-        for inputs, targets, weights in tiles:
-            outputs = _outputs(model, layout.split(at), inputs)
-            # A criterion needs to know nothing about networks side by side.
-            alone = len(inputs) == 1
-            losses = criterion(outputs[0], targets[0]).unsqueeze(0) if alone else vmap(criterion)(outputs, targets)
-            total += torch.autograd.grad((losses * weights).sum(), at)[0]
-        return total
-
-    return lambda at, batch: partial(gradient, at, _tiles(model, batch))
+def _full_batches(jobs: Sequence[Job], recipe: Recipe) -> bool:
+    """Whether every epoch is one step on all samples."""
+    return recipe.batch_size is None or all(len(job.inputs) <= recipe.batch_size for job in jobs)
 
 
-def _tiles(model: nn.Module, batch: Batch) -> list[Batch]:
-    """Images on a CPU in small parts if the model is known to bear it; a small network would spend its time on them.
-
-    Any other module may look at all samples of a batch, or at how they lie in memory.
-    """
-    inputs, targets, weights = batch
-    images = inputs.ndim - 1 == IMAGES and is_stack(model, IMAGES)
-    if inputs.device.type != "cpu" or not images:
-        return [batch]
-    parts = (to_channels_last(inputs), targets, weights)
-    return list(zip(*(part.split(TILE, dim=1) for part in parts), strict=True))
+def _full_batch(jobs: Sequence[Job]) -> Batch:
+    """Return all samples of all networks, stacked; the weights of each network's samples sum to 1."""
+    longest = max(len(job.inputs) for job in jobs)
+    weights = [torch.full((len(job.inputs),), 1 / len(job.inputs), device=job.inputs.device) for job in jobs]
+    return (
+        _padded([j.inputs for j in jobs], longest),
+        _padded([j.targets for j in jobs], longest),
+        _padded(weights, longest),
+    )
 
 
-def _outputs(model: nn.Module, stacked: Parameters, inputs: Tensor) -> Tensor:
-    """Outputs (networks, N, …) of every network on its own inputs (networks, N, …)."""
-    if len(inputs) > 1:
-        called: Tensor = vmap(lambda own, x: functional_call(model, own, (x,)))(stacked, inputs)
-        return called
-    alone: Tensor = functional_call(model, {name: tensor[0] for name, tensor in stacked.items()}, (inputs[0],))
-    return alone.unsqueeze(0)
+def _mini_batches(job: Job, size: int, epoch: int) -> Iterator[Batch]:
+    """Yield the batches of one epoch of one network; their order follows from the job's seed."""
+    order = torch.randperm(len(job.inputs), generator=generator("order", job.seed, epoch))
+    for batch in order.to(job.inputs.device).split(size):
+        weight = torch.full((1, len(batch)), 1 / len(batch), device=job.inputs.device)
+        yield job.inputs[batch].unsqueeze(0), job.targets[batch].unsqueeze(0), weight
 
 
 @torch.no_grad()
@@ -186,7 +166,19 @@ def evaluate(
     *,
     chunk: int = 4096,
 ) -> tuple[Tensor, Tensor]:
-    """Per-sample losses and 0/1 errors (N,) of one network, on the CPU."""
+    """Evaluate one network without gradients.
+
+    Args:
+        model: The architecture; its own weights are not used.
+        parameters: The network's parameters by name.
+        inputs: Inputs (N, …).
+        targets: Targets (N,).
+        criterion: The per-sample loss.
+        chunk: Number of samples per forward pass.
+
+    Returns:
+        Losses (N,) and errors, 0 or 1 (N,), on the CPU.
+    """
     model, losses, errors = deepcopy(model), [], []
     for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
         outputs = functional_call(model, parameters, (x,))

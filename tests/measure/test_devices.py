@@ -181,13 +181,13 @@ def test_a_column_of_the_benchmark(device: str, tmp_path: Path, monkeypatch: pyt
     before = json.loads((tmp_path / "results.json").read_text())
     bench.only_accelerator("", 1)
     after = json.loads((tmp_path / "results.json").read_text())
-    (found,) = [column for column in after.pop("accelerators") if column["name"] == device_name()]
+    (found,) = [column for column in after.pop("accelerators") if column["name"] == device_name(torch.device(device))]
     assert min(found["rays_per_s"][problem.name].values()) > 0
     assert found["error_nats"][problem.name] < 0.01
     before.pop("accelerators", None)
     assert after == before
     page = (tmp_path / "README.md").read_text()
-    assert f"rays/s on {device_name()} |" in page
+    assert f"rays/s on {device_name(torch.device(device))} |" in page
 
 
 def test_float32_is_whole_while_measured_and_as_before_afterwards() -> None:

@@ -20,7 +20,7 @@ from minima_volume.errors import UserError
 from minima_volume.estimators import comparison, diagnostics, gaussian
 from minima_volume.networks import parameters
 from minima_volume.pipeline import scaffold
-from minima_volume.pipeline.settings import device, positive
+from minima_volume.pipeline.settings import Settings, positive
 from minima_volume.rays import preconditioner
 from minima_volume.sampling import bennett, tethered
 from minima_volume.storage import archives, tables
@@ -69,15 +69,15 @@ TABLE: tuple[tuple[str, str, Trigger], ...] = (
     ("asked for more samples than there are", "got 5048 for base and extra data: lower the levels. (tiny, repeat 0)",
      command("tiny", "--repeats", "0", work=too_many_samples)),
     ("set THREADS=0", "THREADS to be a whole number above 0, got '0'", lambda *_: positive("THREADS", "0")),
-    ("set DEVICE=tpu", "DEVICE to be one of cpu, cuda, mps, got 'tpu'", at("DEVICE", "tpu", device)),
+    ("set DEVICE=tpu", "DEVICE to be one of cpu, cuda, mps, got 'tpu'", at("DEVICE", "tpu", Settings.from_environment)),
     ("set DEVICE=mps without one", "a device that this machine has, got DEVICE=mps", without_a_gpu),
-    ("wrote a threshold of 0 into a row", "thresholds above 0 in study tiny, got (0.0,): mend its row",
+    ("wrote a threshold of 0 into a row", "thresholds above 0 in study tiny, got (0.0,): correct its row",
      lambda *_: replace(TINY, thresholds=(0.0,)).validate()),
     ("misspelt a column of quick", "quick of study tiny, got n_direction",
      lambda *_: replace(TINY, quick={"n_direction": 3}).at_scale("quick")),
     ("misspelt a model", "a model among", lambda *_: models.build_model("digits_mpl")),
     ("had a damaged archive in DATA_DIR", "Expected md5", wrong_archives),
-    ("had no archives and no connection", "point DATA_DIR at them", no_connection),
+    ("had no archives and no connection", "set DATA_DIR to a folder that has them", no_connection),
     ("let DATA_DIR be a file", "DATA_DIR to be a folder to write to", data_in_a_file),
     ("asked for too many extras", "training samples of digits 8×8, got 5048",
      lambda *_: interventions.more_data(DIGITS, 48, 5000, 0)),

@@ -72,4 +72,4 @@ def test_what_fails_while_modules_load(environment: dict[str, str], shown: str, 
 
 def test_an_interrupt_while_modules_load(capsys: pytest.CaptureFixture[str]) -> None:
     errors.print_error(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert errors.INTERRUPTED.strip() in capsys.readouterr().err

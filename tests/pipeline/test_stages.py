@@ -230,17 +230,16 @@ def test_rows_that_cannot_be_meant(change: dict[str, object], said: str, stages:
 
 def test_scale_is_one_of_two() -> None:
     with pytest.raises(UserError, match="Expected SCALE to be one of quick, paper, got 'papr'"):
-        TINY.at("papr")
+        TINY.at_scale("papr")
     quick = replace(TINY, quick={"n_directions": 5, "levels": (0, 4)})
     assert (quick.at_scale("quick").n_directions, quick.at_scale("paper").n_directions) == (5, 30)
 
 
-@pytest.mark.parametrize("asked", ["1", "2", "9"])
-def test_first_levels_only(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("asked", [1, 2, 9])
+def test_first_levels_only(asked: int) -> None:
     whole = replace(TINY, levels=(0, 16, 24)).at_scale("paper")
-    monkeypatch.setenv("LEVELS", asked)
-    study = replace(TINY, levels=(0, 16, 24)).at_scale("paper")
-    assert study.levels == whole.levels[: int(asked)] and study.levels + study.later_levels == whole.levels
+    study = replace(TINY, levels=(0, 16, 24)).at_scale("paper", levels=asked)
+    assert study.levels == whole.levels[:asked] and study.levels + study.later_levels == whole.levels
     assert study.n_extra == whole.n_extra == 24  # one pool, however many levels are run
     with pytest.raises(UserError, match="ascending order"):
         replace(TINY, levels=(0, 24, 16)).at_scale("paper")

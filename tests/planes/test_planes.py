@@ -14,7 +14,7 @@ from minima_volume.errors import ResultsError
 from minima_volume.networks import directions
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.networks.parameters import parameters_of
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.study import Repeat, find_study
 from minima_volume.planes import checkpoints, grid, random_plane, sources
 from minima_volume.planes import plane as planes
 from minima_volume.storage import layout, tables
@@ -115,7 +115,7 @@ def test_colours_span_decades_around_the_threshold() -> None:
 
 
 def test_random_planes_equal_a_plain_loop() -> None:
-    repeat = Repeat(sources.find_study("modulo_grokking", "quick"), 0)
+    repeat = Repeat(find_study("modulo_grokking").at_scale("quick"), 0)
     samples, minimum = checkpoints.ordered_samples(repeat).part(0, 50), some_minima(repeat)[200]
     x = np.linspace(-8, 8, 3)
     seen, unseen = random_plane.two_losses(random_plane.plane_at(repeat, minimum, samples), x, 30, Serial())
@@ -136,9 +136,9 @@ def test_slices_hold_the_loss_of_the_minima(no_results: Path, monkeypatch: pytes
     with pytest.raises(ResultsError, match=r"`make results/quick/modulo_data/repeat_0/minima\.json SCALE=quick`"):
         random_plane.write_slices("modulo_data", "quick")
     monkeypatch.setitem(random_plane.SIDE, "quick", 3)
-    monkeypatch.setattr(random_plane.cli.Run, "each", lambda self, tasks, unit: [task() for task in tasks])
+    monkeypatch.setattr(random_plane, "run_tasks", lambda tasks, **_: [task() for task in tasks])
     for name, levels in (("modulo_data", (0, 2634)), ("modulo_grokking", (200, 400))):
-        repeat = Repeat(sources.find_study(name, "quick"), 0)
+        repeat = Repeat(find_study(name).at_scale("quick"), 0)
         minima = some_minima(repeat)
         stored = {level: ({}, minimum) for level, minimum in minima.items()}
         monkeypatch.setattr(sources, "load_trained", lambda *_, found=(repeat, stored): found)

@@ -41,7 +41,7 @@ class Serial:
     def __init__(self, stop: int | None = None) -> None:
         self.stop, self.done = stop, 0
 
-    def each(self, tasks: Sequence[Callable[[], Any]], unit: str) -> list[Any]:
+    def __call__(self, tasks: Sequence[Callable[[], Any]], unit: str) -> list[Any]:
         found = []
         for number, task in enumerate(tasks):
             if number == self.stop:

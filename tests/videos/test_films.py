@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from minima_volume.errors import ResultsError, UserError
+from minima_volume.pipeline.study import find_study
 from minima_volume.planes import sources
 from tests.project import ROOT
 from tests.videos.films import TINY, OneHand, described, frames_of
@@ -33,12 +34,12 @@ def test_missing_tables_are_refused_with_the_command(no_results: Path) -> None:
 
 
 def test_a_study_that_no_config_holds_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match=r"Expected a study mnist_dato .* got none"):
-        sources.find_study("mnist_dato", "quick")
+    with pytest.raises(UserError, match=r"Expected a study among .*, got 'mnist_dato'\. Did you mean 'mnist_data'\?"):
+        find_study("mnist_dato")
 
 
 def test_levels_fall_back_to_lowest_middle_highest() -> None:
-    study = sources.find_study("digits_data", "quick")
+    study = find_study("digits_data").at_scale("quick")
     assert sources.three_levels(study, (0, 270, 1170)) == (0, 270, 1170)
     assert sources.three_levels(study, (540, 5940, 59940)) == (0, 270, 1170)
     with pytest.raises(ResultsError, match="three levels"):

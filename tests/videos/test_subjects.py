@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of
-from minima_volume.pipeline.study import Repeat
-from minima_volume.planes import checkpoints, deformation, grid, sources
+from minima_volume.pipeline.study import Repeat, find_study
+from minima_volume.planes import checkpoints, deformation, grid
 from minima_volume.storage import archives, layout, tables
 from minima_volume.training.models import mlp
 from tests.videos.films import TINY, small_plane
@@ -120,7 +120,7 @@ def test_checkpoints_are_projected_on_their_plane() -> None:
 
 
 def test_unseen_pairs_follow_the_seen_ones(example: Any, tmp_path: Path) -> None:
-    repeat = Repeat(sources.find_study("modulo_grokking", "quick"), 0)
+    repeat = Repeat(find_study("modulo_grokking").at_scale("quick"), 0)
     samples, base = checkpoints.ordered_samples(repeat), repeat.study.base
     torch.testing.assert_close(samples.inputs[:base], repeat.samples.inputs[:base])
     numbers = samples.inputs.reshape(-1, 2, 97).argmax(-1)
