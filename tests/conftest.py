@@ -79,7 +79,7 @@ def same_draws() -> None:
 
 @pytest.fixture
 def seeded() -> Callable[[Callable[[], nn.Module], int], nn.Module]:
-    """Return a function that builds a float64 model in evaluation mode from a seed, without changing the global generator."""
+    """Return a function that builds a float64 model in evaluation mode from a seed; the global generator keeps its state."""
 
     def build(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
         with torch.random.fork_rng(devices=[]):

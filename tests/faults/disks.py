@@ -1,4 +1,4 @@
-"""Theme 3: a disk that is full or read-only gives a sentence, and no half file that later counts as done."""
+"""Theme 3: on a full or read-only disk a command fails with a sentence and leaves no partial file."""
 
 import os
 import resource
@@ -7,35 +7,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.sandbox import House, Row
+from tests.faults.sandbox import Row, Sandbox, Tables
 
 SAID = "Expected to write"
 
 
-def small_files(study: str, expected: bytes, limits: tuple[int, ...], folder: Path) -> Row:
-    """A limit on the size of any file, which fails a write half-way as a full disk does; then without it."""
+def small_files(study: str, expected: Tables, limits: tuple[int, ...], folder: Path) -> Row:
+    """Run with a limit on file sizes, which stops a write half-way as a full disk does; then run without it."""
     lost = 0
     for limit in limits:
-        house = House(folder / f"limit_{limit}")
+        sandbox = Sandbox(folder / f"limit_{limit}")
 
         def prepare(limit: int = limit) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
-        lost += not house.make(study, THREADS="1", prepare=prepare).refused("error: ")
-        lost += _goes_on(house, study, expected)
+        lost += not sandbox.make(study, THREADS="1", prepare=prepare).refused("error: ")
+        lost += _continue(sandbox, study, expected)
     kib = ", ".join(f"{limit / 1024:g}" for limit in limits)
     return Row("disk", f"no file over {kib} KiB, then without the limit", len(limits), lost)
 
 
-def _goes_on(house: House, study: str, expected: bytes) -> int:
-    """Things lost when the same command runs again."""
-    torn = len(house.torn(study))
-    return torn + (house.make(study, THREADS="1").code != 0 or house.table(study) != expected)
+def _continue(sandbox: Sandbox, study: str, expected: Tables) -> int:
+    """Run the same command again; return the number of damaged files and of failures."""
+    damaged = len(sandbox.damaged(study))
+    return damaged + (sandbox.make(study, THREADS="1").code != 0 or sandbox.tables(study) != expected)
 
 
 @contextmanager
 def mounted(folder: Path, kib: int) -> Iterator[bool]:
-    """A file system of `kib` KiB in memory at `folder`; False where this user may not mount one."""
+    """Mount a file system of `kib` KiB in memory at `folder`; yield whether this user may mount one."""
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
     try:
@@ -50,37 +50,37 @@ def mounted(folder: Path, kib: int) -> Iterator[bool]:
 
 
 def remount(folder: Path, options: str) -> None:
-    """Other options for what is mounted at a folder."""
+    """Change the options of what is mounted at a folder."""
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
-def full(study: str, expected: bytes, kib: int, folder: Path) -> Row:
-    """A results folder on a disk that is too small, then made larger."""
-    house, what = House(folder / f"full_{kib}"), f"results on a disk of {kib} KiB, then enlarged"
-    with mounted(house.folder / "results", kib) as possible:
+def full(study: str, expected: Tables, kib: int, folder: Path) -> Row:
+    """Run with results on a disk that is too small, then enlarge the disk and run again."""
+    sandbox, what = Sandbox(folder / f"full_{kib}"), f"results on a disk of {kib} KiB, then enlarged"
+    with mounted(sandbox.folder / "results", kib) as possible:
         if not possible:
-            return Row("disk", what, 0, 0, "not done: this user may not mount a small disk")
-        lost = int(not house.make(study, THREADS="1").refused("error: "))
-        remount(house.folder / "results", "size=100m")
-        lost += _goes_on(house, study, expected)
+            return Row("disk", what, 0, 0, "not done: this user may not mount a disk")
+        lost = int(not sandbox.make(study, THREADS="1").refused("error: "))
+        remount(sandbox.folder / "results", "size=100m")
+        lost += _continue(sandbox, study, expected)
     return Row("disk", what, 1, lost)
 
 
-def locked(study: str, expected: bytes, folder: Path) -> Row:
-    """A results folder that may not be written, then may."""
-    house, what = House(folder / "locked"), "results folder read-only, then unlocked"
-    place = house.study(study) / "repeat_0"
+def locked(study: str, expected: Tables, folder: Path) -> Row:
+    """Run with a read-only results folder, then make it writable and run again."""
+    sandbox, what = Sandbox(folder / "locked"), "results folder read-only, then unlocked"
+    place = sandbox.study(study) / "repeat_0"
     with mounted(place, 10_000) as possible:
         if possible:
             remount(place, "ro")
         elif os.geteuid() == 0:
-            return Row("disk", what, 0, 0, "not done: modes do not bind root, who may not mount here")
+            return Row("disk", what, 0, 0, "not done: root ignores modes, and may not mount here")
         else:
             place.chmod(0o555)
-        lost = int(not house.make(study, THREADS="1").refused(f"{SAID} ", "repeat_0"))
+        lost = int(not sandbox.make(study, THREADS="1").refused(f"{SAID} ", "repeat_0"))
         if possible:
             remount(place, "rw")
         else:
             place.chmod(0o755)
-        lost += _goes_on(house, study, expected)
+        lost += _continue(sandbox, study, expected)
     return Row("disk", what, 1, lost, "read-only mount" if possible else "mode 0555")

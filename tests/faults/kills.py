@@ -1,7 +1,8 @@
-"""Theme 1: a study killed at random moments, by every signal, ends as if nothing had happened."""
+"""Theme 1: a study that is killed at random moments, by every signal, ends as if it had not been."""
 
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -10,94 +11,100 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minima_volume.errors import INTERRUPTED
-from tests.faults.sandbox import House, Row, finished
+from tests.faults.sandbox import Row, Sandbox, Tables, wait_for
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
+# While modules load, Python itself answers Ctrl-C, with a traceback. Once `main` runs, a traceback is a mistake.
+IN_MAIN = re.compile(r'pipeline/cli\.py", line \d+, in main\b')
 
 
 @dataclass
 class Tally:
-    """What a chain of kills found."""
+    """What a series of kills found.
+
+    Attributes:
+        hits: How often each signal hit a running study.
+        interrupted: How often Ctrl-C led to the sentence that says how to continue.
+        tracebacks: How often Ctrl-C led to a traceback out of a running stage.
+        redone: Intact minima and blocks that were made again.
+        damaged: Files that a kill left damaged.
+        completed: How often the study was run to its end.
+        different: How often its tables differed, or scratch files were left.
+    """
 
     hits: Counter[str] = field(default_factory=Counter)
-    told: int = 0
+    interrupted: int = 0
+    tracebacks: int = 0
     redone: int = 0
-    torn: int = 0
-    untold: int = 0
-    unlike: int = 0
+    damaged: int = 0
     completed: int = 0
+    different: int = 0
 
 
-def kill_once(house: House, study: str, number: signal.Signals, after: float, tally: Tally) -> bool:
-    """Start the study, kill its process group after some seconds; whether it was still running then."""
-    before = house.stored(study)
-    process = house.start(study, THREADS="1")
+def kill_once(sandbox: Sandbox, study: str, number: signal.Signals, after: float, tally: Tally) -> bool:
+    """Start the study and kill its process group after some seconds; return whether it was still running then."""
+    before = sandbox.stored(study)
+    process = sandbox.start(study, THREADS="1")
     time.sleep(after)
     alive = process.poll() is None
     if alive:
         os.killpg(process.pid, number)
-    done = finished(process)
+    done = wait_for(process)
     if alive:
         tally.hits[number.name] += 1
-    after_kill = house.stored(study)
+    after_kill = sandbox.stored(study)
     tally.redone += sum(after_kill.get(name) != changed for name, changed in before.items())
-    tally.torn += len(house.torn(study))
+    tally.damaged += len(sandbox.damaged(study))
     if alive and number == signal.SIGINT:
-        tally.told += INTERRUPTED in done.text
-        # Before the package is being loaded nobody is there to speak; from then on a traceback is a mistake.
-        tally.untold += done.traceback and "minima_volume" in done.text
+        tally.interrupted += INTERRUPTED in done.text
+        tally.tracebacks += IN_MAIN.search(done.text) is not None
     return alive
 
 
-def chain(house: House, study: str, expected: bytes, seconds: float, count: int, seed: int) -> Tally:
-    """`count` kills one after the other; whenever a run comes through, its tables are compared and it starts anew."""
+def series(sandbox: Sandbox, study: str, expected: Tables, seconds: float, count: int, seed: int) -> Tally:
+    """Kill the study `count` times; whenever a run reaches its end first, compare its tables and start again."""
     rng, tally, left = random.Random(seed), Tally(), count
     while left:
         number = SIGNALS[left % len(SIGNALS)]
-        if kill_once(house, study, number, rng.uniform(0, seconds), tally):
+        if kill_once(sandbox, study, number, rng.uniform(0, seconds), tally):
             left -= 1
-        elif not _complete(house, study, expected, tally):
+        elif not _complete(sandbox, study, expected, tally):
             return tally
-    _complete(house, study, expected, tally)
+    _complete(sandbox, study, expected, tally)
     return tally
 
 
-def _complete(house: House, study: str, expected: bytes, tally: Tally) -> bool:
-    """The same command again, undisturbed: compare the tables, then clear them away."""
-    kept = house.stored(study)
-    done = house.make(study, THREADS="1")
-    now = house.stored(study)
+def _complete(sandbox: Sandbox, study: str, expected: Tables, tally: Tally) -> bool:
+    """Run the study to its end, compare its tables, and remove its results; return whether they were the same."""
+    kept = sandbox.stored(study)
+    done = sandbox.make(study, THREADS="1")
+    now = sandbox.stored(study)
     tally.redone += sum(now.get(name) != changed for name, changed in kept.items())
-    same = done.code == 0 and house.table(study) == expected and not list(house.study(study).rglob(".*.part"))
+    scratch = list(sandbox.study(study).rglob(".*.part"))
+    same = done.code == 0 and sandbox.tables(study) == expected and not scratch
     tally.completed += 1
-    tally.unlike += not same
-    shutil.rmtree(house.folder / "results")
-    shutil.rmtree(house.folder / "figs" / "quick", ignore_errors=True)
+    tally.different += not same
+    shutil.rmtree(sandbox.folder / "results")
+    shutil.rmtree(sandbox.folder / "figs" / "quick", ignore_errors=True)
     return same
 
 
-def rows(study: str, expected: bytes, seconds: float, count: int, folder: Path) -> list[Row]:
-    """The chain of one study as lines of the table."""
-    # With this seed both kills of the short form come early, and a run that a kill misses costs a whole run.
-    tally = chain(House(folder / f"kills_{study}"), study, expected, seconds, count, seed=count + 1)
-    theme = f"killed: {study}"
+def rows(study: str, expected: Tables, seconds: float, count: int, folder: Path) -> list[Row]:
+    """Kill one study `count` times, and return the rows of the report."""
+    # With this seed both kills of the short form come early; a kill that misses costs a whole run.
+    tally = series(Sandbox(folder / f"kills_{study}"), study, expected, seconds, count, seed=count + 1)
+    theme, total = f"killed: {study}", tally.hits.total()
     hits = ", ".join(f"{name} {times}" for name, times in sorted(tally.hits.items()))
-    interrupts = tally.hits["SIGINT"]
+    said = f"said so {tally.interrupted} times; the others came before a stage was running"
     return [
-        Row(theme, f"kill at a random moment ({hits})", tally.hits.total(), tally.torn, "lost counts torn files"),
+        Row(theme, f"kill at a random moment ({hits})", total, tally.damaged, "lost counts damaged files"),
+        Row(theme, "run it again: intact files are kept", total, tally.redone, "lost counts files made twice"),
         Row(
             theme,
-            "run it again: whole minima and blocks kept",
-            tally.hits.total(),
-            tally.redone,
-            "lost counts files made twice",
+            "run it to its end: tables are equal",
+            tally.completed,
+            tally.different,
+            "lost counts runs that differ",
         ),
-        Row(theme, "run it to the end: tables compared", tally.completed, tally.unlike, "lost counts other bytes"),
-        Row(
-            theme,
-            "Ctrl-C says how to go on",
-            interrupts,
-            tally.untold,
-            f"said in {tally.told}; the others met no stage at work",
-        ),
+        Row(theme, "Ctrl-C says how to continue", tally.hits["SIGINT"], tally.tracebacks, said),
     ]

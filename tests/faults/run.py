@@ -1,4 +1,4 @@
-"""Torture the real commands on copies of the repository and print what was done, how often, and what was lost."""
+"""Inject faults into the real commands, in copies of the repository, and report what was done and what went wrong."""
 
 import argparse
 import os
@@ -15,14 +15,24 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults import concurrency, damage, disks, divergence, invalidation, kills, memory
-from tests.faults.sandbox import House, Row, copied
+from tests.faults.sandbox import Row, Sandbox, Tables, copy_finished
 
 Task = Callable[[], list[Row]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How often what is done; the first study is the one that most is done to."""
+    """How often each fault is injected.
+
+    Attributes:
+        kills: Number of kills by study; most other faults are injected into the first study.
+        twice: How often two makes run at once.
+        limits: Limits on file sizes, in bytes.
+        rounds: Rounds of damage.
+        changes: Changes of settings.
+        early: Invalid rows.
+        whole: Whether to run the themes that `make test` omits.
+    """
 
     kills: dict[str, int]
     twice: int
@@ -39,40 +49,48 @@ SHORT = Plan({"digits_poison": 2}, 0, (8192,), 1, 0, 1, whole=False)
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A house whose studies nobody disturbed, their tables and the seconds that they took."""
+    """A sandbox with undisturbed results.
+
+    Attributes:
+        folder: Where the other sandboxes go.
+        sandbox: The undisturbed one.
+        tables: Its tables by study.
+        seconds: How long each study took.
+    """
 
     folder: Path
-    house: House
-    tables: dict[str, bytes]
+    sandbox: Sandbox
+    tables: dict[str, Tables]
     seconds: dict[str, float]
 
-    def copy(self, name: str) -> House:
-        """A copy of the finished house."""
-        return copied(self.house, self.folder / name)
+    def copy(self, name: str) -> Sandbox:
+        """Copy the undisturbed sandbox with its results."""
+        return copy_finished(self.sandbox, self.folder / name)
 
 
 def undisturbed(studies: list[str], folder: Path, pool: ThreadPoolExecutor) -> Undisturbed:
-    """Run every study once, side by side as later, to compare with."""
-    house = House(folder / "undisturbed")
+    """Run every study once, two at a time as later, for the tables to compare with."""
+    sandbox = Sandbox(folder / "undisturbed")
 
     def run(study: str) -> float:
         started = time.perf_counter()
-        done = house.make(study, THREADS="1")
-        if done.code:
-            sys.exit(f"error: Expected `make {study} SCALE=quick` to work undisturbed, got:\n{done.text}")
+        done = sandbox.make(study, THREADS="1")
+        rows = {name: text.count(b"\n") - 1 for name, text in sandbox.tables(study).items()}
+        if done.code or len(rows) < 2 or min(rows.values()) < 1:
+            sys.exit(f"error: Expected `make {study} SCALE=quick` to make two tables, got {rows} and:\n{done.text}")
         return time.perf_counter() - started
 
     seconds = dict(zip(studies, pool.map(run, studies), strict=True))
-    return Undisturbed(folder, house, {study: house.table(study) for study in studies}, seconds)
+    return Undisturbed(folder, sandbox, {study: sandbox.tables(study) for study in studies}, seconds)
 
 
 def one(call: Callable[..., Row], *given: object) -> Task:
-    """A task of one row."""
+    """Return a task of one row."""
     return lambda: [call(*given)]
 
 
 def tasks(plan: Plan, known: Undisturbed) -> dict[str, list[Task]]:
-    """What is to be done by theme, the longest first."""
+    """Return the tasks by theme, the longest first."""
     study, folder = next(iter(plan.kills)), known.folder
     expected = known.tables[study]
     found: dict[str, list[Task]] = {
@@ -108,15 +126,15 @@ def tasks(plan: Plan, known: Undisturbed) -> dict[str, list[Task]]:
     return found
 
 
-def shown(rows: list[Row], seconds: float) -> Table:
-    """The table."""
+def report(rows: list[Row], seconds: float) -> Table:
+    """Return the report as a table to print."""
     title = f"{sum(row.times for row in rows)} times in {seconds:.0f} s, lost: {sum(row.lost for row in rows)}"
     table = Table(title=title)
     table.add_column("theme")
     table.add_column("what was done", ratio=3)
     table.add_column("times", justify="right")
     table.add_column("lost", justify="right")
-    table.add_column("what was seen", ratio=2)
+    table.add_column("what was observed", ratio=2)
     for row in rows:
         table.add_row(row.theme, row.what, str(row.times), str(row.lost), row.note)
     return table
@@ -125,7 +143,7 @@ def shown(rows: list[Row], seconds: float) -> Table:
 def main() -> None:
     """Run the themes, two at a time, and exit with 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="a few of each, as `make test` does")
+    parser.add_argument("--short", action="store_true", help="a few of each theme, as `make test` does")
     parser.add_argument("--only", nargs="+", metavar="THEME", help="killed, at once, disk, damage, settings, …")
     given = parser.parse_args()
     plan, started, rows = SHORT if given.short else FULL, time.perf_counter(), list[Row]()
@@ -142,7 +160,7 @@ def main() -> None:
                 print(f"{time.perf_counter() - started:4.0f} s  {row.theme}: {row.what}: lost {row.lost}", flush=True)
                 rows.append(row)
     rows.sort(key=lambda row: row.theme)
-    Console(width=150).print(shown(rows, time.perf_counter() - started))
+    Console(width=150).print(report(rows, time.perf_counter() - started))
     sys.exit(1 if any(row.lost for row in rows) or not rows else 0)
 
 

@@ -1,4 +1,4 @@
-"""A copy of the repository's sources in a folder of its own, where the real commands may be tortured."""
+"""A copy of the repository's sources in a folder of its own, where faults are injected into the real commands."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from minima_volume.errors import ResultsError
 from minima_volume.storage import archives
 from tests.project import ROOT, copy_sources, sources
 
-# Settings of the calling shell and of a make that may have started this.
+# Settings of the calling shell, and of a make that may have started the tests.
 FOREIGN = (
     "SCALE", "DATA_DIR", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "PYTHON", "RESULTS_DIR",
     "FIGS_DIR", "DEBUG", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS",
@@ -25,12 +25,23 @@ CONFIGS = {
     "swiss_data_x5": "swiss_roll",
     "modulo_data": "modulo_arithmetic",
 }
-PATIENCE = 900  # seconds after which a command is taken to hang
+TIMEOUT = 900  # seconds after which a command counts as hanging
+
+
+Tables = dict[str, bytes]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what was done, how often, and how often something was lost or let in."""
+    """One row of the report.
+
+    Attributes:
+        theme: The kind of fault.
+        what: What was done.
+        times: How often it was done.
+        lost: How often it went wrong: something was lost, or a fault was not refused.
+        note: What was observed.
+    """
 
     theme: str
     what: str
@@ -41,28 +52,28 @@ class Row:
 
 @dataclass(frozen=True)
 class Done:
-    """A finished command: its exit code and everything that it printed."""
+    """The exit code and the output of a finished command."""
 
     code: int
     text: str
 
     @property
     def traceback(self) -> bool:
-        """Whether it showed one."""
+        """Whether the output holds a traceback."""
         return "Traceback (most recent call last)" in self.text
 
     def refused(self, *parts: str) -> bool:
-        """Whether it failed with sentences that hold all these parts, and no traceback."""
+        """Whether it failed without a traceback, and its output holds all parts."""
         return self.code != 0 and not self.traceback and all(part in self.text for part in parts)
 
 
-class House:
-    """The copy, its commands, and a look at its results."""
+class Sandbox:
+    """A copy of the sources, the commands in it, and their results."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         copy_sources(folder)
-        # A script instead of a link: this environment is used and never set up anew for the copy.
+        # A script that calls this environment's Python, so that make finds .venv ready and installs nothing.
         python = folder / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
         python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -72,7 +83,7 @@ class House:
     def start(
         self, *arguments: str, prepare: Callable[[], object] | None = None, **settings: str
     ) -> subprocess.Popen[str]:
-        """`make` at quick scale as the leader of a process group of its own, standard error with its output."""
+        """Start `make` at quick scale as the leader of a process group, with its errors in its output."""
         clean = {name: value for name, value in os.environ.items() if name not in FOREIGN}
         environment = clean | {"PYTHONPATH": str(self.folder), "SCALE": "quick", "PYTHONUNBUFFERED": "1"} | settings
         return subprocess.Popen(
@@ -81,20 +92,20 @@ class House:
         )  # fmt: skip
 
     def make(self, *arguments: str, prepare: Callable[[], object] | None = None, **settings: str) -> Done:
-        """Run `make` at quick scale to its end."""
-        return finished(self.start(*arguments, prepare=prepare, **settings))
+        """Run `make` at quick scale and wait for it."""
+        return wait_for(self.start(*arguments, prepare=prepare, **settings))
 
     def study(self, name: str) -> Path:
-        """The results folder of a study."""
+        """Return the results folder of a study."""
         return self.folder / "results" / "quick" / name
 
-    def table(self, name: str) -> bytes:
-        """A study's volumes and cutoffs, empty where they are not there."""
+    def tables(self, name: str) -> Tables:
+        """Return the tables of a study that exist, by file name."""
         paths = [self.study(name) / table for table in ("volumes.csv", "cutoffs.csv")]
-        return b"".join(path.read_bytes() for path in paths if path.exists())
+        return {path.name: path.read_bytes() for path in paths if path.exists()}
 
     def row(self, name: str, **fields: str) -> None:
-        """Change fields of a study's row at quick scale, given as Python text; appended to its config.py."""
+        """Change fields of a study at quick scale, given as Python source, by appending to its config.py."""
         changes = ", ".join(f"{key!r}: {value}" for key, value in fields.items())
         text = (
             "\n\nfrom dataclasses import replace\nfrom minima_volume.training.recipe import Recipe\n"
@@ -104,32 +115,32 @@ class House:
             config.write(text)
 
     def touch(self) -> None:
-        """Give every source a new time of change, as a git checkout does."""
+        """Give every source a new file time, as a git checkout does."""
         for path in sources():
             (self.folder / path.relative_to(ROOT)).touch()
 
     def stored(self, name: str) -> dict[str, int]:
-        """Time of change of every minimum and every block of rays of a study."""
+        """Return the file time of every minimum and every block of rays of a study."""
         paths = [path for path in self.study(name).rglob("*") if path.suffix in (".safetensors", ".npz")]
         return {str(path.relative_to(self.study(name))): path.stat().st_mtime_ns for path in paths}
 
-    def torn(self, name: str) -> list[str]:
-        """Files of a study under their final names that are not whole."""
-        return [str(path) for path in self.study(name).rglob("[!.]*") if path.is_file() and not whole(path)]
+    def damaged(self, name: str) -> list[str]:
+        """Return the files of a study that cannot be read to their end."""
+        return [str(path) for path in self.study(name).rglob("[!.]*") if path.is_file() and not is_intact(path)]
 
 
-def finished(process: subprocess.Popen[str]) -> Done:
-    """Wait for a command and take what it printed; one that hangs is killed and counts as failed."""
+def wait_for(process: subprocess.Popen[str]) -> Done:
+    """Wait for a command; kill it if it hangs, so that it counts as failed."""
     try:
-        text, _ = process.communicate(timeout=PATIENCE)
+        text, _ = process.communicate(timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         text, _ = process.communicate()
     return Done(process.returncode, text)
 
 
-def whole(path: Path) -> bool:
-    """Whether a results file can be read to its end with its checksum."""
+def is_intact(path: Path) -> bool:
+    """Whether a results file can be read to its end and has its checksum."""
     try:
         if path.suffix == ".npz":
             archives.read_arrays(path)
@@ -144,9 +155,9 @@ def whole(path: Path) -> bool:
     return True
 
 
-def copied(finished_house: House, folder: Path) -> House:
-    """A copy of a house with its results, times of change included."""
-    copy = House(folder)
-    shutil.copytree(finished_house.folder / "results", copy.folder / "results")
-    shutil.copytree(finished_house.folder / "figs" / "quick", copy.folder / "figs" / "quick")
+def copy_finished(sandbox: Sandbox, folder: Path) -> Sandbox:
+    """Copy a sandbox with its results and their file times."""
+    copy = Sandbox(folder)
+    shutil.copytree(sandbox.folder / "results", copy.folder / "results")
+    shutil.copytree(sandbox.folder / "figs" / "quick", copy.folder / "figs" / "quick")
     return copy

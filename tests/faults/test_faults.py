@@ -1,6 +1,7 @@
-"""A few of each torture on the real commands; `make torture` does all of them."""
+"""A few faults of each theme on the real commands, and tests of the checks; `make torture` injects all faults."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,52 +9,51 @@ from pathlib import Path
 import pytest
 
 from minima_volume.storage import archives, tables
-from tests.faults import damage, run, sandbox
+from tests.faults import damage, kills, memory, run, sandbox
 from tests.project import ROOT
 
 
-def test_a_few_of_each_lose_nothing() -> None:
+def test_a_few_faults_of_each_theme_lose_nothing() -> None:
     command = [sys.executable, "-m", "tests.faults.run", "--short"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "lost: 0" in done.stdout
+    assert re.search(r"lost: 0\b", done.stdout)
     assert all(theme in done.stdout for theme in ("killed", "disk", "damage", "numbers"))
 
 
-# --- the checks themselves: each sees the loss that it is there for ----------------------------------------------------
+# --- the checks themselves ---------------------------------------------------------------------------------------------
 
 
-def test_a_torn_file_is_seen(tmp_path: Path) -> None:
-    whole = sandbox.whole
+def test_a_truncated_file_is_not_intact(tmp_path: Path) -> None:
     archives.write_json(tmp_path / "a.json", {"level": 1})
     tables.write_table(tmp_path / "a.csv", ("level",), [{"level": 1}])
     archives.write_arrays(tmp_path / "a.npz", {}, {"x": [1.0]})
     paths = sorted(tmp_path.iterdir())
-    assert len(paths) == 3 and all(whole(path) for path in paths)
+    assert len(paths) == 3 and all(sandbox.is_intact(path) for path in paths)
     for path in paths:
         path.write_bytes(path.read_bytes()[:-3])
-        assert not whole(path), path
+        assert not sandbox.is_intact(path), path
 
 
-@pytest.mark.parametrize("wound", ["cut", "flip", "bomb", "bomb_in_archive", "of_other_settings", "of_other_version"])
-def test_damage_damages(wound: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["cut", "flip", "bomb", "bomb_in_archive", "of_other_settings", "of_other_version"])
+def test_damage_changes_the_file_and_runs_nothing(how: str, tmp_path: Path) -> None:
     path = tmp_path / "directions_00000_00025.npz"
     archives.write_arrays(path, {"fingerprints": {"0": "a"}}, {"x": [1.0, 2.0, 3.0]})
     before = path.read_bytes()
-    getattr(damage, wound)(path, tmp_path / "crater")
+    getattr(damage, how)(path, tmp_path / "crater")
     assert path.read_bytes() != before and not (tmp_path / "crater").exists()
 
 
-def test_a_house_is_a_copy_that_reaches_nothing_else(tmp_path: Path) -> None:
-    house = sandbox.House(tmp_path / "house")
-    code = "import minima_volume.errors, os; print(minima_volume.errors.__file__, os.environ.get('MAKELEVEL'))"
-    python = house.folder / ".venv" / "bin" / "python"
-    environment = os.environ | {"PYTHONPATH": str(house.folder)}
-    done = subprocess.run([python, "-c", code], env=environment, cwd=house.folder, capture_output=True, text=True)
-    assert done.stdout.startswith(str(house.folder))
-    assert not any(path.is_symlink() for path in house.folder.rglob("*"))
-    made = house.make("help")
+def test_a_sandbox_is_a_copy_that_reaches_nothing_else(tmp_path: Path) -> None:
+    copy = sandbox.Sandbox(tmp_path / "copy")
+    code = "import minima_volume.errors; print(minima_volume.errors.__file__)"
+    python = copy.folder / ".venv" / "bin" / "python"
+    environment = os.environ | {"PYTHONPATH": str(copy.folder)}
+    done = subprocess.run([python, "-c", code], env=environment, cwd=copy.folder, capture_output=True, text=True)
+    assert done.stdout.startswith(str(copy.folder))
+    assert not any(path.is_symlink() for path in copy.folder.rglob("*"))
+    made = copy.make("help")
     assert made.code == 0 and "torture" in made.text
 
 
@@ -65,7 +65,47 @@ def test_what_counts_as_refused() -> None:
     assert not done(2, "Traceback (most recent call last):\nExpected a").refused("Expected a")
 
 
-def test_the_table_counts_what_was_lost() -> None:
+def test_the_report_counts_what_was_lost() -> None:
     row = sandbox.Row
-    shown = run.shown([row("disk", "a", 2, 0), row("disk", "b", 1, 3)], 1.0)
-    assert "lost: 3" in str(shown.title) and "3 times" in str(shown.title) and shown.row_count == 2
+    table = run.report([row("disk", "a", 2, 0), row("disk", "b", 1, 3)], 1.0)
+    assert "lost: 3" in str(table.title) and "3 times" in str(table.title) and table.row_count == 2
+
+
+VOLUMES = (
+    b"study,repeat,level,landscape,threshold,metric,status,log_volume\n"
+    b"tiny,0,0,0,0.1,loss,ok,1234.5\n"
+    b"tiny,0,10,0,0.1,loss,unconverged,\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "different"),
+    [
+        (VOLUMES, 0),
+        (VOLUMES.replace(b"1234.5", b"1234.505"), 0),
+        (VOLUMES.replace(b"1234.5", b"1234.52"), 1),
+        (VOLUMES.replace(b"1234.5", b""), 1),
+        (VOLUMES.replace(b"ok", b"censored"), 1),
+        (VOLUMES.replace(b"tiny,0,10", b"tiny,0,20"), 2),  # one row is missing, one is extra
+        (VOLUMES.splitlines(keepends=True)[0], 2),
+        (b"", 2),
+    ],
+)
+def test_volumes_in_small_batches_are_compared_row_by_row(found: bytes, different: int) -> None:
+    assert memory.different_volumes(VOLUMES, found) == different
+
+
+def test_nothing_to_compare_with_is_a_loss() -> None:
+    assert memory.different_volumes(b"", b"") == 1
+
+
+@pytest.mark.parametrize(
+    ("frame", "at_work"),
+    [
+        ('File "/x/minima_volume/pipeline/cli.py", line 60, in main', True),
+        ('File "/x/minima_volume/pipeline/cli.py", line 15, in <module>', False),  # modules are still loading
+    ],
+)
+def test_a_traceback_counts_once_the_stage_is_at_work(frame: str, at_work: bool) -> None:
+    text = f"Traceback (most recent call last):\n  {frame}\nKeyboardInterrupt\n"
+    assert (kills.IN_MAIN.search(text) is not None) == at_work

@@ -1,4 +1,4 @@
-"""Whatever happens is told in one sentence, with a traceback only if asked for."""
+"""Whatever fails, a stage prints one sentence, and a traceback only with DEBUG=1. Importing the package does nothing."""
 
 import os
 import subprocess
@@ -17,6 +17,8 @@ from tests.user_errors import TINY
 
 
 def failing(error: BaseException) -> Callable[[cli.StageRun], None]:
+    """Return a stage that raises an error."""
+
     def work(run: cli.StageRun) -> None:
         raise error
 
@@ -24,20 +26,20 @@ def failing(error: BaseException) -> Callable[[cli.StageRun], None]:
 
 
 UNEXPECTED: tuple[tuple[str, BaseException, tuple[str, ...]], ...] = (
-    ("met a mistake of ours", ZeroDivisionError("division by zero"),
+    ("an unexpected exception", ZeroDivisionError("division by zero"),
      ("ZeroDivisionError in test_crash_messages.py, line", "division by zero", "DEBUG=1")),
-    ("met a mistake without a text", KeyError(), ("KeyError", "no more is known", "DEBUG=1")),
-    ("met a text of several lines", OSError("first\nsecond"), ("first second",)),
-    ("asked for more memory than there is", MemoryError(), ("enough memory", "MEMORY", "THREADS")),
-    ("the same inside torch", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ("an exception without a message", KeyError(), ("KeyError", "no more is known", "DEBUG=1")),
+    ("a message of several lines", OSError("first\nsecond"), ("first second",)),
+    ("memory that Python lacks", MemoryError(), ("enough memory", "MEMORY", "THREADS")),
+    ("memory that torch lacks", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
      ("enough memory", "MEMORY", "now 7", "THREADS", "now 3")),
-    ("the same on a GPU", torch.OutOfMemoryError("CUDA out of memory."), ("enough memory", "MEMORY")),
+    ("memory that a GPU lacks", torch.OutOfMemoryError("CUDA out of memory."), ("enough memory", "MEMORY")),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("did", "error", "parts"), UNEXPECTED)
-def test_anything_else_is_one_sentence(
-    did: str, error: BaseException, parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("what", "error", "parts"), UNEXPECTED)
+def test_an_exception_in_a_stage_is_one_sentence(
+    what: str, error: BaseException, parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(layout, "ROOT", tmp_path)
@@ -58,18 +60,66 @@ def test_anything_else_is_one_sentence(
 @pytest.mark.parametrize(
     ("environment", "shown", "hidden"),
     [
-        ({"MAKELEVEL": "1"}, "error: ZeroDivisionError in <string>, line 1", "Traceback"),
-        ({"MAKELEVEL": "1", "DEBUG": "1"}, "Traceback", "error: "),
-        ({}, "Traceback", "error: "),
+        ({}, "error: ZeroDivisionError in <string>, line ", "Traceback"),
+        ({"DEBUG": "1"}, "Traceback", "Run again with DEBUG=1"),
     ],
 )
-def test_what_fails_while_modules_load(environment: dict[str, str], shown: str, hidden: str) -> None:
-    clean = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "DEBUG")}
-    code = [sys.executable, "-c", "import minima_volume; 1 / 0"]
-    done = subprocess.run(code, env=clean | environment, cwd=ROOT, capture_output=True, text=True)
+def test_what_fails_outside_the_stage_is_one_sentence(environment: dict[str, str], shown: str, hidden: str) -> None:
+    """Once `main` has run, the hook prints what nothing else catches."""
+    code = (
+        "import sys\n"
+        "from minima_volume.pipeline import cli\n"
+        "from tests.user_errors import TINY\n"
+        "sys.argv = ['stage.py', '--help']\n"
+        "try:\n"
+        "    cli.main({'tiny': TINY}, print)\n"
+        "except SystemExit:\n"
+        "    1 / 0\n"
+    )
+    done = fresh(code, **environment)
     assert done.returncode == 1 and shown in done.stderr and hidden not in done.stderr
 
 
-def test_an_interrupt_while_modules_load(capsys: pytest.CaptureFixture[str]) -> None:
+def fresh(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a new interpreter, as a recipe of make."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "DEBUG")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean | {"MAKELEVEL": "1"} | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+IMPORT_ALL = """
+import importlib, os, pkgutil, sys
+import torch
+from operator import attrgetter
+
+FLAGS = [attrgetter(name)(torch.backends) for name in
+         ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")]
+
+def state():
+    umask = os.umask(0)
+    os.umask(umask)
+    return sys.excepthook, umask, [flag.fp32_precision for flag in FLAGS], torch.get_num_threads()
+
+os.umask(0o027)
+before = state()
+import minima_volume
+for module in pkgutil.walk_packages(minima_volume.__path__, "minima_volume."):
+    importlib.import_module(module.name)
+print(len([name for name in sys.modules if name.startswith("minima_volume.")]) > 60, state() == before)
+"""
+
+
+def test_importing_the_package_changes_no_global_state() -> None:
+    """Neither sys.excepthook, nor the umask, nor torch's precision and number of threads."""
+    done = fresh(IMPORT_ALL)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+def test_an_interrupt_that_nothing_catches_says_how_to_continue(capsys: pytest.CaptureFixture[str]) -> None:
     errors.print_error(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert errors.INTERRUPTED.strip() in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The graph: what runs after what, what a second run does, what help lists, and one sentence for every mistake."""
+"""The Makefile: the order of the stages, what a second run does, what help lists, and one sentence for every mistake."""
 
 import os
 import re
@@ -13,20 +13,11 @@ from tests.project import ROOT, STAGES, copy_sources
 
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/studies.mk"))
 SETTINGS = (
-    "SCALE",
-    "DATA_DIR",
-    "REPEATS",
-    "DIRECTIONS",
-    "LEVELS",
-    "THREADS",
-    "MEMORY",
-    "DEVICE",
-    "PYTHON",
-    "RESULTS_DIR",
-)
+    "SCALE", "DATA_DIR", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "PYTHON", "RESULTS_DIR",
+)  # fmt: skip
 MAKES_OWN = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS")
 
-# Stands in for .venv/bin/python: writes down its command line and touches what the stage would write.
+# A substitute for .venv/bin/python: it logs its command line and touches what the stage would write.
 STUB = """#!/usr/bin/env bash
 set -eu
 echo "$*" >> calls.log
@@ -44,7 +35,7 @@ for i in "$@"; do mkdir -p "results/$scale/$study/repeat_$i"; touch "results/$sc
 
 
 def make(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run make as from a fresh shell, whatever make may have started the tests."""
+    """Run make as from a fresh shell, even if make started the tests."""
     clean = {name: value for name, value in os.environ.items() if name not in (*SETTINGS, *MAKES_OWN)}
     return subprocess.run(
         ["make", *arguments], cwd=cwd, env=clean | environment, capture_output=True, text=True, timeout=60
@@ -52,7 +43,7 @@ def make(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.Co
 
 
 def sentence(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line of a failed make, without make's own frame around it."""
+    """Return the one line that a failed make printed, without make's own additions."""
     lines = [
         line for line in done.stderr.splitlines() if not re.fullmatch(r"make(\[\d+\])?: \*\*\* \[.*\] Error \d+", line)
     ]
@@ -62,7 +53,7 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the graph and its sources with the environment ready and the stub for a Python."""
+    """Copy the Makefile and its sources, with an environment whose Python is the stub."""
     copy_sources(tmp_path)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -73,7 +64,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def calls(project: Path) -> list[str]:
-    """What the stub was called with since the last look."""
+    """Return the command lines of the stub since the last call of this function."""
     log = project / "calls.log"
     found = log.read_text().splitlines() if log.exists() else []
     log.unlink(missing_ok=True)
@@ -81,10 +72,12 @@ def calls(project: Path) -> list[str]:
 
 
 def table(study: str) -> str:
+    """Return the path of a study's table, a target of make."""
     return f"results/quick/{study}/volumes.csv"
 
 
 def stages_of(found: list[str]) -> list[str]:
+    """Return the names of the scripts in command lines."""
     return [Path(line.split()[0]).stem for line in found]
 
 
@@ -122,7 +115,7 @@ def test_second_run_does_nothing(study: str, project: Path) -> None:
         ("sam/config.py", set()),
     ],
 )
-def test_what_a_change_wakes(touched: str, woken: set[str], project: Path) -> None:
+def test_which_stages_a_changed_file_reruns(touched: str, woken: set[str], project: Path) -> None:
     arguments = (table("digits_poison"), "SCALE=quick", "REPEATS=2")
     make(*arguments, cwd=project)
     calls(project)
@@ -132,7 +125,7 @@ def test_what_a_change_wakes(touched: str, woken: set[str], project: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["DIRECTIONS", "LEVELS"])
-def test_another_number_wakes_the_stages(name: str, project: Path) -> None:
+def test_another_number_reruns_the_stages(name: str, project: Path) -> None:
     arguments = (table("digits_poison"), "SCALE=quick", "REPEATS=1")
     make(*arguments, cwd=project)
     calls(project)
@@ -174,18 +167,18 @@ def test_all_makes_every_study_and_every_figure(scale: str, project: Path) -> No
     assert {study for folder in FOLDERS for study in studies_of(folder)} <= set(drawn.split())
 
 
-def test_a_failing_stage_stops_and_leaves_nothing_half(project: Path) -> None:
+def test_a_failing_stage_stops_and_leaves_no_partial_file(project: Path) -> None:
     half = "results/quick/mnist_poison/repeat_0"
     (project / half).mkdir(parents=True)
     arguments = (table("mnist_poison"), "SCALE=quick", "REPEATS=1")
     done = make(*arguments, cwd=project, FAILING="random_perturbs.py", HALF=half)
     assert done.returncode != 0
     assert "volume_estimation" not in stages_of(calls(project))
-    # .DELETE_ON_ERROR: what a failing recipe touched would pass for finished next time.
+    # .DELETE_ON_ERROR: a file that a failing recipe touched would count as finished the next time.
     assert not (project / half / "rays.json").exists() and (project / half / "minima.json").exists()
 
 
-def test_the_directive_is_there() -> None:
+def test_delete_on_error_is_set() -> None:
     assert re.search(r"^\.DELETE_ON_ERROR:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
@@ -199,13 +192,17 @@ MISTAKES = [
     ("LEVELS", "0", ("Expected LEVELS to be a whole number above 0", "got LEVELS=0")),
     ("THREADS", "0", ("Expected THREADS to be a whole number above 0", "got THREADS=0")),
     ("MEMORY", "2G", ("Expected MEMORY to be a whole number above 0", "got MEMORY=2G")),
-    ("DATA_DIR", "/nonexistent", ("Expected DATA_DIR to name a folder", "got DATA_DIR=/nonexistent", "make it")),
+    (
+        "DATA_DIR",
+        "/nonexistent",
+        ("Expected DATA_DIR to name a folder", "got DATA_DIR=/nonexistent", "create the folder or omit"),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "value", "parts"), MISTAKES)
 @pytest.mark.parametrize("how", ["argument", "environment"])
-def test_settings_that_cannot_be_meant(name: str, value: str, parts: tuple[str, ...], how: str, project: Path) -> None:
+def test_invalid_settings_are_refused(name: str, value: str, parts: tuple[str, ...], how: str, project: Path) -> None:
     if how == "argument":
         done = make("mnist_poison", f"{name}={value}", cwd=project)
     else:
@@ -214,19 +211,32 @@ def test_settings_that_cannot_be_meant(name: str, value: str, parts: tuple[str, 
     assert calls(project) == [] and not (project / "results").exists()
 
 
-def test_misspelt_target(project: Path) -> None:
-    said = sentence(make("mnist_posion", cwd=project))
-    assert all(part in said for part in ("'mnist_posion'", "make help", "mnist_poison"))
+@pytest.mark.parametrize(
+    ("target", "nearest"), [("mnist_posion", "mnist_poison"), ("quickstrat", "quickstart"), ("swisroll", "swiss_roll")]
+)
+def test_misspelt_targets_are_refused_with_the_nearest_one(target: str, nearest: str, project: Path) -> None:
+    shutil.rmtree(project / ".venv")  # a user's first command may be a misspelt one
+    message = sentence(make(target, cwd=project))
+    assert f"No target or file '{target}'. Did you mean '{nearest}'? Run 'make help'" in message
+    assert not (project / ".venv").exists()
+
+
+@pytest.mark.parametrize(("target", "python"), [("zzzzzz", "python3"), ("mnist_posion", "no-such-python")])
+def test_without_a_near_target_or_a_python_there_is_no_suggestion(target: str, python: str, project: Path) -> None:
+    assert sentence(make(target, f"PYTHON={python}", cwd=project)).startswith(
+        f"No target or file '{target}'. Run 'make help'"
+    )
 
 
 def database() -> str:
-    """Everything make knows, without running anything."""
+    """Return make's database of rules, without running any."""
     return make("-pn", "help").stdout
 
 
 def phony() -> set[str]:
+    """Return the targets that are not files."""
     lines = re.findall(r"^\.PHONY:(.*)$", database(), re.MULTILINE)
-    return {name for line in lines for name in line.split() if "$" not in name}  # `$1` stands in the text of a macro
+    return {name for line in lines for name in line.split() if "$" not in name}  # the text of a macro has `$1`
 
 
 def test_names_of_folders_are_phony() -> None:
@@ -235,11 +245,11 @@ def test_names_of_folders_are_phony() -> None:
     assert rules & folders <= phony() and "figs" in rules
 
 
-def test_no_name_does_nothing_without_a_word(project: Path) -> None:
+def test_no_folder_name_is_a_target_that_silently_does_nothing(project: Path) -> None:
     folders = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
     for name in folders:
         (project / name).mkdir(exist_ok=True)
-    # `make tests` for `make test`: a folder of that name must not make it look done.
+    # `make tests` instead of `make test` must fail, although there is a folder of that name.
     idle = re.compile(r"Nothing to be done|^make\b.*is up to date", re.MULTILINE)
     silent = [name for name in folders if idle.search(make("-n", name, cwd=project).stdout)]
     assert not silent, f"make does nothing and exits 0 for {', '.join(silent)}"
@@ -252,11 +262,11 @@ def test_help_lists_every_target_and_study() -> None:
     assert wanted <= set(listed), f"no line for {wanted - set(listed)}"
     assert {study for folder in FOLDERS for study in studies_of(folder)} <= set(listed)
     assert all(text.strip() for text in listed.values())
-    assert make().stdout == make("help").stdout  # a bare `make` helps
+    assert make().stdout == make("help").stdout  # `make` alone is `make help`
 
 
 def facts(folder: str) -> dict[str, str]:
-    """The assignments of a folder's studies.mk, references to earlier ones filled in."""
+    """Return the assignments of a folder's studies.mk, with references to earlier ones expanded."""
     found: dict[str, str] = {}
     for name, value in re.findall(r"^([\w.]+) := (.+)$", (ROOT / folder / "studies.mk").read_text(), re.MULTILINE):
         found[name] = re.sub(r"\$\((\w+)\)", lambda reference: found[reference[1]], value)
@@ -264,11 +274,12 @@ def facts(folder: str) -> dict[str, str]:
 
 
 def studies_of(folder: str) -> list[str]:
+    """Return the studies that a folder's studies.mk names."""
     return facts(folder)[f"{folder}_STUDIES"].split()
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_facts_agree_with_the_config(folder: str) -> None:
+def test_studies_mk_agrees_with_config_py(folder: str) -> None:
     known, studies = facts(folder), runpy.run_path(str(ROOT / folder / "config.py"))["STUDIES"]
     assert sorted(studies_of(folder)) == sorted(studies)
     assert all(name == study.name for name, study in studies.items())
@@ -276,9 +287,9 @@ def test_facts_agree_with_the_config(folder: str) -> None:
     assert set(known.get(f"{folder}_TOGETHER", "").split()) <= set(studies)
 
 
-def test_targets_of_the_contract() -> None:
-    contract = """swiss_poison_x5 swiss_poison_x6 swiss_data_x5 swiss_data_x6 mnist_poison mnist_data mnist_data_large
+def test_promised_targets_exist() -> None:
+    promised = """swiss_poison_x5 swiss_poison_x6 swiss_data_x5 swiss_data_x6 mnist_poison mnist_data mnist_data_large
         mnist_cnn_data cifar_poison cifar_data cifar_cnn_data modulo_data modulo_grokking mnist_sam swiss_sam cifar_sam
         mnist_imbalanced cifar_imbalanced mnist_batch_size digits_poison digits_data"""
     offered = [study for folder in FOLDERS for study in studies_of(folder)]
-    assert set(contract.split()) <= set(offered) and len(offered) == len(set(offered))
+    assert set(promised.split()) <= set(offered) and len(offered) == len(set(offered))

@@ -1,38 +1,31 @@
-"""Data sets: counts, normalisation, checksums, and one sentence where one is damaged or cannot be had."""
+"""Data sets: counts, normalisation, and readers against hand-written archives."""
 
 import gzip
 import pickle
-import shutil
 import socket
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from hashlib import md5
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from minima_volume.errors import DataError
 from minima_volume.training import datasets
 from minima_volume.training.datasets import (
     CIFAR10_FILES,
     IDX_FILES,
     IDX_SETS,
-    load,
     load_cifar10,
     load_digits,
     load_idx,
     load_modulo,
     load_swiss_roll,
 )
+from tests.training.archives import idx_archive
 
 NOWHERE = Path("/nonexistent")
-MNIST_MD5 = dict(zip(IDX_FILES, IDX_SETS["mnist"].md5, strict=True))
 load_mnist = partial(load_idx, IDX_SETS["mnist"])
 
 
@@ -112,14 +105,17 @@ def test_modulo_table() -> None:
     assert len(seen) == 97 * 97
 
 
-def test_load_reads_data_dir_when_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_load_passes_the_folder_and_the_seed_of_generated_data_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked = []
-    monkeypatch.setitem(datasets.LOADERS, "probe", lambda folder, seed: asked.append((folder, seed)))
-    monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    load("probe", 3)
-    monkeypatch.delenv("DATA_DIR")
-    load("probe", 3)
-    assert [folder for folder, _ in asked] == [tmp_path, Path("data")]
+    for name in ("probe", "swiss_roll"):
+        monkeypatch.setitem(datasets.LOADERS, name, lambda *given, name=name: asked.append((name, *given)))
+    datasets.load("probe", 3, tmp_path)
+    datasets.load("probe", 4, tmp_path)  # another seed gives the same data, so nothing is loaded again
+    datasets.load("probe", 3)
+    datasets.load("swiss_roll", 3, tmp_path)
+    assert asked == [("probe", tmp_path, 0), ("probe", Path("data"), 0), ("swiss_roll", tmp_path, 3)]
 
 
 def test_mnist(data_dir: Path) -> None:
@@ -143,48 +139,6 @@ def test_idx_against_a_hand_written_archive(tmp_path: Path) -> None:
     assert array.shape == (2, 3, 4) and array[1, 2, 3] == 23 and array[0, 1, 0] == 4
 
 
-def mnist_folder(tmp_path: Path, source: Path | None) -> Path:
-    """tmp_path as DATA_DIR with four archives, real where `source` has them, else made up."""
-    folder = tmp_path / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for name in IDX_FILES:
-        if source:
-            shutil.copyfile(source / "MNIST" / "raw" / name, folder / name)
-        else:
-            (folder / name).write_bytes(gzip.compress(name.encode()))
-    return folder
-
-
-@pytest.mark.parametrize("damaged", ["train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"])
-def test_truncated_archive(damaged: str, tmp_path: Path, data_dir: Path) -> None:
-    path = mnist_folder(tmp_path, data_dir) / damaged
-    content = path.read_bytes()[:-1000]
-    path.write_bytes(content)
-    check_damage(tmp_path, path, content)
-
-
-def test_foreign_archives(tmp_path: Path) -> None:
-    path = mnist_folder(tmp_path, None) / "train-images-idx3-ubyte.gz"
-    check_damage(tmp_path, path, path.read_bytes())
-
-
-def check_damage(data_dir: Path, path: Path, content: bytes) -> None:
-    """One sentence: which file, the md5 expected and got, what to do, and the experiment that needs no download."""
-    with pytest.raises(DataError) as caught:
-        load_mnist(data_dir, 0)
-    said = str(caught.value)
-    for part in (str(path), f"Expected md5 {MNIST_MD5[path.name]}", f"got {md5(content).hexdigest()}", "delete"):
-        assert part in said
-    assert "make digits_poison" in said and "\n" not in said
-    assert path.read_bytes() == content  # nobody's file is thrown away unasked
-
-
-def archive(array: np.ndarray) -> bytes:
-    """An IDX archive written by hand: two zero bytes, type 8 for bytes, rank, big-endian sizes, values."""
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return gzip.compress(bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes(), mtime=0)
-
-
 def test_a_row_is_all_that_a_data_set_of_this_format_needs(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = [
@@ -196,7 +150,7 @@ def test_a_row_is_all_that_a_data_set_of_this_format_needs(tmp_path: Path) -> No
     folder = tmp_path / "Made" / "raw"
     folder.mkdir(parents=True)
     for name, array in zip(IDX_FILES, arrays, strict=True):
-        (folder / name).write_bytes(archive(array))
+        (folder / name).write_bytes(idx_archive(array))
     sums = tuple(md5((folder / name).read_bytes()).hexdigest() for name in IDX_FILES)
     row = replace(IDX_SETS["mnist"], name="made", source="Made", mean=0.25, deviation=0.5, md5=sums)
     found = load_idx(row, tmp_path, 0)
@@ -234,18 +188,6 @@ def test_cifar_batches_are_joined_channel_by_channel(tiny_cifar: list[np.ndarray
     assert cifar.test_inputs[0, 0, 31, 0].item() == pytest.approx(red, rel=1e-5)
 
 
-def test_a_foreign_batch_is_never_unpickled(tiny_cifar: list[np.ndarray], tmp_path: Path) -> None:
-    class Harmful:
-        def __reduce__(self) -> tuple[object, ...]:
-            return (Path.touch, (tmp_path / "ran",))
-
-    path = tmp_path / "cifar-10-batches-py" / "data_batch_3"
-    path.write_bytes(pickle.dumps(Harmful()))
-    with pytest.raises(DataError, match=r"Expected md5 .*data_batch_3, got .*delete"):
-        load_cifar10(tmp_path, 0)
-    assert not (tmp_path / "ran").exists()
-
-
 @pytest.mark.slow
 def test_rows_and_readers_agree_with_torchvision(data_dir: Path) -> None:
     from torchvision import datasets as sources
@@ -261,46 +203,3 @@ def test_rows_and_readers_agree_with_torchvision(data_dir: Path) -> None:
         back = (cifar.inputs[i] * torch.tensor([0.2470, 0.2435, 0.2616]).view(3, 1, 1)).permute(1, 2, 0)
         pixels = (back + torch.tensor([0.4914, 0.4822, 0.4465])) * 255
         assert np.array_equal(pixels.round().numpy(), train.data[i])
-
-
-class Shop:
-    """Stands for a class of torchvision.datasets: writes the archives into its root, slowly, and counts."""
-
-    mirrors = ("http://shop",)
-    downloads = 0
-
-    def __init__(self, root: str, download: bool) -> None:
-        type(self).downloads += 1
-        folder = Path(root) / "Shop" / "raw"
-        folder.mkdir(parents=True)
-        for name in IDX_FILES:
-            time.sleep(0.02)
-            (folder / name).write_bytes(archive(np.zeros((2, 3, 3) if "images" in name else 2)))
-
-
-def test_data_are_fetched_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shops = SimpleNamespace(datasets=SimpleNamespace(Shop=Shop))
-    monkeypatch.setitem(sys.modules, "torchvision", shops)  # type: ignore[arg-type]  # the real one takes seconds to load
-    archives = [archive(np.zeros((2, 3, 3) if "images" in name else 2)) for name in IDX_FILES]
-    row = replace(IDX_SETS["mnist"], source="Shop", md5=tuple(md5(content).hexdigest() for content in archives))
-    # Each call opens its own lock, as the stages of several studies under `make -j` do.
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: load_idx(row, tmp_path / "data", 0), range(4)))
-    assert Shop.downloads == 1 and all(len(each.inputs) == 2 for each in found)
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["Shop"]  # no scratch folder is left
-
-
-@pytest.mark.filterwarnings("default")  # torchvision's own warnings about failed mirrors are its affair
-def test_missing_archives_without_a_network(tmp_path: Path) -> None:
-    folder = mnist_folder(tmp_path, None)
-    (folder / "t10k-images-idx3-ubyte.gz").unlink()
-    before = sorted(path.name for path in folder.iterdir())
-    with pytest.raises(DataError) as caught:
-        load_mnist(tmp_path, 0)
-    said = str(caught.value)
-    for part in ("t10k-images-idx3-ubyte.gz", str(folder), "http", "DATA_DIR", "make digits_poison"):
-        assert part in said
-    assert "\n" not in said
-    # Nothing half-written: no new file, no scratch folder.
-    assert sorted(path.name for path in folder.iterdir()) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]

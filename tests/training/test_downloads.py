@@ -1,0 +1,128 @@
+"""Downloads: damaged and foreign files are refused by checksum, missing ones are downloaded once and complete."""
+
+import gzip
+import pickle
+import shutil
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from hashlib import md5
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minima_volume.errors import DataError
+from minima_volume.training.datasets import CIFAR10_FILES, IDX_FILES, IDX_SETS, load_cifar10, load_idx
+from tests.training.archives import idx_archive
+
+MNIST_MD5 = dict(zip(IDX_FILES, IDX_SETS["mnist"].md5, strict=True))
+load_mnist = partial(load_idx, IDX_SETS["mnist"])
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a connection fails at once, and no test relies on it."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError("no network in the tests")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def mnist_folder(tmp_path: Path, source: Path | None) -> Path:
+    """tmp_path as DATA_DIR with four archives, real where `source` has them, else made up."""
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name in IDX_FILES:
+        if source:
+            shutil.copyfile(source / "MNIST" / "raw" / name, folder / name)
+        else:
+            (folder / name).write_bytes(gzip.compress(name.encode()))
+    return folder
+
+
+@pytest.mark.parametrize("damaged", ["train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"])
+def test_truncated_archive(damaged: str, tmp_path: Path, data_dir: Path) -> None:
+    path = mnist_folder(tmp_path, data_dir) / damaged
+    content = path.read_bytes()[:-1000]
+    path.write_bytes(content)
+    check_damage(tmp_path, path, content)
+
+
+def test_foreign_archives(tmp_path: Path) -> None:
+    path = mnist_folder(tmp_path, None) / "train-images-idx3-ubyte.gz"
+    check_damage(tmp_path, path, path.read_bytes())
+
+
+def check_damage(data_dir: Path, path: Path, content: bytes) -> None:
+    """One sentence: which file, the md5 expected and got, what to do, and the experiment that needs no download."""
+    with pytest.raises(DataError) as caught:
+        load_mnist(data_dir, 0)
+    said = str(caught.value)
+    for part in (str(path), f"Expected md5 {MNIST_MD5[path.name]}", f"got {md5(content).hexdigest()}", "delete"):
+        assert part in said
+    assert "make digits_poison" in said and "\n" not in said
+    assert path.read_bytes() == content  # nobody's file is thrown away unasked
+
+
+def test_a_foreign_batch_is_never_unpickled(tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in CIFAR10_FILES:
+        (folder / name).write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(DataError, match=r"Expected md5 .*data_batch_1, got .*delete"):
+        load_cifar10(tmp_path, 0)
+    assert not (tmp_path / "ran").exists()
+
+
+class Shop:
+    """Stands for a class of torchvision.datasets: writes the archives into its root, slowly, and counts."""
+
+    mirrors = ("http://shop",)
+    downloads = 0
+
+    def __init__(self, root: str, download: bool) -> None:
+        type(self).downloads += 1
+        folder = Path(root) / "Shop" / "raw"
+        folder.mkdir(parents=True)
+        for name in IDX_FILES:
+            time.sleep(0.02)
+            (folder / name).write_bytes(idx_archive(np.zeros((2, 3, 3) if "images" in name else 2)))
+
+
+def test_data_are_fetched_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shops = SimpleNamespace(datasets=SimpleNamespace(Shop=Shop))
+    monkeypatch.setitem(sys.modules, "torchvision", shops)  # type: ignore[arg-type]  # the real one takes seconds to load
+    archives = [idx_archive(np.zeros((2, 3, 3) if "images" in name else 2)) for name in IDX_FILES]
+    row = replace(IDX_SETS["mnist"], source="Shop", md5=tuple(md5(content).hexdigest() for content in archives))
+    # Each call opens its own lock, as the stages of several studies under `make -j` do.
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: load_idx(row, tmp_path / "data", 0), range(4)))
+    assert Shop.downloads == 1 and all(len(each.inputs) == 2 for each in found)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["Shop"]  # no scratch folder is left
+
+
+@pytest.mark.filterwarnings("default")  # torchvision's own warnings about failed mirrors are its affair
+def test_missing_archives_without_a_network(tmp_path: Path) -> None:
+    folder = mnist_folder(tmp_path, None)
+    (folder / "t10k-images-idx3-ubyte.gz").unlink()
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(DataError) as caught:
+        load_mnist(tmp_path, 0)
+    said = str(caught.value)
+    for part in ("t10k-images-idx3-ubyte.gz", str(folder), "http", "DATA_DIR", "make digits_poison"):
+        assert part in said
+    assert "\n" not in said
+    # Nothing half-written: no new file, no scratch folder.
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]
