@@ -90,9 +90,9 @@ def train(
         >>> for epoch, (parameters,) in train(
         ...     model, [job], Recipe(epochs=3, lr=0.1), CRITERIA["cross_entropy"], checkpoints=[1]
         ... ):
-        ...     print(epoch, parameters["weight"].flatten().round(decimals=2).tolist())
-        1 [0.1, -0.1]
-        3 [0.3, -0.3]
+        ...     print(epoch, parameters["weight"].flatten())
+        1 tensor([ 0.1000, -0.1000])
+        3 tensor([ 0.2981, -0.2981])
     """
     if len(jobs) > 1 and not _full_batches(jobs, recipe):
         raise ValueError("expected one job at a time with mini-batches; train full-batch or call once per job")

@@ -1,4 +1,4 @@
-"""Trainings that are stopped and go on: the same bits as one that was not."""
+"""Interrupted training that resumes from a checkpoint gives the same bits as uninterrupted training."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -35,7 +35,7 @@ def conv() -> nn.Module:
     [Recipe(9), Recipe(9, batch_size=5), Recipe(9, sam_rho=0.05), Recipe(9, sam_rho=0.05, sam_adaptive=True, batch_size=5)],
     ids=["full batch", "mini-batches", "SAM", "adaptive SAM in mini-batches"],
 )  # fmt: skip
-def test_the_same_steps_follow(build: Callable[[], nn.Module], recipe: Recipe) -> None:
+def test_training_continues_with_the_same_steps(build: Callable[[], nn.Module], recipe: Recipe) -> None:
     torch.manual_seed(0)
     model, inputs, targets = build(), torch.randn(12, 1, 4, 4), torch.randint(3, (12,))
     inputs = inputs.flatten(1) if isinstance(model[0], nn.Linear) else inputs
@@ -57,7 +57,7 @@ def test_the_same_steps_follow(build: Callable[[], nn.Module], recipe: Recipe) -
 
 
 class Stopped(Exception):
-    """Stands for a kill."""
+    """Raised in place of a kill."""
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stop_after(epoch: int, patch: pytest.MonkeyPatch) -> None:
-    """Let the process end once an epoch is kept."""
+    """Stop the training once an epoch is in the checkpoint."""
     keep = checkpoint.Checkpoint.keep
 
     def until(self: checkpoint.Checkpoint, progress: TrainingState) -> None:
@@ -78,7 +78,7 @@ def stop_after(epoch: int, patch: pytest.MonkeyPatch) -> None:
 
 
 def trained(stages: Stages, root: Path, study: Study, *, stop: int | None = None) -> tuple[Path, int]:
-    """Train a study's first repeat, killed after an epoch or not; its minima, and how many epochs were kept."""
+    """Train the first repeat of a study, killed after epoch `stop` if given; return its minima and the number of epochs."""
     epochs: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         if stop is not None:
@@ -107,7 +107,7 @@ def alike(one: dict[str, dict[str, torch.Tensor]], other: dict[str, dict[str, to
     ],
     ids=["one minimum", "checkpoints of one run"],
 )
-def test_a_killed_training_goes_on(
+def test_killed_training_resumes(
     study: Study, stop: int, left: list[str], epochs: int, stages: Stages, tmp_path: Path
 ) -> None:
     wanted, n_all = trained(stages, tmp_path / "whole", study)
@@ -121,7 +121,7 @@ def test_a_killed_training_goes_on(
 
 @pytest.mark.usefixtures("every_epoch")
 @pytest.mark.parametrize("how", ["another recipe", "damaged", "a checkpoint is gone"])
-def test_progress_that_does_not_fit_is_left_alone(how: str, stages: Stages, tmp_path: Path) -> None:
+def test_a_checkpoint_that_does_not_fit_is_ignored(how: str, stages: Stages, tmp_path: Path) -> None:
     folder, _ = trained(stages, tmp_path, GROKKING, stop=30)
     (path,) = folder.glob("*unfinished*")
     study = GROKKING
@@ -137,7 +137,7 @@ def test_progress_that_does_not_fit_is_left_alone(how: str, stages: Stages, tmp_
 
 
 @pytest.mark.usefixtures("every_epoch")
-def test_seconds_before_a_stop_count(stages: Stages, tmp_path: Path) -> None:
+def test_seconds_before_a_stop_are_counted(stages: Stages, tmp_path: Path) -> None:
     folder, _ = trained(stages, tmp_path, replace(TINY, levels=(0,)), stop=30)
     (path,) = folder.glob("*unfinished*")
     info, tensors = archives.read_tensors(path)
@@ -146,9 +146,11 @@ def test_seconds_before_a_stop_count(stages: Stages, tmp_path: Path) -> None:
     assert 1000 < archives.read_tensors(folder / "level_0.safetensors")[0]["seconds"] < 1100
 
 
-def test_little_is_written(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_training_writes_no_checkpoint(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Path] = []
     write = archives.write_tensors
     monkeypatch.setattr(archives, "write_tensors", lambda path, *rest: (written.append(path), write(path, *rest)))
     trained(stages, tmp_path, replace(TINY, levels=(0,)))
-    assert [path.name for path in written] == ["level_0.safetensors"]  # a training of seconds is not kept half-way
+    assert [path.name for path in written] == [
+        "level_0.safetensors"
+    ]  # training takes seconds, and checkpoints are written once a minute

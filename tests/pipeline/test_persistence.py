@@ -1,4 +1,4 @@
-"""What is stored is neither lost, nor made twice, nor taken for something else, on tiny studies in this process."""
+"""Stored results are not lost, not made twice, and not mistaken for others: tiny studies in this process."""
 
 import multiprocessing
 import sys
@@ -52,8 +52,8 @@ def all_stages(stages: Stages, study: Study, *numbers: str) -> Path:
     return layout.study_folder("paper", study.name)
 
 
-def test_a_network_lost_from_an_ensemble_comes_back_to_the_bit(root: Path) -> None:
-    """Killed between two networks that were trained side by side: alone, sums would run in another order."""
+def test_a_lost_network_of_a_stack_is_trained_again_bit_by_bit(root: Path) -> None:
+    """Trained alone, its sums would be in another order; so the whole stack is trained again."""
     trained(TINY)
     paths = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(root.rglob("*.safetensors"))}
     assert len(paths) == 4
@@ -66,8 +66,8 @@ def test_a_network_lost_from_an_ensemble_comes_back_to_the_bit(root: Path) -> No
     assert all((path.read_bytes(), path.stat().st_mtime_ns) == was for path, was in paths.items() if path != lost)
 
 
-def test_a_damaged_minimum_is_not_left_out(root: Path) -> None:
-    """Stage 2 alone cannot train it again, and a table without its level would look complete."""
+def test_a_damaged_minimum_is_refused(root: Path) -> None:
+    """Stage 2 cannot train it again, and a table without its level would look complete."""
     (repeat,) = trained(TINY, (0,))
     path = layout.minimum_path(minima.folder_of(repeat, "paper"), 16)
     path.write_bytes(path.read_bytes()[:-9])
@@ -82,14 +82,14 @@ def test_one_of_two_minima_diverges(stages: Stages, capsys: pytest.CaptureFixtur
     rows = tables.read_table(folder / "volumes.csv", layout.VOLUME_COLUMNS)
     assert {row["level"] for row in rows} == {"48"}
     assert any(said in text for text in archives.read_json(folder / "run.json")["failed"])
-    mended = replace(HALF_DIVERGING, recipe=replace(TINY.recipe, epochs=2))
-    folder = all_stages(stages, mended, "0")
+    corrected = replace(HALF_DIVERGING, recipe=replace(TINY.recipe, epochs=2))
+    folder = all_stages(stages, corrected, "0")
     rows = tables.read_table(folder / "volumes.csv", layout.VOLUME_COLUMNS)
     assert {row["level"] for row in rows} == {"2", "48"} and not (folder / "failures.txt").exists()
 
 
 def test_a_repeat_named_twice_does_not_wait_for_itself(stages: Stages) -> None:
-    """Two locks on one file by one process never meet."""
+    """A second lock on the same file in one process would wait forever."""
     worker = multiprocessing.get_context("fork").Process(target=all_stages, args=(stages, TINY, "0", "0"))
     worker.start()
     worker.join(timeout=120)
@@ -110,7 +110,7 @@ def test_scratch_of_a_killed_run_is_removed(root: Path) -> None:
 
 
 def one_digit_up(path: Path) -> str:
-    """Change the last digit in a table; what was there."""
+    """Change the last digit in a table; return the text before."""
     text = path.read_text()
     place = max(i for i, letter in enumerate(text) if letter.isdecimal())
     path.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
@@ -118,21 +118,21 @@ def one_digit_up(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["volumes.csv", "cutoffs.csv"])
-def test_a_digit_changed_in_a_table_is_seen(name: str, stages: Stages) -> None:
+def test_a_changed_digit_in_a_table_is_refused(name: str, stages: Stages) -> None:
     folder = all_stages(stages, TINY, "0")
     again = rf"{name}, got another. Delete .*{name} and run the same make target"
-    whole = one_digit_up(folder / name)
+    before = one_digit_up(folder / name)
     with pytest.raises(ResultsError, match=again):
         tables.read_table(folder / name, ())
-    (folder / name).write_text(whole)
+    (folder / name).write_text(before)
     assert tables.read_table(folder / name, ())
     one_digit_up(folder / "repeat_0" / name)
     with pytest.raises(ResultsError, match=again):
         volume_estimation.gather_tables([Repeat(TINY, 0)], "paper")
 
 
-def test_a_record_killed_before_its_table_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """volumes.csv is what make waits for: nothing may be written behind it."""
+def test_the_target_of_make_is_written_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a kill make must run the stage again, so nothing may be written after volumes.csv."""
     written: list[str] = []
     plain = atomic.atomic_write
     for module in (archives, atomic):

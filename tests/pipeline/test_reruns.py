@@ -1,4 +1,4 @@
-"""The stages run again: the same numbers however the work is cut, and only what a change or damage touches is redone."""
+"""Stages run again: the same numbers however the work is split, and only what a change or damage affects is redone."""
 
 import time
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from tests.study_runs import TINY, Stages, rows, run
 
 
 def changes(folder: Path) -> dict[str, int]:
-    """When each minimum and each block of rays was last written."""
+    """Return the file time of each minimum and each block of rays."""
     return {
         str(path.relative_to(folder)): path.stat().st_mtime_ns
         for path in sorted(folder.rglob("*"))
@@ -39,9 +39,9 @@ def test_repeats_one_after_the_other(stages: Stages, finished: Path, tmp_path: P
 
 
 def alike(folder: Path, finished: Path) -> None:
-    """The same table from minima that were trained in other company: float32 sums in another order.
+    """Check tables of minima that were trained in different stacks, with float32 sums in another order.
 
-    Weights move by some 10⁻⁷, radii by as much, and volumes by n = 6570 times that.
+    Weights and radii differ by some 10⁻⁷, and log volumes by n = 6570 times as much.
     """
     assert len(rows(folder)) == len(rows(finished))
     for row, wanted in zip(rows(folder), rows(finished), strict=True):
@@ -84,7 +84,7 @@ def test_a_damaged_minimum_is_trained_again(stages: Stages, copied: Path, finish
 
 
 class Recorder:
-    """Stands before `sweep` and counts the minima that each call measures."""
+    """A wrapper of `sweep_crossings` that counts the minima that each call measures."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.counts: list[int] = []
@@ -97,17 +97,17 @@ class Recorder:
 
 
 def written(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    """Files that are new or were written again."""
+    """Return the files that are new or were written again."""
     return {name for name in after if after[name] != before.get(name)}
 
 
 def test_a_new_level(stages: Stages, copied: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, heard = changes(finished), Recorder(monkeypatch)
+    before, recorder = changes(finished), Recorder(monkeypatch)
     folder = run(stages, copied, replace(TINY, levels=(0, 24)), repeats=(0,))
     assert {name for name in written(before, changes(folder)) if "minima" in name} == {
         "repeat_0/minima/level_24.safetensors"
     }
-    assert heard.counts == [1, 1]  # two blocks, the new minimum alone
+    assert recorder.counts == [1, 1]  # two blocks, each for the new minimum only
     old = [row for row in rows(finished) if row["repeat"] == "0" and row["level"] == "0"]
     assert [row for row in rows(folder) if row["level"] == "0"] == old
     assert {row["level"] for row in rows(folder)} == {"0", "24"}
@@ -160,12 +160,12 @@ def test_another_measurement_of_the_same_minima(
     before = changes(finished)
     folder = run(stages, copied, replace(TINY, **change), repeats=(0,))
     assert written(before, changes(folder)) == {name for name in before if name.startswith("repeat_0/rays")}
-    # Repeat 1 was measured otherwise; a table that mixed the two would not show it.
+    # Repeat 1 has other settings, and a table that mixed the two would not show it.
     assert {row["repeat"] for row in rows(folder)} == {"0"}
 
 
-def long_ago(repeat: Path) -> None:
-    """Let every block of a repeat claim to have taken 1,000 seconds."""
+def slow_blocks(repeat: Path) -> None:
+    """Change the header of every block of a repeat to say that it took 1,000 seconds."""
     for path in (repeat / "rays").glob("*.npz"):
         header, arrays = archives.read_arrays(path)
         archives.write_arrays(path, header | {"seconds": 1000.0}, arrays)
@@ -174,22 +174,22 @@ def long_ago(repeat: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "least", "most"),
     [({"direction_seed": 5}, 0, 1000), ({"levels": (0, 16, 24)}, 2000, 3000)],
-    ids=["measured anew", "a level more"],
+    ids=["measured again", "one more level"],
 )
-def test_seconds_count_what_is_kept(
+def test_seconds_include_blocks_that_are_kept(
     change: dict[str, object], least: int, most: int, stages: Stages, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    long_ago(copied / "paper" / "tiny" / "repeat_0")
+    slow_blocks(copied / "paper" / "tiny" / "repeat_0")
     folder = run(stages, copied, replace(TINY, **change), repeats=(0,))
     assert least <= archives.read_json(folder / "repeat_0" / "rays.json")["seconds"] < most
     assert capsys.readouterr().out.count("2 of 2 blocks in ") == 1  # one sentence, not one per block
 
 
-def test_seconds_are_of_work(stages: Stages, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_count_work_only(stages: Stages, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = random_perturbs.sweep_crossings
 
     def interrupted(*arguments: Any, **options: Any) -> list[Crossings]:
-        time.sleep(1)  # stands for a machine that does other things
+        time.sleep(1)  # as if the machine did something else
         return sweep(*arguments, **options)
 
     monkeypatch.setattr(random_perturbs, "sweep_crossings", interrupted)
@@ -199,6 +199,6 @@ def test_seconds_are_of_work(stages: Stages, copied: Path, monkeypatch: pytest.M
 
 def test_records_of_another_version_are_left_out(stages: Stages, copied: Path) -> None:
     folder = copied / "paper" / "tiny"
-    # An older record without the keys that today's code reads is no reason to fail over repeat 0.
+    # A record of an older version, which lacks keys, must not make repeat 0 fail.
     archives.write_json(folder / "repeat_1" / "rays.json", {"n_directions": 30, "seconds": 1.0})
     assert {row["repeat"] for row in rows(run(stages, copied, repeats=(0,)))} == {"0"}

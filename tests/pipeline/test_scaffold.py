@@ -1,4 +1,4 @@
-"""A new experiment: the folder that `make new_experiment` writes, the README's example carried out, a run made again."""
+"""A new experiment: the folder that `make new_experiment` writes, the README's example, and a run from its record."""
 
 import gzip
 import importlib.util
@@ -34,7 +34,7 @@ SOURCES = {name: study for path in ROOT.glob("*/studies.mk")
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the repository without results, with this environment as its own."""
+    """Copy the repository without results, with links to this environment."""
     copy_sources(tmp_path)
     (tmp_path / ".venv").mkdir()
     for path in Path(sys.prefix).iterdir():
@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Make in the copy, importing the copy's package, as from a fresh shell."""
+    """Run make in the copy as from a fresh shell; it imports the copy's package."""
     foreign = (
         "MAKEFLAGS",
         "MFLAGS",
@@ -65,7 +65,7 @@ def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def row_of(folder: Path) -> Study:
-    """The only study of a new folder."""
+    """Return the only study of a new folder."""
     (study,) = runpy.run_path(str(folder / "config.py"))["STUDIES"].values()
     return study
 
@@ -88,21 +88,21 @@ def test_a_folder_stands_for_its_first_study(project: Path) -> None:
     assert row_of(project / "fresh").data == "digits"  # needs no download
 
 
-def test_make_knows_the_new_study_and_nothing_else_was_touched(project: Path) -> None:
+def test_make_has_the_new_study_and_no_other_file_changed(project: Path) -> None:
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and ".venv" not in path.parts}
     new_experiment(project, "fresh", "digits_data")
     after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and ".venv" not in path.parts}
     assert before == {path: content for path, content in after.items() if path.parent.name != "fresh"}
-    for script in STAGES:  # as tests/test_architecture.py asks of every experiment
+    for script in STAGES:  # tests/test_architecture.py checks the same for all experiments
         assert (project / "fresh" / f"{script}.py").read_text() == (ROOT / "MNIST" / f"{script}.py").read_text()
     lines = make(project, "-n", "all", "SCALE=quick", "REPEATS=2").stdout.splitlines()
     mine = [line for line in lines if "fresh/" in line and " fresh_data " in line]
-    # TOGETHER came along: three stages and a fourth for both repeats at once, and the joined table.
+    # TOGETHER is copied: four stages, each for both repeats at once, and the joined table.
     assert len(mine) == 5 and mine[0].endswith("--repeats 0 1")
     assert re.search(r"^  fresh_data +a copy of digits_data so far$", make(project, "help").stdout, re.MULTILINE)
 
 
-def test_new_files_are_as_the_formatter_leaves_them(project: Path) -> None:
+def test_new_files_are_formatted(project: Path) -> None:
     for i, source in enumerate(SOURCES):
         new_experiment(project, f"fresh{i}", source)
     ruff = [sys.executable, "-m", "ruff"]
@@ -129,10 +129,10 @@ def test_new_files_are_as_the_formatter_leaves_them(project: Path) -> None:
             r"Expected FROM to be an experiment folder \(CIFAR10, MNIST, .*\) or one of their studies, got ''",
         ),
         ("fresh", "figs", "got 'figs'"),
-        ("fresh", "mnist_dat", "got 'mnist_dat'"),
+        ("fresh", "mnist_dat", r"got 'mnist_dat'.* Did you mean 'mnist_data'\?"),
     ],
 )
-def test_what_cannot_be_meant_is_a_sentence(name: str, source: str, said: str, project: Path) -> None:
+def test_invalid_arguments_are_refused(name: str, source: str, said: str, project: Path) -> None:
     before = sorted(project.rglob("*"))
     with pytest.raises(UserError, match=said) as caught:
         new_experiment(project, name, source)
@@ -144,7 +144,7 @@ def test_what_cannot_be_meant_is_a_sentence(name: str, source: str, said: str, p
 
 
 def section() -> str:
-    """The part of the README that the example is."""
+    """Return the section of the README with the example."""
     text, title = (ROOT / "README.md").read_text(), "## A new experiment in five minutes"
     assert text.count(title) == 1, f"expected the section '{title}' once in README.md"
     return text.split(title)[1].split("\n## ")[0]
@@ -152,7 +152,7 @@ def section() -> str:
 
 @pytest.fixture
 def edited(project: Path) -> Path:
-    """The copy after what the README says was done to it: a new folder, a row of IDX_SETS, and the study's row."""
+    """Edit the copy as the README says: a new folder, a row of IDX_SETS, and the study's row."""
     found = re.search(r"make new_experiment NAME=(\w+) FROM=(\w+)", section())
     assert found is not None
     new_experiment(project, found[1], found[2])
@@ -167,7 +167,7 @@ def edited(project: Path) -> Path:
 
 @pytest.fixture
 def fashion(edited: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The copy's data sets, known to the package under test."""
+    """Load the copy's data sets, and add the new one to those of the package."""
     spec = importlib.util.spec_from_file_location(
         "edited_datasets", edited / "minima_volume" / "training" / "datasets.py"
     )
@@ -180,7 +180,7 @@ def fashion(edited: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def archives(module: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten patterns under noise as the data set's archives, whose checksums the copy is given to expect."""
+    """Write archives of ten noisy patterns, and let the loader expect their checksums."""
     rng, patterns = np.random.default_rng(0), np.random.default_rng(1).integers(0, 180, (10, 28, 28))
     folder.mkdir(parents=True)
     sums = []
@@ -205,7 +205,7 @@ def test_the_readmes_study_runs(
     monkeypatch.setenv("DIRECTIONS", "2")
     monkeypatch.setattr(layout, "ROOT", edited / "results")
     row = row_of(edited / "fashion")
-    # The patterns are easy; a tenth of the epochs will do.
+    # The patterns are easy, so a tenth of the epochs is enough.
     studies = {"fashion_data": replace(row, quick={**row.quick, "recipe": Recipe(epochs=50)})}
     for script in (*STAGES, "gather"):
         last = [] if script in STAGES else ["--gather"]
@@ -219,7 +219,7 @@ def test_the_readmes_study_runs(
         "940",
     }
     assert all(row["status"] == "ok" and row["n_params"] == "235146" for row in found if row["threshold"] == "0.1")
-    assert min(float(row["test_accuracy"]) for row in found) > 0.9  # labels and images belong together
+    assert min(float(row["test_accuracy"]) for row in found) > 0.9  # so labels and images match
 
 
 def test_the_readmes_checksums_are_torchvisions(fashion: ModuleType) -> None:
@@ -230,7 +230,7 @@ def test_the_readmes_checksums_are_torchvisions(fashion: ModuleType) -> None:
     assert FashionMNIST.__name__ == row.source
 
 
-def test_the_edited_tables_are_as_the_formatter_leaves_them(edited: Path) -> None:
+def test_the_edited_tables_are_formatted(edited: Path) -> None:
     changed = [str(edited / "minima_volume" / "training" / "datasets.py"), str(edited / "fashion" / "config.py")]
     done = subprocess.run([sys.executable, "-m", "ruff", "format", "--check", *changed], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -240,7 +240,7 @@ def test_the_edited_tables_are_as_the_formatter_leaves_them(edited: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_new_study_runs_at_once_and_again_from_its_record(project: Path) -> None:
+def test_a_new_study_runs_and_can_be_repeated_from_its_record(project: Path) -> None:
     done = make(project, "new_experiment", "NAME=fresh", "FROM=MNIST")
     assert done.returncode == 0 and "make fresh_poison SCALE=quick" in done.stdout, done.stderr
     assert "`make fresh_poison`" in (project / "README.md").read_text()
@@ -260,8 +260,8 @@ def test_a_new_study_runs_at_once_and_again_from_its_record(project: Path) -> No
     ]
 
 
-def test_make_says_one_sentence(project: Path) -> None:
+def test_make_prints_one_sentence(project: Path) -> None:
     done = make(project, "new_experiment", "FROM=MNIST")
     first, *rest = done.stderr.splitlines()
     assert done.returncode != 0 and done.stdout == "" and first.startswith("error: Expected NAME to be letters")
-    assert len(rest) == 1 and rest[0].startswith("make: ***")  # make's own frame around it
+    assert len(rest) == 1 and rest[0].startswith("make: ***")  # make's own line

@@ -1,4 +1,4 @@
-"""The four stages on a tiny study against a plain loop over everything, and what they refuse."""
+"""The four stages on a tiny study against plain loops, and what they refuse."""
 
 import math
 import sys
@@ -41,7 +41,7 @@ def stored(folder: Path, repeat: int, level: int) -> dict[str, Tensor]:
 
 
 def minimum(folder: Path, repeat: int, level: int) -> torch.nn.Module:
-    """The stored network, in float64."""
+    """Return a stored network in float64."""
     model = build_model("digits_mlp")
     prefix = "parameters."
     tensors = stored(folder, repeat, level).items()
@@ -49,8 +49,8 @@ def minimum(folder: Path, repeat: int, level: int) -> torch.nn.Module:
     return model.double()
 
 
-def test_a_stored_minimum_is_perturbed_as_the_trained_one(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Direction i must mean the same step whether a minimum comes from training or from its file."""
+def test_a_stored_minimum_has_the_layout_of_the_trained_one(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Direction i must be the same step for a minimum from training and from its file."""
     monkeypatch.setattr(layout, "ROOT", finished.parent.parent)
     _, read_back = minima.load_minima(Repeat(TINY, 0), "paper")[0]
     assert read_back.layout == layout_of(parameters_of(build_model("digits_mlp")))
@@ -65,12 +65,12 @@ def test_minima_are_those_of_plain_training(repeat: int, level: int, finished: P
     job = Job(initial_parameters("digits_mlp", repeat), pool.inputs[: 48 + level], pool.targets[: 48 + level], repeat)
     *_, (_, (expected,)) = train(build_model("digits_mlp"), [job], TINY.recipe, cross_entropy)
     for name, tensor in expected.items():
-        # Networks train side by side in float32: sums in another order, 10⁻⁷, grow in 80 steps of Adam of length 3·10⁻³.
+        # Stacked float32 sums differ by 10⁻⁷ in another order, which grows in 80 steps of Adam of length 3·10⁻³.
         torch.testing.assert_close(found[f"parameters.{name}"], tensor, rtol=0, atol=1e-3)
 
 
 def reference(folder: Path, repeat: int, level: int, landscape: int) -> Iterator[dict[str, object]]:
-    """One row per threshold, everything by loops in float64."""
+    """Yield one row per threshold, computed by loops in float64."""
     model, pool, data = minimum(folder, repeat, level), pool_of(repeat), load_digits(Path(), 0)
     inputs, targets = pool.inputs[: 48 + landscape], pool.targets[: 48 + landscape]
     found: dict[float, list[tuple[float, float, float]]] = {threshold: [] for threshold in TINY.thresholds}
@@ -108,7 +108,7 @@ def reference(folder: Path, repeat: int, level: int, landscape: int) -> Iterator
         }
 
 
-# Nats: 30 solved radii good to 0.002 nats each, grid and typical volumes likewise. Losses: float32 evaluation, 10⁻⁵.
+# Volumes in nats: 30 radii, each solved to 0.002 nats. Losses: evaluated in float32, 10⁻⁵.
 CLOSE = {
     "log_volume": 0.02, "typical_log_volume": 0.02, "typical_log_volume_se": 0.02, "log_volume_grid": 0.02,
     "loss_at_zero": 1e-5, "test_loss": 1e-4, "train_loss": 1e-5, "test_accuracy": 1e-9, "train_accuracy": 1e-9,
@@ -134,7 +134,7 @@ def test_the_table_is_complete(finished: Path) -> None:
     assert len(found) == 2 * 3 * 4 and tuple(found[0]) == layout.VOLUME_COLUMNS
     fixed = {"study": "tiny", "model": "digits_mlp", "metric": "loss", "n_params": "6570", "n_directions": "30"}
     assert all(fixed.items() <= row.items() and row["grid_directions"] == "20" for row in found)
-    assert {row["status"] for row in found} == {"ok", "censored", "unconverged"}  # the thresholds reach every case
+    assert {row["status"] for row in found} == {"ok", "censored", "unconverged"}  # the thresholds cover every case
     assert all("digits" in row["data"] and "MNIST" not in row["data"] for row in found)
     joined = [row for repeat in (0, 1) for row in rows(finished / f"repeat_{repeat}")]
     assert found == joined
@@ -156,7 +156,7 @@ def test_cutoffs_against_a_plain_loop(finished: Path) -> None:
         assert float(row["final_mean_loss"]) == pytest.approx(means[-1], rel=1e-5)
 
 
-def test_provenance_says_how(finished: Path) -> None:
+def test_run_json_records_the_provenance(finished: Path) -> None:
     record = archives.read_json(finished / "run.json")
     assert record["settings"]["levels"] == [0, 16] and record["settings"]["n_directions"] == 30
     assert record["seeds"]["1"] == {"model": 1, "data": 11, "directions": 0}
@@ -179,12 +179,12 @@ def test_levels_may_be_epochs_or_batch_sizes(
         job = Job(initial_parameters("digits_mlp", 0), pool.inputs, pool.targets, 0)
         *_, (_, (expected,)) = train(build_model("digits_mlp"), [job], recipe, cross_entropy)
         found = stored(folder, 0, level)
-        # A run of its own takes the same steps in the same order: the same bits.
+        # A separate run takes the same steps in the same order, which gives the same bits.
         assert all(torch.equal(found[f"parameters.{name}"], tensor) for name, tensor in expected.items())
     assert {(row["level"], row["landscape"]) for row in rows(folder)} == {(str(level), "0") for level in levels}
 
 
-def test_unseen_accuracy_leaves_out_the_training_pairs(stages: Stages, tmp_path: Path) -> None:
+def test_unseen_accuracy_excludes_the_training_pairs(stages: Stages, tmp_path: Path) -> None:
     study = replace(
         TINY, data="modulo", model="modulo_mlp", intervention="data", base=3000, levels=(0,), thresholds=(0.02,),
         recipe=Recipe(epochs=30, lr=0.01), n_directions=2,
@@ -202,7 +202,7 @@ def test_unseen_accuracy_leaves_out_the_training_pairs(stages: Stages, tmp_path:
     assert float(row["unseen_accuracy"]) == pytest.approx(sum(unseen) / len(unseen), abs=1e-7)
     assert float(row["test_accuracy"]) == pytest.approx(
         sum(right) / 9409, abs=1e-7
-    )  # the published one counts all pairs
+    )  # the published accuracy counts all pairs
     assert float(row["train_accuracy"]) > float(row["test_accuracy"]) > float(row["unseen_accuracy"])
 
 
@@ -221,7 +221,7 @@ def test_unseen_accuracy_leaves_out_the_training_pairs(stages: Stages, tmp_path:
     ],
     ids=str,
 )
-def test_rows_that_cannot_be_meant(change: dict[str, object], said: str, stages: Stages, tmp_path: Path) -> None:
+def test_invalid_rows_are_refused(change: dict[str, object], said: str, stages: Stages, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         run(stages, tmp_path, replace(TINY, **change))
     message = str(caught.value.code)
@@ -245,7 +245,9 @@ def test_first_levels_only(asked: int) -> None:
         replace(TINY, levels=(0, 24, 16)).at_scale("paper")
 
 
-def test_volumes_before_rays_say_what_to_run(stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_before_training_say_what_to_run(
+    stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(layout, "ROOT", tmp_path)
     for script in ("random_perturbs", "volume_estimation"):
         monkeypatch.setattr(sys, "argv", [f"{script}.py", "tiny", "--repeats", "0"])

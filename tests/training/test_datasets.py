@@ -31,7 +31,7 @@ load_mnist = partial(load_idx, IDX_SETS["mnist"])
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever opens a connection fails at once, and no test relies on it."""
+    """Let every connection fail, so that no test relies on one."""
 
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError("no network in the tests")
@@ -44,11 +44,11 @@ def test_digits() -> None:
     digits = load_digits(NOWHERE, 0)
     assert digits.inputs.shape == (1297, 1, 8, 8) and digits.test_inputs.shape == (500, 1, 8, 8)
     assert digits.inputs.dtype == torch.float32 and digits.targets.dtype == torch.int64
-    # All ten classes, near 10 % each in both parts: 130 ± 11 and 50 ± 7, four deviations.
+    # Both parts have about 10 % of each class: 130 ± 11 and 50 ± 7; the bounds are four deviations.
     assert (torch.bincount(digits.targets, minlength=10) - 129.7).abs().max() < 44
     assert (torch.bincount(digits.test_targets, minlength=10) - 50).abs().max() < 28
     both = torch.cat([digits.inputs, digits.test_inputs])
-    # The constants of the normalisation are written to four digits.
+    # The normalisation's constants have four digits.
     assert both.mean().item() == pytest.approx(0, abs=5e-4) and both.std().item() == pytest.approx(1, abs=5e-4)
     assert "digits" in digits.name and "MNIST" not in digits.name
 
@@ -61,7 +61,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
     labels = torch.cat([digits.targets, digits.test_targets])
     rows = np.column_stack([images.flatten(1).round().numpy(), labels.numpy()])
     wanted = np.column_stack([original.data, original.target])
-    # The same labelled images in another order, none twice, none lost; pixels are whole numbers.
+    # The same labelled images in another order, none twice and none missing; pixels are whole numbers.
     np.testing.assert_array_equal(rows[np.lexsort(rows.T)], wanted[np.lexsort(wanted.T)])
 
 
@@ -75,19 +75,22 @@ def test_spirals() -> None:
     assert first.checksums == again.checksums != other.checksums
     assert torch.bincount(first.targets).tolist() == [500, 500]
     assert torch.bincount(first.test_targets).tolist() == [2000, 2000]
-    # Fresh points to test on: no test point is a training point.
+    # No test point is a training point.
     assert not set(map(tuple, first.inputs.tolist())) & set(map(tuple, first.test_inputs.tolist()))
     assert first.inputs.shape == (1000, 2) and first.test_inputs.shape == (4000, 2)
-    assert 400 < int(first.targets[:900].sum()) < 500  # the classes come in mixed order
+    assert 400 < int(first.targets[:900].sum()) < 500  # the classes are in random order
 
 
 def test_spirals_lie_on_spirals() -> None:
     points = load_swiss_roll(NOWHERE, 0)
-    x = points.inputs.double().numpy() * np.where(points.targets.numpy() == 0, 1, -1)[:, None]  # arms are mirror images
+    x = (
+        points.inputs.double().numpy() * np.where(points.targets.numpy() == 0, 1, -1)[:, None]
+    )  # one arm is the mirror image of the other
     t = np.linspace(0, 1.7 * 2 * np.pi, 20_000)
     curve = np.column_stack([t * np.cos(t), t * np.sin(t)])
     distance = np.sqrt(((x[:, None] - curve[None, ::10]) ** 2).sum(axis=2)).min(axis=1)
-    # Noise of deviation 0.3 across the curve: mean |distance| 0.3·√(2/π) = 0.24, error 0.006; near the centre it is less.
+    # Noise of deviation 0.3 across the curve has mean distance 0.3·√(2/π) = 0.24, standard error 0.006; near the centre
+    # other turns are closer.
     assert distance.mean() == pytest.approx(0.24, abs=0.024) and distance.max() < 5 * 0.3
     assert np.linalg.norm(x, axis=1).max() == pytest.approx(1.7 * 2 * np.pi, abs=1)
 
@@ -121,16 +124,16 @@ def test_load_passes_the_folder_and_the_seed_of_generated_data_only(
 def test_mnist(data_dir: Path) -> None:
     mnist = load_mnist(data_dir, 0)
     assert mnist.inputs.shape == (60_000, 1, 28, 28) and mnist.test_inputs.shape == (10_000, 1, 28, 28)
-    # Published class counts of the training set.
+    # The published class counts of the training set.
     assert torch.bincount(mnist.targets).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert mnist.test_targets[:5].tolist() == [7, 2, 1, 0, 4]
-    # The constants are the training set's mean and deviation to four digits.
+    # The normalisation's constants have four digits.
     assert mnist.inputs.mean().item() == pytest.approx(0, abs=5e-4)
     assert mnist.inputs.std().item() == pytest.approx(1, abs=5e-4)
     assert mnist.name == "MNIST"
 
 
-def test_idx_against_a_hand_written_archive(tmp_path: Path) -> None:
+def test_idx_reader_on_a_hand_written_archive(tmp_path: Path) -> None:
     numbers = bytes(range(24))
     raw = b"\x00\x00\x08\x03" + b"".join(size.to_bytes(4, "big") for size in (2, 3, 4)) + numbers
     path = tmp_path / "made.gz"
@@ -139,7 +142,7 @@ def test_idx_against_a_hand_written_archive(tmp_path: Path) -> None:
     assert array.shape == (2, 3, 4) and array[1, 2, 3] == 23 and array[0, 1, 0] == 4
 
 
-def test_a_row_is_all_that_a_data_set_of_this_format_needs(tmp_path: Path) -> None:
+def test_a_new_row_of_idx_sets_loads_a_new_data_set(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = [
         rng.integers(0, 256, (30, 4, 4)),
@@ -164,7 +167,7 @@ def test_a_row_is_all_that_a_data_set_of_this_format_needs(tmp_path: Path) -> No
 
 @pytest.fixture
 def tiny_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """Six published-format batches of three images in tmp_path; their pixels (3, 3072)."""
+    """Write six batches of three images in the published format to tmp_path; return their pixels, each (3, 3072)."""
     rng, folder = np.random.default_rng(1), tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     pixels = [rng.integers(0, 256, (3, 3072)).astype(np.uint8) for _ in CIFAR10_FILES]
@@ -181,7 +184,7 @@ def test_cifar_batches_are_joined_channel_by_channel(tiny_cifar: list[np.ndarray
     assert cifar.inputs.shape == (15, 3, 32, 32) and cifar.test_inputs.shape == (3, 3, 32, 32)
     assert cifar.targets.tolist() == [label for i in range(5) for label in (i, 1, 2)]
     assert cifar.test_targets.tolist() == [5, 1, 2]
-    # A batch holds 1,024 red, 1,024 green and 1,024 blue values per image, row by row.
+    # Each image has 1,024 red, then 1,024 green, then 1,024 blue values, row by row.
     blue = (tiny_cifar[1][2, 2048 + 32 * 7 + 9] / 255 - 0.4465) / 0.2616
     red = (tiny_cifar[5][0, 32 * 31] / 255 - 0.4914) / 0.2470
     assert cifar.inputs[5, 2, 7, 9].item() == pytest.approx(blue, rel=1e-5)

@@ -26,7 +26,7 @@ load_mnist = partial(load_idx, IDX_SETS["mnist"])
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever opens a connection fails at once, and no test relies on it."""
+    """Let every connection fail, so that no test relies on one."""
 
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError("no network in the tests")
@@ -36,7 +36,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def mnist_folder(tmp_path: Path, source: Path | None) -> Path:
-    """tmp_path as DATA_DIR with four archives, real where `source` has them, else made up."""
+    """Write four archives below tmp_path as DATA_DIR: those of `source`, or made-up ones."""
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
     for name in IDX_FILES:
@@ -61,14 +61,14 @@ def test_foreign_archives(tmp_path: Path) -> None:
 
 
 def check_damage(data_dir: Path, path: Path, content: bytes) -> None:
-    """One sentence: which file, the md5 expected and got, what to do, and the experiment that needs no download."""
+    """Check that one sentence names the file, both checksums, what to do, and the experiment without a download."""
     with pytest.raises(DataError) as caught:
         load_mnist(data_dir, 0)
     said = str(caught.value)
     for part in (str(path), f"Expected md5 {MNIST_MD5[path.name]}", f"got {md5(content).hexdigest()}", "delete"):
         assert part in said
     assert "make digits_poison" in said and "\n" not in said
-    assert path.read_bytes() == content  # nobody's file is thrown away unasked
+    assert path.read_bytes() == content  # the file is kept
 
 
 def test_a_foreign_batch_is_never_unpickled(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_foreign_batch_is_never_unpickled(tmp_path: Path) -> None:
 
 
 class Shop:
-    """Stands for a class of torchvision.datasets: writes the archives into its root, slowly, and counts."""
+    """A substitute for a class of torchvision.datasets: it slowly writes the archives and counts its calls."""
 
     mirrors = ("http://shop",)
     downloads = 0
@@ -100,19 +100,19 @@ class Shop:
             (folder / name).write_bytes(idx_archive(np.zeros((2, 3, 3) if "images" in name else 2)))
 
 
-def test_data_are_fetched_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_are_downloaded_once_and_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shops = SimpleNamespace(datasets=SimpleNamespace(Shop=Shop))
-    monkeypatch.setitem(sys.modules, "torchvision", shops)  # type: ignore[arg-type]  # the real one takes seconds to load
+    monkeypatch.setitem(sys.modules, "torchvision", shops)  # type: ignore[arg-type]  # the real one takes seconds to import
     archives = [idx_archive(np.zeros((2, 3, 3) if "images" in name else 2)) for name in IDX_FILES]
     row = replace(IDX_SETS["mnist"], source="Shop", md5=tuple(md5(content).hexdigest() for content in archives))
-    # Each call opens its own lock, as the stages of several studies under `make -j` do.
+    # Each call opens its own lock, like the stages of several studies under `make -j`.
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: load_idx(row, tmp_path / "data", 0), range(4)))
     assert Shop.downloads == 1 and all(len(each.inputs) == 2 for each in found)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["Shop"]  # no scratch folder is left
 
 
-@pytest.mark.filterwarnings("default")  # torchvision's own warnings about failed mirrors are its affair
+@pytest.mark.filterwarnings("default")  # torchvision warns about failed mirrors
 def test_missing_archives_without_a_network(tmp_path: Path) -> None:
     folder = mnist_folder(tmp_path, None)
     (folder / "t10k-images-idx3-ubyte.gz").unlink()
@@ -123,6 +123,6 @@ def test_missing_archives_without_a_network(tmp_path: Path) -> None:
     for part in ("t10k-images-idx3-ubyte.gz", str(folder), "http", "DATA_DIR", "make digits_poison"):
         assert part in said
     assert "\n" not in said
-    # Nothing half-written: no new file, no scratch folder.
+    # No new file and no scratch folder.
     assert sorted(path.name for path in folder.iterdir()) == before
     assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]

@@ -1,4 +1,4 @@
-"""What is done to a training set: labels always wrong, nested prefixes, ratios, and sentences where data run out."""
+"""Interventions: wrong labels, nested prefixes, class ratios, and sentences where the data are too few."""
 
 import runpy
 from collections import Counter
@@ -23,7 +23,7 @@ from tests.project import ROOT
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    """3,000 samples whose input tells their index and whose label is index mod 10; a quarter are of class 0."""
+    """Return 3,000 samples whose inputs hold their index; a quarter are of class 0, the others of classes 1 to 9."""
     index = torch.arange(3000)
     inputs = torch.stack([index, torch.ones(3000)], dim=1).float()
     targets = torch.where(index % 4 == 0, 0, index % 9 + 1)
@@ -31,7 +31,7 @@ def dataset() -> Dataset:
 
 
 def true_labels(dataset: Dataset, inputs: torch.Tensor) -> torch.Tensor:
-    """The labels that the data set gives these inputs, found by the inputs themselves."""
+    """Return the labels that the data set has for these inputs."""
     return dataset.targets[inputs[:, 0].long()]
 
 
@@ -50,7 +50,7 @@ def test_levels_are_prefixes_of_any_larger_pool(name: str, most: int, extra: int
     )
     assert torch.equal(small.indices, large.indices[: 60 + extra])
     assert torch.equal(small.inputs, large.inputs[: 60 + extra])
-    # A stored minimum of this level is kept when a larger level joins the study, so its data must be the same.
+    # A stored minimum is kept when a larger level is added to the study, so its data must stay the same.
     assert torch.equal(small.targets, large.targets[: 60 + extra])
 
 
@@ -77,7 +77,7 @@ def test_the_base_is_clean(name: str, dataset: Dataset) -> None:
     assert torch.equal(pool.targets[:200], true_labels(dataset, pool.inputs[:200]))
 
 
-def test_the_global_generators_do_not_matter(dataset: Dataset) -> None:
+def test_global_generators_are_neither_used_nor_changed(dataset: Dataset) -> None:
     for name in INTERVENTIONS:
         torch.manual_seed(1)
         first, state = INTERVENTIONS[name](dataset, 50, 50, 0), torch.random.get_rng_state()
@@ -101,7 +101,7 @@ def test_poison_is_always_wrong_and_uniform(dataset: Dataset) -> None:
         assert (shift != 0).all() and (pool.targets >= 0).all() and (pool.targets < 10).all()
         shifts.update(shift.tolist())
     assert set(shifts) == set(range(1, 10))
-    # 10⁴ draws over nine classes: χ² with 8 degrees of freedom stays below 26 in 99.9 % of the draws.
+    # 10⁴ draws of nine classes: χ² with 8 degrees of freedom is below 26 in 99.9 % of all cases.
     assert sum((count - 10_000 / 9) ** 2 / (10_000 / 9) for count in shifts.values()) < 26
 
 
@@ -122,11 +122,11 @@ def test_noise_has_the_moments_of_the_data() -> None:
     pool = noise(blobs, 20, 1000, 0)
     made = pool.inputs[20:]
     assert made.shape == (1000, 1, 4, 4) and made.dtype == inputs.dtype and (pool.indices[20:] == -1).all()
-    # 16,000 draws of deviation 2: the mean is good to 0.016, the deviation to 0.011; four of each.
+    # 16,000 draws of deviation 2 have standard errors of 0.016 (mean) and 0.011 (deviation); the bounds are four of each.
     assert made.mean().item() == pytest.approx(inputs.mean().item(), abs=0.064)
     assert made.std().item() == pytest.approx(inputs.std().item(), abs=0.045)
     counts = torch.bincount(pool.targets[20:], minlength=10)
-    # Binomial counts of mean 100 and deviation 9.5; four of those.
+    # Binomial counts of mean 100 and deviation 9.5; the bound is four deviations.
     assert len(counts) == 10 and (counts - 100).abs().max() < 38
 
 
@@ -135,13 +135,13 @@ def test_imbalanced_base(dataset: Dataset) -> None:
     assert int((pool.targets[:500] == 0).sum()) == 450  # nine of ten, exactly
     for prefix in (10, 50, 330):
         assert int((pool.targets[:prefix] == 0).sum()) == 9 * prefix // 10
-    # The rest is an ordinary sample: 300 of 2,500 are left of class 0.
+    # The extras are an ordinary sample of the 2,500 other samples, of which 300 are of class 0.
     assert (pool.targets[500:] == 0).double().mean().item() == pytest.approx(0.12, abs=4 * (0.12 * 0.88 / 800) ** 0.5)
 
 
 def test_imbalanced_extra(dataset: Dataset) -> None:
     pool = imbalanced_extra(dataset, 1000, 300, 0)
-    # An ordinary base has a quarter of class 0, within four binomial errors.
+    # A quarter of an ordinary base is of class 0, within four binomial errors.
     assert (pool.targets[:1000] == 0).double().mean().item() == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 1000) ** 0.5)
     for extra in (10, 100, 300):
         assert int((pool.targets[1000 : 1000 + extra] == 0).sum()) == 9 * extra // 10
@@ -151,9 +151,11 @@ def test_imbalanced_extra_where_class_0_runs_short(dataset: Dataset) -> None:
     pool = imbalanced_extra(dataset, 1000, 1500, 0)
     left = 750 - int((pool.targets[:1000] == 0).sum())
     assert left < 0.9 * 1500
-    for extra in (1, 10, 100, 777, 1500):  # all that is left, in the same share of every level
+    for extra in (1, 10, 100, 777, 1500):  # all that are left, with the same share at every level
         assert int((pool.targets[1000 : 1000 + extra] == 0).sum()) == -(-left * extra // 1500)
-    assert not torch.equal(imbalanced_extra(dataset, 1000, 100, 0).indices, pool.indices[:1100])  # why it is in WHOLE
+    assert not torch.equal(
+        imbalanced_extra(dataset, 1000, 100, 0).indices, pool.indices[:1100]
+    )  # so it is in DEPENDS_ON_LARGEST_LEVEL
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_imbalanced_extra_where_class_0_runs_short(dataset: Dataset) -> None:
         ("imbalanced_extra", 3001, 0, ("3000", "3001")),
     ],
 )
-def test_too_much_is_said_with_numbers(
+def test_too_few_samples_are_refused_with_numbers(
     name: str, base: int, extra: int, numbers: tuple[str, ...], dataset: Dataset
 ) -> None:
     with pytest.raises(DataError, match=r"(?s)Expected .*numbered.*got .*: lower") as caught:
@@ -176,7 +178,7 @@ def test_too_much_is_said_with_numbers(
     assert all(number in str(caught.value).replace(",", "") for number in numbers)
 
 
-# Training samples of each class, as published; the other data sets are loaded by their own tests.
+# Training samples of each class, as published.
 CLASSES = {
     "mnist": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
     "cifar10": [5000] * 10,
@@ -194,7 +196,7 @@ ROWS = {
 def test_every_study_finds_its_samples(name: str, scale: str) -> None:
     study: Study = ROWS[name].at_scale(scale)
     if study.data not in CLASSES:
-        pytest.skip(f"the classes of {study.data} are not known here")
+        pytest.skip(f"the class counts of {study.data} are not in CLASSES")
     labels = torch.repeat_interleave(torch.arange(len(CLASSES[study.data])), torch.tensor(CLASSES[study.data]))
     labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
     inputs = torch.zeros(len(labels), 1)
@@ -207,4 +209,6 @@ def test_every_study_finds_its_samples(name: str, scale: str) -> None:
         if uneven is not None:
             left = CLASSES[study.data][0] - int((pool.targets[: study.base] == 0).sum())
             share = min(0.9, left / len(uneven)) if study.intervention == "imbalanced_extra" else 0.9
-            assert (uneven == 0).double().mean().item() == pytest.approx(share, abs=0.01)  # to a sample in the last ten
+            assert (uneven == 0).double().mean().item() == pytest.approx(
+                share, abs=0.01
+            )  # up to one sample in the last ten

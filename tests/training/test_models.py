@@ -1,4 +1,4 @@
-"""The paper's architectures by their numbers of parameters, and initial weights that follow from a seed alone."""
+"""The paper's architectures: numbers of parameters, output shapes, and initial weights that depend on the seed only."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from minima_volume.networks.sequential import is_stack
 from minima_volume.training.datasets import load_digits, load_modulo, load_swiss_roll
 from minima_volume.training.models import MODELS, build_model, initial_parameters
 
-# Counts of the paper; digits_mlp is ours: 64·64 + 64 + 64·32 + 32 + 32·10 + 10.
+# The paper's counts; digits_mlp is not in the paper: 64·64 + 64 + 64·32 + 32 + 32·10 + 10.
 SIZES = {
     "swiss_x5": 4353,
     "swiss_x6": 5409,
@@ -47,7 +47,7 @@ def test_outputs_and_fast_path(name: str) -> None:
 
 def test_shapes_fit_their_data() -> None:
     for loader, name in ((load_digits, "digits_mlp"), (load_swiss_roll, "swiss_x5"), (load_modulo, "modulo_mlp")):
-        data = loader(Path(), 0)  # these read no folder
+        data = loader(Path(), 0)  # these loaders read no folder
         outputs = build_model(name)(data.inputs[:3])
         assert outputs.shape == (3, 1 if data.loss == "binary_cross_entropy" else data.n_classes)
 
@@ -58,7 +58,7 @@ def test_same_seed_same_weights() -> None:
     assert not any(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_initial_weights_are_torchs_own() -> None:
+def test_initial_weights_are_torchs_defaults() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         expected = parameters_of(build_model("swiss_x5"))
@@ -66,7 +66,7 @@ def test_initial_weights_are_torchs_own() -> None:
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_global_generator_is_left_alone() -> None:
+def test_global_generator_keeps_its_state() -> None:
     torch.manual_seed(11)
     state = torch.random.get_rng_state()
     initial_parameters("digits_mlp", 3)

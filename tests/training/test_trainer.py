@@ -1,4 +1,4 @@
-"""Training against plain torch loops, and itself in other company."""
+"""Training against plain torch loops, and stacked networks against networks trained alone."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,20 +25,20 @@ def net() -> nn.Module:
 
 
 def data(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """n float64 samples of three classes; powers of two for n make the float32 weights 1/n exact."""
+    """Draw n float64 samples of three classes; if n is a power of two, the float32 weights 1/n are exact."""
     rng = torch.Generator().manual_seed(seed)
     return torch.randn(n, 5, generator=rng, dtype=torch.float64), torch.randint(3, (n,), generator=rng)
 
 
 def last(model: nn.Module, jobs: list[Job], recipe: Recipe, criterion: Criterion = CROSS_ENTROPY) -> list[Parameters]:
-    """Parameters of every job after the last epoch."""
+    """Return the parameters of every job after the last epoch."""
     *_, (epoch, found) = train(model, jobs, recipe, criterion)
     assert epoch == recipe.epochs
     return found
 
 
 def plain_training(model: nn.Module, inputs: Tensor, targets: Tensor, recipe: Recipe) -> Parameters:
-    """Full batches, mean loss, torch's own AdamW."""
+    """Train on full batches with the mean loss and torch's own AdamW."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     for _ in range(recipe.epochs):
         optimiser.zero_grad()
@@ -48,7 +48,7 @@ def plain_training(model: nn.Module, inputs: Tensor, targets: Tensor, recipe: Re
 
 
 def same(found: Parameters, wanted: Parameters) -> None:
-    # Float64: sums of 64 terms in another order, 10⁻¹⁶, blown up by Adam where a gradient is near its ε of 10⁻⁸.
+    # Float64 sums of 64 terms in another order differ by 10⁻¹⁶; Adam amplifies this where a gradient is near its ε of 10⁻⁸.
     assert list(found) == list(wanted)
     for name in wanted:
         torch.testing.assert_close(found[name], wanted[name], rtol=1e-8, atol=1e-9)
@@ -93,12 +93,12 @@ def test_checkpoints_equal_shorter_runs(seeded: Seeded) -> None:
         )
         assert list(yielded) == [2, 5, 9]
         for epochs, (found,) in yielded.items():
-            # The same steps in the same order: the same bits.
+            # The same steps in the same order give the same bits.
             assert identical(found, last(model, [job], Recipe(epochs=epochs, lr=1e-2, batch_size=batch_size))[0])
 
 
-class Listening:
-    """A criterion that writes down which samples it is shown; their targets are their numbers."""
+class Recording:
+    """A criterion that records which samples it gets; the targets are the samples' numbers."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -115,23 +115,23 @@ def numbered(n: int, seed: int = 0) -> Job:
 
 
 @pytest.mark.parametrize(("n", "size", "batches"), [(20, 6, 4), (20, 5, 4), (7, 6, 2)])
-def test_mini_batches_visit_everyone_once_per_epoch(n: int, size: int, batches: int) -> None:
-    heard = Listening()
-    last(net(), [numbered(n)], Recipe(epochs=3, batch_size=size), heard)
-    assert len(heard.batches) == 3 * batches
-    epochs = [list(chain(*heard.batches[i : i + batches])) for i in range(0, 3 * batches, batches)]
+def test_mini_batches_use_every_sample_once_per_epoch(n: int, size: int, batches: int) -> None:
+    recorded = Recording()
+    last(net(), [numbered(n)], Recipe(epochs=3, batch_size=size), recorded)
+    assert len(recorded.batches) == 3 * batches
+    epochs = [list(chain(*recorded.batches[i : i + batches])) for i in range(0, 3 * batches, batches)]
     assert all(sorted(epoch) == list(range(n)) for epoch in epochs)
-    assert all(len(batch) <= size for batch in heard.batches)
+    assert all(len(batch) <= size for batch in recorded.batches)
     assert epochs[0] != epochs[1] != epochs[2] and epochs[0] != list(range(n))
 
 
 def test_mini_batches_against_a_plain_loop(seeded: Seeded) -> None:
-    heard, recipe = Listening(), Recipe(epochs=4, lr=1e-2, batch_size=8)
+    recorded, recipe = Recording(), Recipe(epochs=4, lr=1e-2, batch_size=8)
     model, (inputs, _) = seeded(net), data(32)
     job = Job(parameters_of(model), inputs, torch.arange(32), 3)
-    (found,) = last(model, [job], recipe, heard)
+    (found,) = last(model, [job], recipe, recorded)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=recipe.weight_decay)
-    for batch in heard.batches:
+    for batch in recorded.batches:
         optimiser.zero_grad()
         functional.cross_entropy(model(inputs[batch]), torch.tensor(batch) % 3).backward()
         optimiser.step()
@@ -141,14 +141,14 @@ def test_mini_batches_against_a_plain_loop(seeded: Seeded) -> None:
 @pytest.mark.parametrize("batch_size", [None, 150])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_convolutions_in_tiles_against_a_plain_loop(channels: int, batch_size: int | None, seeded: Seeded) -> None:
-    heard, recipe = Listening(), Recipe(epochs=3, lr=1e-2, batch_size=batch_size)
+    recorded, recipe = Recording(), Recipe(epochs=3, lr=1e-2, batch_size=batch_size)
     model = seeded(lambda: cnn((channels, 4, 5), 2, (6, 3)))
     images = torch.randn(256, channels, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    (found,) = last(model, [Job(parameters_of(model), images, torch.arange(256), 3)], recipe, heard)
+    (found,) = last(model, [Job(parameters_of(model), images, torch.arange(256), 3)], recipe, recorded)
     sizes = [64, 64, 22, 64, 42] if batch_size else [64] * 4
-    assert [len(tile) for tile in heard.batches] == sizes * 3
+    assert [len(tile) for tile in recorded.batches] == sizes * 3
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=recipe.weight_decay)
-    for epoch in torch.tensor([*chain(*heard.batches)]).split(256):
+    for epoch in torch.tensor([*chain(*recorded.batches)]).split(256):
         for batch in epoch.split(batch_size or 256):
             optimiser.zero_grad()
             functional.cross_entropy(model(images[batch]), batch % 3).backward()
@@ -157,7 +157,7 @@ def test_convolutions_in_tiles_against_a_plain_loop(channels: int, batch_size: i
 
 
 class Viewing(nn.Module):
-    """A network that minds how maps lie in memory, and whose samples know of each other."""
+    """A network that depends on the memory format of its maps, and that mixes samples."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,14 +172,14 @@ class Viewing(nn.Module):
         return self.head(hidden.view(len(hidden), -1))
 
 
-def test_other_modules_see_whole_batches_as_they_are(seeded: Seeded) -> None:
+def test_other_modules_get_whole_batches_unchanged(seeded: Seeded) -> None:
     recipe, model, targets = Recipe(epochs=3, lr=1e-2), seeded(Viewing).double(), torch.arange(128) % 3
     images = torch.randn(128, 2, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     (found,) = last(model, [Job(parameters_of(model), images, targets, 0)], recipe)
     same(found, plain_training(model, images, targets, recipe))
 
 
-def test_convolutional_networks_side_by_side_train_as_if_alone(seeded: Seeded) -> None:
+def test_stacked_convolutional_networks_train_as_if_alone(seeded: Seeded) -> None:
     recipe, jobs = Recipe(epochs=3, lr=1e-2), []
     for seed, n in enumerate((128, 32)):
         rng = torch.Generator().manual_seed(seed)
@@ -190,17 +190,17 @@ def test_convolutional_networks_side_by_side_train_as_if_alone(seeded: Seeded) -
         same(found, last(seeded(lambda: cnn((1, 4), 4, (3,))), [job], recipe)[0])
 
 
-def test_batch_order_follows_from_the_seed_alone() -> None:
+def test_batch_order_depends_on_the_seed_only() -> None:
     recipe, model, job = Recipe(epochs=3, batch_size=6), net(), numbered(20, seed=5)
 
     def work(seed: int) -> Parameters:
-        torch.manual_seed(seed)  # whatever else a worker has drawn before
-        return last(model, [job], recipe, Listening())[0]
+        torch.manual_seed(seed)  # as if a worker had drawn something else before
+        return last(model, [job], recipe, Recording())[0]
 
     alone = work(0)
-    with ThreadPoolExecutor(4) as pool:  # all of them with one and the same model
+    with ThreadPoolExecutor(4) as pool:  # all threads share one model
         assert all(identical(found, alone) for found in pool.map(work, range(8)))
-    assert not identical(last(model, [replace(job, seed=6)], recipe, Listening())[0], alone)
+    assert not identical(last(model, [replace(job, seed=6)], recipe, Recording())[0], alone)
 
 
 def test_batch_as_large_as_the_data_is_full_batch(seeded: Seeded) -> None:
@@ -209,12 +209,12 @@ def test_batch_as_large_as_the_data_is_full_batch(seeded: Seeded) -> None:
     assert identical(full, large)
 
 
-def test_several_networks_cannot_share_mini_batches() -> None:
+def test_mini_batches_of_several_networks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected one job at a time with mini-batches"):
-        last(net(), [numbered(20), numbered(20)], Recipe(epochs=1, batch_size=5), Listening())
+        last(net(), [numbered(20), numbered(20)], Recipe(epochs=1, batch_size=5), Recording())
 
 
-def test_initial_weights_and_data_are_left_alone(seeded: Seeded) -> None:
+def test_initial_weights_and_data_are_not_changed(seeded: Seeded) -> None:
     model, job = seeded(net), Job(parameters_of(seeded(net)), *data(16), 0)
     before = {name: tensor.clone() for name, tensor in job.parameters.items()}
     inputs = job.inputs.clone()
@@ -229,7 +229,7 @@ def test_evaluate_against_a_plain_loop(seeded: Seeded) -> None:
     losses, errors = evaluate(seeded(net, 2), parameters, inputs, targets, CROSS_ENTROPY, chunk=7)
     with torch.no_grad():
         outputs = model(inputs)
-    # One sample at a time in float64: rounding only.
+    # Float64: rounding only.
     torch.testing.assert_close(
         losses, functional.cross_entropy(outputs, targets, reduction="none"), rtol=1e-12, atol=1e-12
     )
