@@ -88,7 +88,7 @@ def print_estimate(label: str, repeats: Sequence[Repeat], missing: Sequence[tupl
     """Print how long a study will take before it starts.
 
     Args:
-        label: What stands before the estimate.
+        label: Text before the estimate.
         repeats: The repeats to measure, at least one.
         missing: (repeat, level) of the minima that are not trained yet.
         workers: Number of workers.

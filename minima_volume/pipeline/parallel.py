@@ -22,7 +22,7 @@ def run_tasks(tasks: Sequence[Callable[[], T]], *, threads: int, unit: str, labe
         tasks: Functions without arguments.
         threads: How many tasks run at once.
         unit: What one task is called in the progress bar, in the plural.
-        label: What stands before the progress bar.
+        label: Text before the progress bar.
 
     Returns:
         The results in the order of the tasks.

@@ -31,7 +31,7 @@ class Plan:
         rounds: Rounds of damage.
         changes: Changes of settings.
         early: Invalid rows.
-        whole: Whether to run the themes that `make test` omits.
+        all_themes: Whether to run the themes that `make test` omits.
     """
 
     kills: dict[str, int]
@@ -40,11 +40,11 @@ class Plan:
     rounds: int
     changes: int
     early: int
-    whole: bool
+    all_themes: bool
 
 
-FULL = Plan({"digits_poison": 20, "swiss_data_x5": 10}, 1, (512, 20480), 2, 5, 8, whole=True)
-SHORT = Plan({"digits_poison": 2}, 0, (8192,), 1, 0, 1, whole=False)
+FULL = Plan({"digits_poison": 20, "swiss_data_x5": 10}, 1, (512, 20480), 2, 5, 8, all_themes=True)
+SHORT = Plan({"digits_poison": 2}, 0, (8192,), 1, 0, 1, all_themes=False)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def tasks(plan: Plan, known: Undisturbed) -> dict[str, list[Task]]:
         "settings": [partial(invalidation.rows, known.copy, study, plan.changes)],
         "numbers": [one(divergence.early, folder, plan.early)],
     }
-    if plan.whole:
+    if plan.all_themes:
         found["at once"] = [
             one(concurrency.together, known.tables, folder),
             one(concurrency.twice, study, expected, plan.twice, folder),
