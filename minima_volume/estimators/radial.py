@@ -27,11 +27,13 @@ def log_ball_volume(n: int) -> float:
 
 
 @overload
-def log_mean_exp(values: Floats, axis: None = None) -> float: ...
+def log_mean_exp(values: Floats, axis: None = None) -> float:
+    """Average over all entries."""
 
 
 @overload
-def log_mean_exp(values: Floats, axis: int) -> Floats: ...
+def log_mean_exp(values: Floats, axis: int) -> Floats:
+    """Average over one axis."""
 
 
 def log_mean_exp(values: Floats, axis: int | None = None) -> float | Floats:

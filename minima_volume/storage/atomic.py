@@ -14,6 +14,7 @@ from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
 
 SCRATCH = ".part"  # suffix of files that are being written
+STATUS = Path("/proc/self/status")  # Linux only
 _UMASK_LOCK = Lock()
 
 
@@ -51,7 +52,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def _umask() -> int:
     """Return the permission bits that the process removes from new files."""
     try:
-        found = re.search(r"^Umask:\s*([0-7]+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+        found = re.search(r"^Umask:\s*([0-7]+)$", STATUS.read_text(), re.MULTILINE)
     except OSError:
         found = None
     return int(found[1], 8) if found else _umask_by_setting()
