@@ -43,16 +43,10 @@ class Trust:
     trusted: bool
 
 
-_CENSORED = Trust(
-    "censored",
-    "Some rays reach the cap inside the basin and count with the cap's radius, so the number is a lower bound.",
-    False,
-)
-_UNCONVERGED = Trust(
-    "unconverged", "The minimum itself is above the threshold, so no basin surrounds it and it has no volume.", False
-)
-# Every stored word by the table column that holds it. `Volume.status` is stored in columns "status". `Verdict.word` and
-# the samplers' status are stored in columns "verdict".
+_CENSORED = Trust("censored", "Some rays reach the cap and count with its radius, so it is a lower bound.", False)
+_UNCONVERGED = Trust("unconverged", "The minimum is above the threshold, so no basin surrounds it.", False)
+# Every stored word by the table column that holds it: `Volume.status` in "status"; `Verdict.word` and the status of the
+# samplers in "verdict".
 TRUST: Mapping[str, Mapping[str, Trust]] = {
     "status": {
         "ok": Trust("all rays cross", "Every ray crosses the threshold; the verdict tells whether they suffice.", True),
@@ -64,12 +58,12 @@ TRUST: Mapping[str, Mapping[str, Trust]] = {
         "max-dominated": Trust("max-dominated", "Too few directions carry the mean, so it is a lower bound.", False),
         "censored": _CENSORED,
         "unconverged": _UNCONVERGED,
-        "ok": Trust(
-            "converged", "The sampler's replicas and halves agree: the number can be used with its error.", True
+        "ok": Trust("converged", "Replicas and halves of the run agree: the number can be used with its error.", True),
+        "thin": Trust("too few draws", "Too few draws carry the number, or a replica has no estimate.", False),
+        "disagree": Trust(
+            "replicas disagree", "Replicas differ by over three times what autocorrelations explain.", False
         ),
-        "thin": Trust("too few draws", "Too few draws of the sampler carry the number, or a replica has none.", False),
-        "disagree": Trust("replicas disagree", "Replicas differ by three times what autocorrelations explain.", False),
-        "drift": Trust("drifting", "The halves of the sampler's run differ by more than three standard errors.", False),
+        "drift": Trust("drifting", "The halves of the run differ by more than three standard errors.", False),
     },
 }
 
@@ -241,9 +235,7 @@ def _shares(log_weights: Floats) -> Floats:
 def _sentence(word: Word, n: int, size: float, bulk: float, largest: float, n_censored: int, n_recrossed: int) -> str:
     """Explain a verdict word with the numbers behind it."""
     if word == "censored":
-        text = (
-            f"{n_censored} of {n} rays reach the cap inside the basin and count with the cap's radius: a lower bound."
-        )
+        text = f"{n_censored} of {n} rays reach the cap inside the basin and count with its radius: a lower bound."
     elif word == "converged":
         text = f"{n} directions count like {size:.0f} equal ones: the volume can be used with its error."
     elif n <= BULK_SIZE or (n < 2 * BULK_SIZE and 2 * bulk > n):

@@ -39,6 +39,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
+    atomic._umask_by_setting.cache_clear()
 
 
 @pytest.mark.parametrize("status", ["from the system", "without a umask", "missing"])
@@ -64,7 +65,7 @@ def test_threads_read_the_same_umask(umask: int) -> None:
     assert os.umask(umask) == umask
 
 
-def test_importing_changes_no_umask() -> None:
+def test_importing_leaves_the_umask_alone() -> None:
     code = "import os; os.umask = None; import minima_volume.storage.atomic"
     assert subprocess.run([sys.executable, "-W", "error", "-c", code], check=False).returncode == 0
 
@@ -80,7 +81,7 @@ def test_failing_writers_leave_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ResultsError, match=r"Expected to write .*file/a\.json.*got"):
         archives.write_json(tmp_path / "file" / "a.json", {})
