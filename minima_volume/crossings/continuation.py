@@ -51,16 +51,26 @@ def solve_block(
     means[:, :, scanned] = solver.scan(scanned, np.ones((rays.n_rays, len(scanned)), dtype=bool))
     smaller = LossCache()
     for size in schedule.float32_sizes:
-        columns, cache = schedule.columns(size), LossCache()
+        here = _Landscape(size, schedule.columns(size), LossCache(), smaller)
         if size <= schedule.coarse:
-            solver.settle(size, columns, np.ones((rays.n_rays, len(columns)), dtype=bool), cache, smaller)
+            solver.settle(here, np.ones((rays.n_rays, len(here.columns)), dtype=bool))
         else:
-            again = solver.follow(size, columns, cache, smaller) | solver.uncertified(columns, means)
+            again = solver.follow(here) | solver.uncertified(here.columns, means)
             if again.any():
-                solver.scan(columns, again)
-                solver.settle(size, columns, again, cache, smaller)
-        smaller = cache
+                solver.scan(here.columns, again)
+                solver.settle(here, again)
+        smaller = here.cache
     return solver.table
+
+
+@dataclass(frozen=True)
+class _Landscape:
+    """One landscape: its size and columns, the losses evaluated on it, and those of the next smaller landscape."""
+
+    size: int
+    columns: Counts
+    cache: LossCache
+    smaller: LossCache
 
 
 @dataclass(frozen=True)
@@ -91,14 +101,14 @@ class _BlockSolver:
             table.write(ray[rows], columns[column[rows]], roots)
         return means
 
-    def settle(self, size: int, columns: Counts, wanted: Mask, cache: LossCache, smaller: LossCache) -> None:
+    def settle(self, here: _Landscape, wanted: Mask) -> None:
         """Polish the wanted crossings (rays, columns) that are known to FLOAT32_RTOL; leave the rest to float64."""
         table = self.table
-        ray, place = np.nonzero((table.coefficients[:, columns] > 0) & wanted)
-        column = columns[place]
+        ray, place = np.nonzero((table.coefficients[:, here.columns] > 0) & wanted)
+        column = here.columns[place]
         before = np.log(table.coefficients[ray, column])
         state = NewtonState.start(before, table.slopes[ray, column])
-        roots = self._polish(size, ray, column, state, cache, smaller, STEEPEST * FLOAT32_RTOL)
+        roots = self._polish(here, ray, column, state, STEEPEST * FLOAT32_RTOL)
         settled = ~np.isnan(roots.x) & (roots.slope >= FLATTEST)
         kept = Roots(
             np.where(settled, roots.x, before), np.where(settled, roots.slope, state.slope), roots.steps
@@ -106,17 +116,18 @@ class _BlockSolver:
         table.write(ray, column, kept)
         table.unsettled[ray, column] |= ~settled
 
-    def follow(self, size: int, columns: Counts, cache: LossCache, smaller: LossCache) -> Mask:
+    def follow(self, here: _Landscape) -> Mask:
         """Continue crossings from the next smaller landscape; which (rays, columns) were not reached."""
-        table, starts = self.table, self.table.schedule.starts(columns)
+        table, columns = self.table, here.columns
+        starts = table.schedule.starts(columns)
         ray, place = np.nonzero((table.coefficients[:, starts] > 0) & (table.coefficients[:, columns] != 0))
         column, start = columns[place], starts[place]
         state = NewtonState.start(np.log(table.coefficients[ray, start]), table.slopes[ray, start])
         # The smaller landscape's last point is as good a start, and its losses there are known.
-        last = smaller.points(ray, start)
+        last = here.smaller.points(ray, start)
         near = np.abs(last - state.x) < FLOAT32_RTOL
         state = NewtonState(np.where(near, last, state.x), state.slope, state.last_x, state.last_f, state.length)
-        roots = self._polish(size, ray, column, state, cache, smaller, np.inf)
+        roots = self._polish(here, ray, column, state, np.inf)
         table.write(ray, column, roots)
         table.unsettled[ray, column] |= roots.slope < FLATTEST
         table.recrossed[:, columns] = table.recrossed[:, starts]
@@ -131,36 +142,25 @@ class _BlockSolver:
             close = np.log(means[:, :, coarse] / self.table.schedule.targets.thresholds[columns]) > -MARGIN
         return np.asarray((inside & close).any(axis=1))
 
-    def _polish(
-        self,
-        size: int,
-        ray: Counts,
-        column: Counts,
-        state: NewtonState,
-        cache: LossCache,
-        smaller: LossCache,
-        trust: float,
-    ) -> Roots:
+    def _polish(self, here: _Landscape, ray: Counts, column: Counts, state: NewtonState, trust: float) -> Roots:
         """Newton steps on one landscape, and a float64 correction of the last height where float32 is in doubt."""
-        thresholds = self.table.schedule.targets.thresholds[column]
-        heights = self._heights(size, ray, column, thresholds, cache, smaller)
-        roots = polish(heights, state, self.tolerance, trust=trust)
+        roots = polish(self._heights(here, ray, column), state, self.tolerance, trust=trust)
+        last = here.cache.points(ray, column)
         for i in np.flatnonzero(~np.isnan(roots.x)):
-            losses, last = cache.losses(ray[i], column[i]), cache.points(ray[i : i + 1], column[i : i + 1])[0]
+            losses = here.cache.losses(ray[i], column[i])
             total = float(losses.sum())
             allowed = self.tolerance * roots.slope[i] * total
-            missed = self.correction(int(ray[i]), float(np.exp(last)), losses, allowed)
+            missed = self.correction(int(ray[i]), float(np.exp(last[i])), losses, allowed)
             roots.x[i] -= np.log1p(missed / total) / roots.slope[i]
         return roots
 
-    def _heights(
-        self, size: int, ray: Counts, column: Counts, thresholds: Floats, cache: LossCache, smaller: LossCache
-    ) -> Heights:
-        """Heights on one landscape. Every point is stored in `cache`; losses that `smaller` holds are not computed again."""
+    def _heights(self, here: _Landscape, ray: Counts, column: Counts) -> Heights:
+        """Heights on one landscape. Losses that the smaller one has evaluated at the same point are not computed again."""
+        schedule, cache, smaller = self.table.schedule, here.cache, here.smaller
         starts = column
-        if size > self.table.schedule.coarse:
+        if here.size > schedule.coarse:
             different, place = np.unique(column, return_inverse=True)
-            starts = self.table.schedule.starts(different)[place]
+            starts = schedule.starts(different)[place]
 
         def heights(rows: Counts, x: Floats) -> Floats:
             means = np.empty(len(rows))
@@ -174,12 +174,12 @@ class _BlockSolver:
                 prefix = [smaller.losses(r, s) for r, s in zip(ray[at], starts[at], strict=True)] if same else []
                 first = len(prefix[0]) if prefix else 0
                 points = torch.from_numpy(ray[at]), torch.from_numpy(np.exp(x[chosen]))
-                losses = self.rays.losses(*points, size, first)
+                losses = self.rays.losses(*points, here.size, first)
                 losses = torch.cat([torch.stack(prefix), losses], dim=1) if prefix else losses
                 for row, i in enumerate(at):
                     cache.store(int(ray[i]), int(column[i]), float(x[chosen[row]]), losses[row])
                 means[chosen] = losses.mean(dim=1).cpu().numpy()
-            return means / thresholds[rows]
+            return means / schedule.targets.thresholds[column[rows]]
 
         return heights
 
