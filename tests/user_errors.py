@@ -218,7 +218,7 @@ def data_in_a_file(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def wide(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    model = nn.Linear(2, curvature.MOST_OUTPUTS + 1)
+    model = nn.Linear(2, curvature.MAX_OUTPUTS + 1)
     found = parameters.parameters_of(model)
     minimum, samples = Minimum.of(found, parameters.layout_of(found)), Samples(*DATA, cross_entropy)
     curvature.gauss_newton_rows(model, minimum, samples)

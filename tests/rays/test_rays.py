@@ -180,7 +180,7 @@ def test_both_paths_of_modules_and_stacks_agree(
 ) -> None:
     model, samples = seeded(make), samples_for(make)
     wanted = expected(model, samples, SIZES)
-    monkeypatch.setattr(rays_bundle, "stackable", lambda *_: False)
+    monkeypatch.setattr(rays_bundle, "is_stack", lambda *_: False)
     for limit in (10**9, 0):  # all points at once, one by one
         monkeypatch.setattr(ModuleRays, "VMAP_PARAMS", limit)
         agrees(measured(model, samples, SIZES), wanted)
