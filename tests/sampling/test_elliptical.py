@@ -13,10 +13,11 @@ from minima_volume.networks.losses import CRITERIA
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
 from minima_volume.sampling.bennett import chain_error
-from minima_volume.sampling.elliptical import EllipticalSettings, _Basin, elliptical_slice_path
+from minima_volume.sampling.elliptical import EllipticalSettings, elliptical_slice_path
 from minima_volume.sampling.mass import MassMatrix
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.tethered import TetheredSettings, TetheredVolume, tethered_hmc
+from minima_volume.sampling.truncated import TruncatedGaussian
 from minima_volume.testing.ellipsoid import Ellipsoid
 from minima_volume.training.datasets import load
 from minima_volume.training.interventions import INTERVENTIONS
@@ -52,7 +53,7 @@ def test_misjudged_ellipsoid() -> None:
 def test_slice_moves_keep_the_cut_gaussian(weight: float, pull: float) -> None:
     # One stiff axis: N(0, 1/(1 + 4·weight)) cut at |z| = √(2τ/h) = 1; beside it a free one.
     body = Ellipsoid(np.array([2 * TAU, 1e-9]))
-    basin = _Basin(body, TAU, 1.0, generator("slices", weight, pull))
+    basin = TruncatedGaussian(body, TAU, 1.0, generator("slices", weight, pull))
     basin.gaussian = MassMatrix(torch.tensor([4.0, 0.0]))
     points, squares = torch.zeros(800, 2), []
     for i in range(100):

@@ -172,7 +172,7 @@ def test_trajectories_keep_the_density_whatever_the_mass() -> None:
     body = Ellipsoid(np.array([1.0, 100.0]))
     chains = Chains(body, torch.randn(512, 2, generator=generator("start")), generator("run"))
     chains.move_to(1.0, 3.0)
-    chains.metric, chains.angle = MassMatrix(torch.tensor([30.0, 100.0])), 0.5
+    chains.mass, chains.angle = MassMatrix(torch.tensor([30.0, 100.0])), 0.5
     squares = []
     for i in range(150):
         chains.trajectory()
