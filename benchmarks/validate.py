@@ -112,7 +112,7 @@ def along_rays(body: Body) -> Iterator[Row]:
 
 
 def by_chains(body: Body) -> Iterator[Row]:
-    """Compare ln γ from tethered HMC ("gold") and the elliptical slice path ("annealed") with its exact value on ellipsoids."""
+    """Compare ln γ on ellipsoids from tethered HMC ("gold") and the elliptical slice path ("annealed")."""
     if body.curvatures is None or body.log_gamma is None or body.n_params > MAX_SAMPLER_PARAMS:
         return
     potential = Ellipsoid(body.curvatures)
@@ -137,8 +137,8 @@ def page(rows: list[Row]) -> str:
         "`make validate` writes this page. Errors are estimates minus the exact value, in nats; ± is the estimator's own\n"
         f"standard error. Rays use {DIRECTIONS} directions and seed 0; `gold` is tethered Hamiltonian Monte Carlo and\n"
         "`annealed` the elliptical slice path. If the verdict is `converged` or `ok`, the error should be at most three\n"
-        "standard errors or 0.01 nats, the tolerance of the solver. A `lower bound` is below the exact value by definition.\n"
-        "With any other verdict the number is unreliable.\n\n"
+        "standard errors or 0.01 nats, the tolerance of the solver. A `lower bound` is below the exact value by\n"
+        "definition. With any other verdict the number is unreliable.\n\n"
         "| body | quantity | estimator | exact | error | ± | verdict |\n|---|---|---|---|---|---|---|\n"
     )
     return head + "".join(

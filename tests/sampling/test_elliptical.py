@@ -24,7 +24,7 @@ from minima_volume.training.interventions import INTERVENTIONS
 from minima_volume.training.models import MODELS, initial_parameters, mlp
 from minima_volume.training.recipe import Recipe
 from minima_volume.training.trainer import Job, train
-from tests.sampling.test_tethered import TAU, spread_ellipsoid, unit
+from tests.sampling.problems import TAU, spread_ellipsoid, unit
 
 FAST = EllipticalSettings(chains=4, trials=128, burn=20, keep=40, fits=1)
 
