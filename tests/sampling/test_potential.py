@@ -29,13 +29,13 @@ def test_losses_and_gradients_against_a_plain_loop() -> None:
 def test_curvature_is_the_gauss_newton_matrix() -> None:
     model, minimum, samples = small_network()
     potential = NetworkPotential(model, minimum, samples, dtype=torch.float64)
-    origin = torch.zeros(1, potential.n_params, dtype=torch.float64)
-    jacobian = torch.func.jacrev(lambda u: potential._outputs(u, potential.samples.inputs))(origin[0]).detach()
-    p = potential._outputs(origin[0], potential.samples.inputs).softmax(-1).detach()
+    points = 0.2 * torch.randn(1, potential.n_params, generator=generator("point"), dtype=torch.float64)
+    jacobian = torch.func.jacrev(lambda u: potential._outputs(u, potential.samples.inputs))(points[0]).detach()
+    p = potential._outputs(points[0], potential.samples.inputs).softmax(-1).detach()
     exact = sum(j.T @ (torch.diag(q) - torch.outer(q, q)) @ j for j, q in zip(jacobian, p, strict=True)) / len(p)
     rank = potential.n_params
     draws = generator("pairs")
-    several = [potential.mean_curvature(origin, rank=rank, draws=draws) for _ in range(8)]
+    several = [potential.mean_curvature(points, rank=rank, draws=draws) for _ in range(8)]
     mean = sum(m.power(torch.eye(rank, dtype=torch.float64), 1.0) for m in several) / 8 - torch.eye(rank)
     # 8 × 1024 pairs: about 2 % of the largest entries.
     assert torch.linalg.matrix_norm(mean - exact) < 0.05 * torch.linalg.matrix_norm(exact)
