@@ -58,7 +58,7 @@ class Renamed(TorchFunctionMode):
         self.name = name
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the function with the other name. `tolist` is called on the inner numbers, because wrappers do not support it."""
+        """Call the function with the other name; `tolist`, which wrappers do not support, gets the inner numbers."""
         if func is Tensor.tolist and isinstance(args[0], Elsewhere):
             return args[0].inner.tolist()
 

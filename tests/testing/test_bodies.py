@@ -23,7 +23,7 @@ SMALL: list[Callable[[], Body]] = [
     lambda: bodies.two_wells(4),
     lambda: bodies.linear_model(3, n_samples=12),
 ]
-# Bodies that 500 directions can measure, and bodies that they cannot.
+# Bodies that 500 directions can measure, one that they measure with luck, and bodies that they cannot measure.
 EASY: list[Callable[[], Body]] = [
     lambda: bodies.ball(200),
     lambda: bodies.ellipsoid(10, 0.5),
@@ -33,8 +33,8 @@ EASY: list[Callable[[], Body]] = [
     lambda: bodies.two_wells(8),
     lambda: bodies.linear_model(10),
 ]
+BORDERLINE: list[Callable[[], Body]] = [lambda: bodies.ellipsoid(8, 1.0)]
 HARD: list[Callable[[], Body]] = [
-    lambda: bodies.ellipsoid(8, 1.0),
     lambda: bodies.ellipsoid(200, 0.5),
     lambda: bodies.ellipsoid(100, 3.0),
     lambda: bodies.cube(100),
@@ -140,10 +140,10 @@ def test_cross_polytope_from_its_simplices() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [*EASY, *HARD], ids=lambda make: make().name)
+@pytest.mark.parametrize("make", [*EASY, *BORDERLINE, *HARD], ids=lambda make: make().name)
 def test_verdicts_over_seeds(make: Callable[[], Body]) -> None:
-    # 100 seeded runs of 500 directions. On easy bodies at least half are "converged", and 95 % of these are within three
-    # standard errors of the exact volume. On hard bodies at most 1 % are "converged".
+    # 100 seeded runs of 500 directions. On easy bodies at least half are "converged", on the borderline one some are, and
+    # 95 % of these are within three standard errors of the exact volume. On hard bodies at most 1 % are "converged".
     body, scores, words = make(), [], []
     for seed in range(100):
         found = measure_volume(
@@ -153,10 +153,11 @@ def test_verdicts_over_seeds(make: Callable[[], Body]) -> None:
         scores.append(abs(found.log_volume - body.log_volume) / max(found.log_volume_se, 0.001))
         words.append(found.verdict.word)
     converged = np.array(words) == "converged"
-    if make in EASY:
-        assert converged.mean() >= 0.5 and (np.array(scores)[converged] <= 3).mean() >= 0.95
-    else:
+    if make in HARD:
         assert converged.mean() <= 0.01
+    else:
+        assert converged.mean() >= (0.5 if make in EASY else 0.02)
+        assert (np.array(scores)[converged] <= 3).mean() >= 0.95
 
 
 @pytest.mark.slow
