@@ -79,11 +79,10 @@ def current_repeats(asked: Sequence[Repeat], scale: str) -> list[Repeat]:
         ResultsError: One of these has other settings or is not finished.
     """
     study, settings = asked[0].study, asked[0].settings
-    folders = layout.study_folder(scale, study.name).glob("repeat_*/volumes.csv")
-    numbers = {int(path.parent.name.split("_")[1]) for path in folders if path.parent.name[7:].isdecimal()}
+    finished = layout.repeats_with(scale, study.name, "volumes.csv")
     required = {repeat.number for repeat in asked}
     done = []
-    for number in sorted(numbers | required):
+    for number in sorted({*finished, *required}):
         repeat = Repeat(study, number, settings)
         misfit = _misfit(repeat, scale)
         if misfit and number in required:
