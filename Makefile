@@ -83,7 +83,7 @@ endef
 $(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call study,$(name),$(folder)))))
 
 $(foreach folder,$(FOLDERS),$(eval $(folder): $($(folder)_STUDIES)))
-OTHERS := $(filter-out $(FOLDERS) figs videos torture,$(patsubst %/,%,$(wildcard */)))
+OTHERS := $(filter-out $(FOLDERS) figs videos torture docs,$(patsubst %/,%,$(wildcard */)))
 $(OTHERS):
 	@echo "'$@' is a folder, not a target: 'make help' lists the targets." >&2; exit 2
 
@@ -124,6 +124,16 @@ readme: compare ## the tables in README.md that come from results and studies.mk
 new_experiment: | $(READY) ## a folder NAME=name that starts as a copy of FROM=folder or study
 	@$(PY) -m minima_volume.scaffold
 	@$(PY) figs/readme.py
+
+# The site needs packages that nothing else does. Once they are installed, it builds without a network.
+.venv/.docs: $(READY)
+	@$(PY) -m uv pip install --quiet --python $(PY) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+.PHONY: docs
+docs: | .venv/.docs ## the documentation as a website, docs/_build/html, warnings as errors; half a minute
+	@$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
 
 validate: | $(READY) ## every estimator on bodies of known volume: benchmarks/validation.md, .csv and .png, at most ten minutes
 	@$(PY) benchmarks/validate.py
