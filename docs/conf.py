@@ -30,6 +30,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 
 sphinx_gallery_conf = {
+    "image_scrapers": ("figures.scrape_figures",),
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",

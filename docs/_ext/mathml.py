@@ -4,6 +4,7 @@ Docutils holds the translator from LaTeX; this extension only connects it to Sph
 """
 
 import html
+import re
 from typing import Any
 
 from docutils import nodes
@@ -13,12 +14,19 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
+# Browsers put no space around the names of functions, and stretch the bars of a norm over its subscripts.
+BEFORE = re.compile(r"(</m(?:i|n|sub|sup)>\s*)(<mi>(?:ln|exp|max|min|det|sd|mean)</mi>)")
+AFTER = re.compile(r"(<mo>&ApplyFunction;</mo>\s*)(?=<m(?:i|n|sub|sup|subsup|frac)[ >])")
+NORM = re.compile(r"<mo(?=[^>]*>‖)")
+SPACE = '<mspace width="0.17em"/>'
+
 
 def _translate(self: Any, node: nodes.math | nodes.math_block, *, as_block: bool) -> str:
     """MathML of a node; a formula that cannot be translated is a warning, so an error under `-W`, and stays as LaTeX."""
     source = node.astext()
     try:
-        return str(tex2mathml(source, as_block=as_block))
+        formula = NORM.sub('<mo stretchy="false"', str(tex2mathml(source, as_block=as_block)))
+        return AFTER.sub(rf"\1{SPACE}", BEFORE.sub(rf"\1{SPACE}\2", formula))
     except SyntaxError as error:
         logger.warning("Expected LaTeX that docutils translates, got %s: %s", source, error, location=node)
         return f"<code>{html.escape(source)}</code>"

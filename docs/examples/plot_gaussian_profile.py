@@ -2,9 +2,9 @@
 A Gaussian profile
 ==================
 
-The volume of a basin in many dimensions depends on a few long rays that a sample of directions misses. The Gaussian local volume
-:math:`γ_σ`, the probability that a Gaussian step of width σ stays in the basin, has no such problem while σ is small. This example
-compares the two as functions of the number of directions.
+The volume of a basin in many dimensions depends on a few long rays that a sample of directions misses. The Gaussian
+local volume :math:`γ_σ`, the probability that a Gaussian step of width σ stays in the basin, has no such problem
+while σ is small. This example compares the two as functions of the number of directions.
 """
 
 import matplotlib.pyplot as plt
@@ -26,7 +26,8 @@ for _ in range(600):
     adam.step()
 
 # %%
-# ``sigmas`` takes widths in units of filter norms. Without it, 13 widths around the typical radius divided by √n are used.
+# ``sigmas`` takes widths in units of filter norms. Without it, 13 widths around the typical radius divided by √n
+# are used.
 found = measure_volume(
     model, nn.CrossEntropyLoss(), (inputs, targets), threshold=0.1, n_directions=800, sigmas=np.geomspace(0.01, 0.3, 15)
 )
@@ -35,8 +36,9 @@ for point in points[::2]:
     print(f"σ = {point.sigma:.3f}: ln γ = {point.log_gamma:9.3f} ± {point.log_gamma_se:.3f} nats, {point.verdict.word}")
 
 # %%
-# Both estimates from the first k directions, in random order, twenty times. ln E[rⁿ] keeps rising with k; at the widest σ that calls
-# itself ``converged`` ln γ settles. The radii are in ``found.log_radii``, so this costs no further ray.
+# Both estimates from the first k directions, in random order, twenty times. ln E[rⁿ] keeps rising with k; at the
+# widest σ that calls itself ``converged`` ln γ settles. The radii are in ``found.log_radii``, so this costs no
+# further ray.
 from scipy.special import gammainc  # noqa: E402
 
 sigma = max(point.sigma for point in points if point.verdict.word == "converged")
@@ -55,8 +57,8 @@ volumes = np.array([[log_mean_exp(log_powers[order[:k]]) for k in counts] for or
 gammas = np.array([[np.log(inside[order[:k]].mean()) for k in counts] for order in orders])
 
 # %%
-# You should see the left curves rise without an end, and the right curves narrow around one value. It would be wrong if the right curves
-# had a trend.
+# You should see the left curves rise without an end, and the right curves narrow around one value. It would be
+# wrong if the right curves had a trend.
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3.1), layout="constrained")
 for axes, values in ((left, volumes), (middle, gammas)):
     axes.plot(counts, values.T, color="0.75", lw=0.8)

@@ -2,11 +2,12 @@
 A body of known volume
 ======================
 
-A module whose loss is :math:`\\tfrac12 \\sum_i h_i u_i^2` has an ellipsoid as basin, so the volume is known exactly. This
-example measures ellipsoids of growing dimension through the public function and shows where rays stop being reliable.
+A module whose loss is :math:`\\tfrac12 \\sum_i h_i u_i^2` has an ellipsoid as basin, so the volume is known exactly.
+This example measures ellipsoids of growing dimension through the public function and shows where rays stop being
+reliable.
 
-With threshold τ the semi-axes are :math:`a_i = \\sqrt{2τ/h_i}`. A uniformly random direction gives
-:math:`E[r^n] = \\prod_i a_i`, so the exact value of :math:`\\ln E[r^n]` is :math:`\\sum_i \\ln a_i`.
+With threshold τ the semi-axes are :math:`a_i = \\sqrt{2τ/h_i}`. A uniformly random direction gives :math:`E[r^n] =
+\\prod_i a_i`, so the exact value of :math:`\\ln E[r^n]` is :math:`\\sum_i \\ln a_i`.
 """
 
 import matplotlib.pyplot as plt
@@ -34,8 +35,8 @@ def height(outputs: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
 
 
 # %%
-# The curvatures are lognormal with a spread of 0.5. The threshold keeps every ray inside the cap :math:`c \le 1`, the largest step
-# along a ray. ``normalise=False`` measures in raw coordinates, in which the exact value is known.
+# The curvatures are lognormal with a spread of 0.5. The threshold keeps every ray inside the cap :math:`c \le 1`,
+# the largest step along a ray. ``normalise=False`` measures in raw coordinates, in which the exact value is known.
 threshold = 0.005
 data = torch.zeros(1, 1), torch.zeros(1, 1)
 dimensions, errors, standard_errors, words = (3, 10, 30, 100, 300, 1000), [], [], []
@@ -52,9 +53,9 @@ for n in dimensions:
     print(f"n = {n:5}: {found.log_volume - exact:+8.2f} ± {found.log_volume_se:.2f} nats, {found.verdict.word}")
 
 # %%
-# You should see filled points on the line of zero error, and hollow points, which call themselves ``max-dominated``, below it:
-# 500 directions miss the rare long axes of a body in many dimensions. It would be wrong if a filled point left the
-# line by more than three of its errors.
+# You should see filled points on the line of zero error, and hollow points, which call themselves
+# ``max-dominated``, below it: 500 directions miss the rare long axes of a body in many dimensions. It would be
+# wrong if a filled point left the line by more than three of its errors.
 figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
 axes.axhline(0, color="0.6", lw=1)
 for n, error, se, word in zip(dimensions, errors, standard_errors, words, strict=True):

@@ -2,8 +2,8 @@
 Which of two minima is larger?
 ==============================
 
-Two minima that are measured along the same directions share most of the sampling error. Their difference is therefore known much better
-than either volume.
+Two minima that are measured along the same directions have correlated estimates. The paired bootstrap resamples the
+directions, the same ones for both, so the error of the difference takes the correlation into account.
 """
 
 import matplotlib.pyplot as plt
@@ -35,15 +35,19 @@ def train(n_samples: int, targets: torch.Tensor) -> nn.Module:
 
 
 # %%
-# One network sees 40 clean samples, the other these and 40 mislabelled ones. Both are measured in the landscape of the 40 clean
-# samples, along the same directions, because the seed is the same.
+# One network sees 40 clean samples, the other these and 40 mislabelled ones. Both are measured in the landscape of
+# the 40 clean samples, along the same directions, because the seed is the same.
 landscape = inputs[:40], clean[:40]
 few, poisoned = (
-    measure_volume(train(n, mislabelled), nn.CrossEntropyLoss(), landscape, threshold=0.1, n_directions=400, sigmas=(0.02,))
+    measure_volume(
+        train(n, mislabelled), nn.CrossEntropyLoss(), landscape, threshold=0.1, n_directions=400, sigmas=(0.02,)
+    )
     for n in (40, 80)
 )
 for name, found in (("clean", few), ("mislabelled", poisoned)):
-    print(f"{name:12} typical volume {found.volume.typical_log_volume:9.1f} ± {found.volume.typical_log_volume_se:.1f} nats")
+    print(
+        f"{name:12} typical volume {found.volume.typical_log_volume:9.1f} ± {found.volume.typical_log_volume_se:.1f} nats"
+    )
 
 # %%
 # Resample the directions, the same ones for both minima, and look at the difference.
@@ -51,11 +55,14 @@ n = few.n_params
 gaps = n * (few.log_radii - poisoned.log_radii)
 picked = np.random.default_rng(0).integers(len(gaps), size=(1000, len(gaps)))
 differences = gaps[picked].mean(axis=1)
-print(f"clean − mislabelled: {gaps.mean():.1f} ± {differences.std():.1f} nats; larger in {(differences > 0).mean():.1%} of resamples")
+apart = np.hypot(few.volume.typical_log_volume_se, poisoned.volume.typical_log_volume_se)
+print(f"clean − mislabelled: {gaps.mean():.1f} ± {differences.std():.1f} nats (± {apart:.1f} if they were independent)")
+print(f"the clean minimum is larger in {(differences > 0).mean():.1%} of the resamples")
 
 # %%
-# You should see the points below the diagonal: almost every direction finds a smaller radius around the minimum that was trained on
-# mislabelled samples. It would be wrong if the cloud straddled the diagonal while the difference claims many errors.
+# You should see the points below the diagonal: almost every direction finds a smaller radius around the minimum
+# that was trained on mislabelled samples. It would be wrong if the cloud straddled the diagonal while the
+# difference claims many errors.
 figure, axes = plt.subplots(figsize=(4.2, 4), layout="constrained")
 axes.plot(n * few.log_radii, n * poisoned.log_radii, "o", ms=3, alpha=0.4, color="#0072B2")
 ends = [n * min(few.log_radii.min(), poisoned.log_radii.min()), n * max(few.log_radii.max(), poisoned.log_radii.max())]

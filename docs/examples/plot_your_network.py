@@ -5,7 +5,6 @@ Your own network
 Train a small classifier, measure the basin around it, and read the result. Any PyTorch module can take its place.
 """
 
-import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
@@ -34,13 +33,15 @@ print(f"log volume {found.log_volume:.1f} nats, verdict {found.verdict.word}")
 print(f"the largest ray holds {found.verdict.largest_share:.0%} of the mean")
 
 # %%
-# Left: one value of n·ln r per ray. The dashed line is their mean, the typical volume; ln E[rⁿ] lies at the far right end, because
-# the largest radius decides it. Right: the Gaussian profile. It would be wrong if ln E[rⁿ] lay left of the typical volume.
-found.plot()
-plt.show()
+# Left: one value of n·ln r per ray. The dashed line is their mean, the typical volume; ln E[rⁿ] lies at the far
+# right end, because the largest radius decides it. Right: the Gaussian profile. It would be wrong if ln E[rⁿ] lay
+# left of the typical volume.
+figure = found.plot()
 
 # %%
 # ``per_layer=True`` measures each layer alone, with all other parameters fixed.
-layers = measure_volume(model, loss, (inputs, targets), threshold=0.1, n_directions=200, per_layer=True).layers
-for name, part in layers.items():
-    print(f"layer {name}: {part.log_volume:8.2f} ± {part.log_volume_se:.2f} nats, n = {part.n_params}, {part.verdict.word}")
+whole = measure_volume(model, loss, (inputs, targets), threshold=0.1, n_directions=200, per_layer=True)
+for name, part in whole.layers.items():
+    print(
+        f"layer {name}: {part.log_volume:.1f} ± {part.log_volume_se:.1f} nats, n = {part.n_params}, {part.verdict.word}"
+    )
