@@ -10,6 +10,7 @@ while σ is small. This example compares the two as functions of the number of d
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from scipy.special import gammainc
 from torch import nn
 
 from minima_volume import measure_volume
@@ -28,19 +29,17 @@ for _ in range(600):
 # %%
 # ``sigmas`` takes widths in units of filter norms. Without it, 13 widths around the typical radius divided by √n
 # are used.
-found = measure_volume(
-    model, nn.CrossEntropyLoss(), (inputs, targets), threshold=0.1, n_directions=800, sigmas=np.geomspace(0.01, 0.3, 15)
-)
+sigmas = np.geomspace(0.01, 0.3, 15)
+loss = nn.CrossEntropyLoss()
+found = measure_volume(model, loss, (inputs, targets), threshold=0.1, n_directions=800, sigmas=sigmas)
 points = found.profile.points
-for point in points[::2]:
-    print(f"σ = {point.sigma:.3f}: ln γ = {point.log_gamma:9.3f} ± {point.log_gamma_se:.3f} nats, {point.verdict.word}")
+for p in points[::2]:
+    print(f"σ = {p.sigma:.3f}: ln γ = {p.log_gamma:9.3f} ± {p.log_gamma_se:.3f} nats, {p.verdict.word}")
 
 # %%
 # Both estimates from the first k directions, in random order, twenty times. ln E[rⁿ] keeps rising with k; at the
 # widest σ that calls itself ``converged`` ln γ settles. The radii are in ``found.log_radii``, so this costs no
 # further ray.
-from scipy.special import gammainc  # noqa: E402
-
 sigma = max(point.sigma for point in points if point.verdict.word == "converged")
 log_powers = found.n_params * found.log_radii
 inside = gammainc(0.5 * found.n_params, 0.5 * (np.exp(found.log_radii) / sigma) ** 2)
@@ -57,8 +56,8 @@ volumes = np.array([[log_mean_exp(log_powers[order[:k]]) for k in counts] for or
 gammas = np.array([[np.log(inside[order[:k]].mean()) for k in counts] for order in orders])
 
 # %%
-# You should see the left curves rise without an end, and the right curves narrow around one value. It would be
-# wrong if the right curves had a trend.
+# Left: you should see the curves rise without an end. Middle: beyond some hundred directions they narrow around one
+# value. It would be wrong if they went on rising there. Right: the whole profile.
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3.1), layout="constrained")
 for axes, values in ((left, volumes), (middle, gammas)):
     axes.plot(counts, values.T, color="0.75", lw=0.8)

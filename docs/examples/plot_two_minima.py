@@ -38,16 +38,12 @@ def train(n_samples: int, targets: torch.Tensor) -> nn.Module:
 # One network sees 40 clean samples, the other these and 40 mislabelled ones. Both are measured in the landscape of
 # the 40 clean samples, along the same directions, because the seed is the same.
 landscape = inputs[:40], clean[:40]
-few, poisoned = (
-    measure_volume(
-        train(n, mislabelled), nn.CrossEntropyLoss(), landscape, threshold=0.1, n_directions=400, sigmas=(0.02,)
-    )
-    for n in (40, 80)
-)
-for name, found in (("clean", few), ("mislabelled", poisoned)):
-    print(
-        f"{name:12} typical volume {found.volume.typical_log_volume:9.1f} ± {found.volume.typical_log_volume_se:.1f} nats"
-    )
+loss, options = nn.CrossEntropyLoss(), {"threshold": 0.1, "n_directions": 400, "sigmas": (0.02,)}
+few = measure_volume(train(40, mislabelled), loss, landscape, **options)
+poisoned = measure_volume(train(80, mislabelled), loss, landscape, **options)
+for name, volume in (("clean", few.volume), ("mislabelled", poisoned.volume)):
+    typical, error = volume.typical_log_volume, volume.typical_log_volume_se
+    print(f"{name:12} typical volume {typical:8.1f} ± {error:.1f} nats")
 
 # %%
 # Resample the directions, the same ones for both minima, and look at the difference.
@@ -56,7 +52,8 @@ gaps = n * (few.log_radii - poisoned.log_radii)
 picked = np.random.default_rng(0).integers(len(gaps), size=(1000, len(gaps)))
 differences = gaps[picked].mean(axis=1)
 apart = np.hypot(few.volume.typical_log_volume_se, poisoned.volume.typical_log_volume_se)
-print(f"clean − mislabelled: {gaps.mean():.1f} ± {differences.std():.1f} nats (± {apart:.1f} if they were independent)")
+print(f"clean − mislabelled: {gaps.mean():.1f} ± {differences.std():.1f} nats")
+print(f"if the two were independent, the error would be {apart:.1f} nats")
 print(f"the clean minimum is larger in {(differences > 0).mean():.1%} of the resamples")
 
 # %%
@@ -65,7 +62,8 @@ print(f"the clean minimum is larger in {(differences > 0).mean():.1%} of the res
 # difference claims many errors.
 figure, axes = plt.subplots(figsize=(4.2, 4), layout="constrained")
 axes.plot(n * few.log_radii, n * poisoned.log_radii, "o", ms=3, alpha=0.4, color="#0072B2")
-ends = [n * min(few.log_radii.min(), poisoned.log_radii.min()), n * max(few.log_radii.max(), poisoned.log_radii.max())]
+both = n * np.concatenate([few.log_radii, poisoned.log_radii])
+ends = [both.min(), both.max()]
 axes.plot(ends, ends, color="0.6", lw=1)
 axes.set(xlabel="clean: n ln r (nats)", ylabel="mislabelled: n ln r (nats)", aspect="equal")
 plt.show()

@@ -42,6 +42,5 @@ figure = found.plot()
 # ``per_layer=True`` measures each layer alone, with all other parameters fixed.
 whole = measure_volume(model, loss, (inputs, targets), threshold=0.1, n_directions=200, per_layer=True)
 for name, part in whole.layers.items():
-    print(
-        f"layer {name}: {part.log_volume:.1f} ± {part.log_volume_se:.1f} nats, n = {part.n_params}, {part.verdict.word}"
-    )
+    volume, error, word = part.log_volume, part.log_volume_se, part.verdict.word
+    print(f"layer {name}: {volume:.1f} ± {error:.1f} nats, n = {part.n_params}, {word}")
