@@ -33,7 +33,7 @@ export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY
 PY := .venv/bin/python
 READY := .venv/.ready
 R := results/$(SCALE)
-PACKAGE := $(wildcard minima_volume/*.py)
+LOOK := $(wildcard minima_volume/drawing/*.py minima_volume/analysis/tables.py)
 ASKED := $(foreach name,DIRECTIONS LEVELS,$(addprefix $(name)=,$($(name))))
 repeats := $(shell seq 0 $$(($(REPEATS) - 1)))
 
@@ -72,8 +72,8 @@ $(R)/$1/volumes.csv: $(foreach i,$(repeats),$(R)/$1/repeat_$i/volumes.csv)
 $(R)/$1/.asked: FORCE
 	@mkdir -p $$(@D); echo '$(ASKED)' | cmp -s - $$@ || echo '$(ASKED)' > $$@
 
-figs/$(SCALE)/$1.pdf: figs/fixed_landscape.py figs/style.py figs/tables.py figs/marks.py $(R)/$1/volumes.csv
-	@$(PY) figs/fixed_landscape.py $1 --scale $(SCALE)
+figs/$(SCALE)/$1.pdf: figs/fixed_landscape.py $(LOOK) $(R)/$1/volumes.csv
+	@$(PY) -m figs.fixed_landscape $1 --scale $(SCALE)
 
 .PHONY: $1
 $1: figs/$(SCALE)/$1.pdf
@@ -83,7 +83,7 @@ endef
 $(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call study,$(name),$(folder)))))
 
 $(foreach folder,$(FOLDERS),$(eval $(folder): $($(folder)_STUDIES)))
-OTHERS := $(filter-out $(FOLDERS) figs videos torture docs,$(patsubst %/,%,$(wildcard */)))
+OTHERS := $(filter-out $(FOLDERS) figs videos docs,$(patsubst %/,%,$(wildcard */)))
 $(OTHERS):
 	@echo "'$@' is a folder, not a target: 'make help' lists the targets." >&2; exit 2
 
@@ -95,35 +95,35 @@ quickstart: ## poison experiment on bundled 8x8 digits, no download, about a min
 all: $(STUDIES) figs ## every study and every figure
 
 figs: | $(READY) ## every figure whose results exist; says which it skipped
-	@$(PY) figs/draw.py $(STUDIES) --scale $(SCALE)
+	@$(PY) -m figs.draw $(STUDIES) --scale $(SCALE)
 
-TOYS := $(patsubst toy_models/%.py,%,$(filter-out toy_models/closed_forms.py toy_models/diagram.py,$(wildcard toy_models/*.py)))
-toy_models/out/%.pdf toy_models/out/%.png: toy_models/%.py toy_models/closed_forms.py toy_models/diagram.py figs/style.py | $(READY)
-	@$(PY) $<
+TOYS := $(patsubst toy_models/%.py,%,$(filter-out toy_models/__init__.py toy_models/closed_forms.py toy_models/diagram.py,$(wildcard toy_models/*.py)))
+toy_models/out/%.pdf toy_models/out/%.png: toy_models/%.py toy_models/closed_forms.py toy_models/diagram.py minima_volume/drawing/style.py | $(READY)
+	@$(PY) -m toy_models.$(basename $(<F))
 
 toy: $(foreach name,$(TOYS),toy_models/out/$(name).pdf toy_models/out/$(name).png) ## toy diagrams from closed forms
 	@echo "$(words $(TOYS)) diagrams are up to date in toy_models/out"
 
 # Figures train and measure nothing, so the planes that they show around minima are measured here.
 SLICED := modulo_data modulo_grokking
-$(SLICED:%=$(R)/%/slices.csv): $(R)/%/slices.csv: videos/random_planes.py videos/planes.py $(R)/%/repeat_0/minima.json | $(READY)
-	@$(PY) videos/random_planes.py $* --scale $(SCALE)
+$(SLICED:%=$(R)/%/slices.csv): $(R)/%/slices.csv: minima_volume/planes/random_plane.py minima_volume/planes/plane.py $(R)/%/repeat_0/minima.json | $(READY)
+	@$(PY) -m minima_volume.planes.random_plane $* --scale $(SCALE)
 
 slices: $(SLICED:%=$(R)/%/slices.csv) ## loss on a plane around minima of modular addition, for `make figs`
 	@echo "Planes are up to date: $^"
 
 videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) ## landscape videos and exports whose minima exist; QUALITY=draft or final
-	@$(PY) videos/make_all.py --scale $(SCALE)
+	@$(PY) -m videos.make_all --scale $(SCALE)
 
 compare: | $(READY) ## results/paper/comparison.csv and comparison_trends.csv, published numbers beside ours
-	@$(PY) figs/compare.py
+	@$(PY) -m minima_volume.analysis.published
 
 readme: compare ## the tables in README.md that come from results and studies.mk
-	@$(PY) figs/readme.py
+	@$(PY) -m minima_volume.analysis.readme
 
 new_experiment: | $(READY) ## a folder NAME=name that starts as a copy of FROM=folder or study
-	@$(PY) -m minima_volume.scaffold
-	@$(PY) figs/readme.py
+	@$(PY) -m minima_volume.pipeline.scaffold
+	@$(PY) -m minima_volume.analysis.readme
 
 # The site needs packages that nothing else does. Once they are installed, it builds without a network.
 .venv/.docs: $(READY)
@@ -136,15 +136,15 @@ docs: | .venv/.docs ## the documentation as a website, docs/_build/html, warning
 	@echo "Open docs/_build/html/index.html"
 
 validate: | $(READY) ## every estimator on bodies of known volume: benchmarks/validation.md, .csv and .png, at most ten minutes
-	@$(PY) benchmarks/validate.py
+	@$(PY) -m benchmarks.validate
 
 # Studies whose radii stay on this machine, small networks also by the gold standard.
-trust: | $(READY) ## every estimator beside every other on the minima of stored studies; TRUST.md says what it shows
-	@for study in swiss_data_x5 swiss_poison_x5; do $(PY) benchmarks/trust.py swiss_roll $$study --gold; done
-	@for study in mnist_data mnist_poison; do $(PY) benchmarks/trust.py MNIST $$study; done
+trust: | $(READY) ## every estimator beside every other on the minima of stored studies; docs/claims.md says what it shows
+	@for study in swiss_data_x5 swiss_poison_x5; do $(PY) -m benchmarks.trust $$study --gold; done
+	@for study in mnist_data mnist_poison; do $(PY) -m benchmarks.trust $$study; done
 
 bench: | $(READY) ## speed against the published loop: benchmarks/README.md and results.json, about ten minutes
-	@$(PY) benchmarks/bench.py
+	@$(PY) -m benchmarks.bench
 
 test: | $(READY) ## tests with oracles, some minutes; a short torture is the longest
 	@$(PY) -m pytest -m "not slow"
@@ -153,7 +153,7 @@ test-slow: | $(READY) ## the tests that take minutes each
 	@$(PY) -m pytest -m slow
 
 torture: | $(READY) ## kills, full disks, damage and bad numbers on copies of the real commands, at most a quarter of an hour
-	@$(PY) torture/run.py
+	@$(PY) -m tests.faults.run
 
 check: | $(READY) ## format, lint, types, then the tests
 	@$(PY) -m ruff format --check .

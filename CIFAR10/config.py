@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from minima_volume.experiment import Study
-from minima_volume.optim import Recipe
+from minima_volume.pipeline.study import Study
+from minima_volume.training.recipe import Recipe
 
 THRESHOLDS = (0.1, 0.05, 0.02)
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from problems import workloads
-from schemes import SCHEMES, error_of_engine
-from timing import rate
 
-from minima_volume.experiment import device
-from minima_volume.tables import device_name
+from benchmarks.problems import workloads
+from benchmarks.schemes import SCHEMES, error_of_engine
+from benchmarks.timing import rate
+from minima_volume.pipeline.provenance import device_name
+from minima_volume.pipeline.settings import device
 
 
 def column(only: str, runs: int) -> dict[str, Any]:

@@ -14,22 +14,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
 
-import accelerator
-import rendering
-import report
-import scaling
 import torch
-from problems import workloads
-from schemes import SCHEMES, Problem, engine_on_workers, error_of_engine, error_of_grid, published_loop
-from timing import engine_rays, grid_points, median_seconds, rate
 
-from minima_volume.experiment import device
-from minima_volume.hardest import Exact
-from minima_volume.ladder import Ladder
-from minima_volume.points import Rays
-from minima_volume.sweep import MEMORY, Sweep
-from minima_volume.volume import PAPER_GRID
-from minima_volume.workload import forward_operations, matmul_rate
+from benchmarks import accelerator, rendering, report, scaling
+from benchmarks.problems import workloads
+from benchmarks.schemes import SCHEMES, Problem, engine_on_workers, error_of_engine, error_of_grid, published_loop
+from benchmarks.timing import engine_rays, grid_points, median_seconds, rate
+from minima_volume.crossings.landscapes import Ladder
+from minima_volume.crossings.rounding import Float64Losses
+from minima_volume.crossings.sweep import MEMORY, Sweep
+from minima_volume.estimators.published import PAPER_GRID
+from minima_volume.pipeline.cost import forward_operations, matmul_rate
+from minima_volume.pipeline.settings import device
+from minima_volume.rays.base import Rays
 
 HERE = Path(__file__).parent
 Row = dict[str, str | float]
@@ -43,7 +40,7 @@ def counted_operations(problem: Problem) -> Iterator[list[float]]:
     Samples that float64 sees again go through all layers anew.
     """
     first, rest = forward_operations(problem.model, problem.samples.inputs)
-    count, sums, losses, at = [0.0], Rays.sums, Rays.losses, Exact.at
+    count, sums, losses, at = [0.0], Rays.sums, Rays.losses, Float64Losses.at
 
     def points(rays: Rays, number: int, size: int) -> None:
         count[0] += (2 if rays.samples.inputs.dtype == torch.float64 else 1) * rest * number * size
@@ -56,7 +53,7 @@ def counted_operations(problem: Problem) -> Iterator[list[float]]:
         points(self, len(rays), size - start)
         return losses(self, rays, c, size, start)
 
-    def counting_at(self: Exact, *point: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    def counting_at(self: Float64Losses, *point: Any) -> Callable[[torch.Tensor], torch.Tensor]:
         seen_by = at(self, *point)
 
         def seen(chosen: torch.Tensor) -> torch.Tensor:
@@ -69,7 +66,7 @@ def counted_operations(problem: Problem) -> Iterator[list[float]]:
     with (
         patch.object(Rays, "sums", counting_sums),
         patch.object(Rays, "losses", counting_losses),
-        patch.object(Exact, "at", counting_at),
+        patch.object(Float64Losses, "at", counting_at),
     ):
         yield count
 

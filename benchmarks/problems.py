@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 
 import torch
-from schemes import Problem
 from torch import Tensor
 
-from minima_volume.datasets import load
-from minima_volume.losses import CRITERIA
-from minima_volume.models import build_model, initial_parameters
-from minima_volume.optim import Recipe
-from minima_volume.parameters import layout_of
-from minima_volume.points import Minimum, Samples
-from minima_volume.training import Job, train
+from benchmarks.schemes import Problem
+from minima_volume.networks.losses import CRITERIA
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.parameters import layout_of
+from minima_volume.training.datasets import load
+from minima_volume.training.models import build_model, initial_parameters
+from minima_volume.training.recipe import Recipe
+from minima_volume.training.trainer import Job, train
 
 NESTED = (60, 600, 2000, 6000, 20_000, 60_000)
 

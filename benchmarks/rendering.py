@@ -4,10 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-SPEED = Path(__file__).resolve().parent.parent / "videos" / "speed.py"
 FRAMES = {"draft": 150, "final": 150}  # by quality; a draft film has 130 to 160 frames, a final one three times as many
 LIMIT = 2.0
 PHASES = {
@@ -31,7 +29,7 @@ def rendering(frames: dict[str, int] | None = None) -> list[dict[str, Any]]:
 
 def _measured(quality: str, frames: int) -> list[dict[str, Any]]:
     # A fresh process, because drawing processes import the script that starts them and this one holds torch.
-    command = [sys.executable, str(SPEED), "--frames", str(frames), "--quality", quality, "--json"]
+    command = [sys.executable, "-m", "videos.speed", "--frames", str(frames), "--quality", quality, "--json"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     rows: list[dict[str, Any]] = json.loads(found.stdout)

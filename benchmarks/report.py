@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import rendering
+from benchmarks import rendering
 
 HEAD = """# What a solved ray costs
 

@@ -8,18 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
-from problems import clusters
 from torch import nn
 
-from minima_volume.datasets import load
-from minima_volume.losses import binary_cross_entropy, cross_entropy
-from minima_volume.models import build_model, initial_parameters, mlp
-from minima_volume.optim import Recipe
-from minima_volume.parameters import Parameters, layout_of, parameters_of
-from minima_volume.points import Minimum, Samples
-from minima_volume.radius import Target
-from minima_volume.sweep import sweep
-from minima_volume.training import Job, evaluate, train
+from benchmarks.problems import clusters
+from minima_volume.crossings.scan import Target
+from minima_volume.crossings.sweep import sweep_crossings
+from minima_volume.networks.losses import binary_cross_entropy, cross_entropy
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.parameters import Parameters, layout_of, parameters_of
+from minima_volume.training.datasets import load
+from minima_volume.training.models import build_model, initial_parameters, mlp
+from minima_volume.training.recipe import Recipe
+from minima_volume.training.trainer import Job, evaluate, train
 
 FACTORS = (1, 4, 16)
 ROUNDS = 5
@@ -35,10 +35,10 @@ def _cost(width: int, n_samples: int, n_rays: int) -> tuple[int, float, float]:
     samples = Samples(inputs, targets, cross_entropy)
     # A threshold above the untrained loss of about ln 10, so that every ray starts inside.
     call = [Target(n_samples, 4.0)]
-    sweep(model, [minimum], [call], samples, seed=0, indices=range(2), memory=2**25)
+    sweep_crossings(model, [minimum], [call], samples, seed=0, indices=range(2), memory=2**25)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    sweep(model, [minimum], [call], samples, seed=0, indices=range(n_rays), memory=2**25)
+    sweep_crossings(model, [minimum], [call], samples, seed=0, indices=range(n_rays), memory=2**25)
     seconds = time.perf_counter() - started
     return minimum.layout.n_params, seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from minima_volume import directions
-from minima_volume.landscape import Bundle
-from minima_volume.losses import total
-from minima_volume.points import Minimum, Samples
-from minima_volume.radius import SCAN_NODES, Floats, Target, brackets_of, evaluator, means_at, scan, solve
-from minima_volume.sweep import sweep
-from minima_volume.volume import PAPER_GRID
+from minima_volume.crossings.bracket import brackets_of, solve
+from minima_volume.crossings.scan import SCAN_NODES, Floats, Target, evaluator, means_at, scan
+from minima_volume.crossings.sweep import sweep_crossings
+from minima_volume.estimators.published import PAPER_GRID
+from minima_volume.networks import directions
+from minima_volume.networks.losses import sum_float64
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.rays.bundle import RayBundle
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Problem:
 
 def _step(problem: Problem, minimum: Minimum, index: int) -> dict[str, Tensor]:
     """The filter-normalised direction as named tensors."""
-    flat = directions.directions(0, [index], minimum.layout.n_params)[0]
+    flat = directions.draw_directions(0, [index], minimum.layout.n_params)[0]
     return minimum.layout.split(minimum.scales * flat.to(minimum.scales))
 
 
@@ -113,7 +114,7 @@ def batched_calls(problem: Problem, n_rays: int, grid: Floats) -> int:
             for part in torch.from_numpy(grid).to(minimum.scales).split(10):
                 for size in sizes:
                     found = vmap(outputs, in_dims=(0, None))(part, problem.samples.inputs[:size])
-                    total(problem.samples.criterion(found, problem.samples.targets[:size])).tolist()
+                    sum_float64(problem.samples.criterion(found, problem.samples.targets[:size])).tolist()
                     evaluations += len(part)
     return evaluations
 
@@ -121,7 +122,7 @@ def batched_calls(problem: Problem, n_rays: int, grid: Floats) -> int:
 def engine(problem: Problem, n_rays: int, grid: Floats, first: int = 0) -> int:
     """This package: every crossing solved to its tolerance; the grid is not used."""
     indices = range(first, first + n_rays)
-    found = sweep(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=indices)
+    found = sweep_crossings(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=indices)
     return int(sum(crossings.evaluations.sum() for crossings in found))
 
 
@@ -141,12 +142,14 @@ SCHEMES: dict[str, Callable[[Problem, int, Floats], int]] = {
 
 def error_of_engine(problem: Problem, n_rays: int) -> float:
     """Largest error of n·ln r in nats against a plain float64 solve of the same rays."""
-    found = sweep(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays))
+    found = sweep_crossings(
+        problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays)
+    )
     n_params = problem.minima[0].layout.n_params
-    block = directions.directions(0, range(n_rays), n_params)
+    block = directions.draw_directions(0, range(n_rays), n_params)
     worst = 0.0
     for minimum, targets, crossings in zip(problem.minima, problem.targets, found, strict=True):
-        rays = Bundle(problem.model, minimum.layout, problem.samples, block, torch.float64).rays(minimum)
+        rays = RayBundle(problem.model, minimum.layout, problem.samples, block, torch.float64).rays(minimum)
         at_zero = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), targets)[0]
         table, _ = scan(rays, targets, at_zero, SCAN_NODES)
         problem_, _ = brackets_of(table, targets, SCAN_NODES)
@@ -158,7 +161,9 @@ def error_of_engine(problem: Problem, n_rays: int) -> float:
 
 def error_of_grid(problem: Problem, n_rays: int) -> float:
     """Mean error of n·ln r in nats that the grid's rounding up leaves in the three grid schemes."""
-    found = sweep(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays))
+    found = sweep_crossings(
+        problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays)
+    )
     c = np.concatenate([crossings.coefficients.ravel() for crossings in found])
     c = c[c > 0]
     rounded = PAPER_GRID[np.minimum(np.searchsorted(PAPER_GRID, c, side="right"), 99)]

@@ -4,9 +4,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-from schemes import SCHEMES, Problem
-
-from minima_volume.volume import PAPER_GRID
+from benchmarks.schemes import SCHEMES, Problem
+from minima_volume.estimators.published import PAPER_GRID
 
 # A point of the grid costs the same anywhere on it, so the large workloads time these many points and count them as 100.
 GRID_POINTS = {"nested": 1, "6000": 10, "CNN": 20}

@@ -9,25 +9,24 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from minima_volume import results
-from minima_volume.experiment import Repeat
-from minima_volume.geometry import Floats, typical_log_volume
-from minima_volume.gold import Settings, measure_gold
-from minima_volume.minima import folder_of, minima_of
-from minima_volume.paired import Statistic, ordering
-from minima_volume.potential import NetworkPotential
-from minima_volume.profile import gaussian_profile
-from minima_volume.rays import Minima, crossings_of, ray_fingerprint
-from minima_volume.verdict import judge
-from minima_volume.volume import estimate, log_radii
+from minima_volume.estimators.comparison import Statistic, rank
+from minima_volume.estimators.diagnostics import diagnose
+from minima_volume.estimators.gaussian import gaussian_profile
+from minima_volume.estimators.radial import Floats, typical_log_volume
+from minima_volume.estimators.volume import estimate_volume, log_radii
+from minima_volume.pipeline.minima import folder_of, load_minima
+from minima_volume.pipeline.random_perturbs import Minima, load_crossings, ray_fingerprint
+from minima_volume.pipeline.study import Repeat
+from minima_volume.planes import sources
+from minima_volume.sampling.potential import NetworkPotential
+from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc
+from minima_volume.storage import archives, layout, tables
 
 SCALE = "paper"
 COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
@@ -36,13 +35,13 @@ CONFIDENCES = ("study", "repeat", "estimator", "sigma", "order", "confidence", "
 SIGMAS = (0.01, 0.02, 0.03, 0.05, 0.1)
 GOLD_SIGMAS = (0.02, 0.03, 0.05)
 # Half a minute to two minutes per Swiss minimum on one core, errors near 0.1 nats.
-GOLD = Settings(chains=2, burn=20, keep=40, rank=64)
+GOLD = TetheredSettings(chains=2, burn=20, keep=40, rank=64)
 Row = dict[str, Any]
 
 
 def _radii(repeat: Repeat, minima: Minima) -> dict[int, tuple[Floats, Floats]]:
     """Coefficients and log radii of every minimum that is below the first threshold in the base landscape."""
-    crossings, norms = crossings_of(repeat, minima, SCALE)
+    crossings, norms = load_crossings(repeat, minima, SCALE)
     found = {}
     for level in minima:
         sizes = [(t.size, t.threshold, t.metric) for t in repeat.study.targets(level)]
@@ -55,12 +54,12 @@ def _radii(repeat: Repeat, minima: Minima) -> dict[int, tuple[Floats, Floats]]:
 
 def by_rays(repeat: Repeat, minima: Minima) -> Iterator[Row]:
     """Every estimator that the rays offer, minimum by minimum."""
-    _, norms = crossings_of(repeat, minima, SCALE)
+    _, norms = load_crossings(repeat, minima, SCALE)
     for level, (coefficients, logs) in _radii(repeat, minima).items():
         n = minima[level][1].layout.n_params
-        volume = estimate(coefficients, norms, n, recrossed=np.zeros(len(logs), dtype=bool),
+        volume = estimate_volume(coefficients, norms, n, recrossed=np.zeros(len(logs), dtype=bool),
                           grid_directions=repeat.study.grid_directions)  # fmt: skip
-        said = judge(n * logs, n_censored=int(np.isnan(coefficients).sum()))
+        said = diagnose(n * logs, n_censored=int(np.isnan(coefficients).sum()))
         typical, typical_se = typical_log_volume(logs, n)
         yield {
             "level": level,
@@ -80,18 +79,18 @@ def by_rays(repeat: Repeat, minima: Minima) -> Iterator[Row]:
 def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list[Row]:
     """ln γ_σ of one minimum by tethered Hamiltonian Monte Carlo, kept beside its radii; not `sample`: what is kept."""
     path = folder_of(repeat, SCALE) / "gold" / f"level_{level}.json"
-    wanted = results.fingerprint(ray_fingerprint(repeat, level), list(GOLD_SIGMAS), asdict(GOLD))
-    stored = results.stored(results.read_json, path, wanted)
+    wanted = archives.fingerprint(ray_fingerprint(repeat, level), list(GOLD_SIGMAS), asdict(GOLD))
+    stored = archives.read_if_current(archives.read_json, path, wanted)
     if not stored and not sample:
         return []
     if not stored:
         potential = NetworkPotential(repeat.model, minima[level][1], repeat.samples.part(0, repeat.study.base))
-        gold = measure_gold(potential, repeat.study.thresholds[0], GOLD_SIGMAS, seed=0, settings=GOLD)
+        gold = tethered_hmc(potential, repeat.study.thresholds[0], GOLD_SIGMAS, seed=0, settings=GOLD)
         places = [(sigma, gold.at(sigma)) for sigma in GOLD_SIGMAS]
         rows = [{"level": level, "estimator": "gold", "sigma": sigma, "value": float(gold.log_gamma[i]),
                  "error": float(gold.error()[i]), "verdict": gold.status[i]} for sigma, i in places]  # fmt: skip
         stored = {"fingerprint": wanted, "rows": rows, "values": gold.n_values, "gradients": gold.n_gradients}
-        results.write_json(path, stored)
+        archives.write_json(path, stored)
     return list(stored["rows"])
 
 
@@ -108,7 +107,7 @@ def confidences(repeat: Repeat, minima: Minima, rows: list[Row]) -> Iterator[Row
         ("typical", "typical", None),
     ]
     for name, statistic, sigma in [*choices, *(("gamma", "gamma", s) for s in SIGMAS)]:
-        judged = partial(ordering, logs, n, statistic=statistic, sigma=sigma)
+        judged = partial(rank, logs, n, statistic=statistic, sigma=sigma)
         own = judged()
         yield {"estimator": name, "sigma": sigma, "order": " ".join(str(levels[i]) for i in own.order),
                "confidence": own.confidence, "falling": judged(order=falling).confidence}  # fmt: skip
@@ -134,31 +133,28 @@ def _independent(rows: list[Row]) -> Row:
 def measure(study: Any, gold: bool) -> None:
     """Write both tables of a study from all repeats whose rays are there."""
     torch.set_num_threads(1)
-    folder, rows, sure = results.study_folder(SCALE, study.name), [], []
+    folder, rows, sure = layout.study_folder(SCALE, study.name), [], []
     numbers = sorted(int(path.parent.name.removeprefix("repeat_")) for path in folder.glob("repeat_*/rays.json"))
     if not numbers:
         sys.exit(f"error: {study.name} has no rays at paper scale: run `make {study.name} REPEATS=3` first.")
     for number in numbers:
         repeat = Repeat(study, number)
-        minima = minima_of(repeat, SCALE)
+        minima = load_minima(repeat, SCALE)
         own = list(by_rays(repeat, minima))
         for level in tqdm(_radii(repeat, minima), desc=f"{study.name}, repeat {number}, gold", disable=not gold):
             own += by_gold(repeat, level, minima, sample=gold)
         common = {"study": study.name, "repeat": number, "threshold": study.thresholds[0]}
         rows += [common | row for row in own]
         sure += [common | row for row in confidences(repeat, minima, own)]
-    results.write_table(folder / "orderings.csv", COLUMNS, rows)
-    results.write_table(folder / "confidences.csv", CONFIDENCES, sure)
+    tables.write_table(folder / "orderings.csv", COLUMNS, rows)
+    tables.write_table(folder / "confidences.csv", CONFIDENCES, sure)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", help="experiment folder, such as swiss_roll")
     parser.add_argument("study")
     parser.add_argument(
         "--gold", action="store_true", help="also by tethered Hamiltonian Monte Carlo, minutes per minimum"
     )
     given = parser.parse_args()
-    sys.path.insert(0, str(Path(given.folder).resolve()))
-    rows = import_module("config").STUDIES  # the folder's own tables
-    measure(rows[given.study].at(SCALE), given.gold)
+    measure(sources.find_study(given.study, SCALE), given.gold)

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from minima_volume import Measurement, bodies, measure_volume
-from minima_volume.annealed import measure_annealed
-from minima_volume.bodies import SIZE, Body
-from minima_volume.gold import measure_gold
-from minima_volume.potential import Ellipsoid
-from minima_volume.preconditioned import Preconditioner, of_curvatures
-from minima_volume.results import whole
+from minima_volume import Measurement, measure_volume
+from minima_volume.rays.preconditioner import Preconditioner, diagonal_preconditioner
+from minima_volume.sampling.elliptical import elliptical_slice_path
+from minima_volume.sampling.tethered import tethered_hmc
+from minima_volume.storage.atomic import atomic_write
+from minima_volume.testing import bodies
+from minima_volume.testing.bodies import SIZE, Body
+from minima_volume.testing.ellipsoid import Ellipsoid
 
 HERE = Path(__file__).resolve().parent
 DIRECTIONS = 500
@@ -92,8 +93,8 @@ def along_rays(body: Body) -> Iterator[Row]:
     if body.curvatures is not None:
         h = torch.from_numpy(body.curvatures)
         noise = 0.3 * torch.randn(len(h), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        yield from from_rays(body, "preconditioned, exact", measured(body, of_curvatures(h, body.threshold)))
-        noisy = of_curvatures(h * noise.exp(), body.threshold)
+        yield from from_rays(body, "preconditioned, exact", measured(body, diagonal_preconditioner(h, body.threshold)))
+        noisy = diagonal_preconditioner(h * noise.exp(), body.threshold)
         yield from from_rays(body, "preconditioned, 30 % noise", measured(body, noisy))
     if body.name.startswith("linear"):
         yield from from_rays(body, "preconditioned, measured", measured(body, "curvature"))
@@ -104,8 +105,8 @@ def by_chains(body: Body) -> Iterator[Row]:
     if body.curvatures is None or body.log_gamma is None or body.n_params > MOST_FOR_CHAINS:
         return
     potential = Ellipsoid(body.curvatures)
-    gold = measure_gold(potential, body.threshold, SIGMAS, seed=0)
-    annealed = measure_annealed(potential, body.threshold, SIGMAS, seed=0)
+    gold = tethered_hmc(potential, body.threshold, SIGMAS, seed=0)
+    annealed = elliptical_slice_path(potential, body.threshold, SIGMAS, seed=0)
     for i, sigma in enumerate(SIGMAS):
         truth, rung = body.log_gamma(sigma), gold.at(sigma)
         name = f"ln γ, σ = {sigma:.2g}"
@@ -159,13 +160,13 @@ def picture(rows: list[Row]) -> Figure:
 
 def write(rows: list[Row], folder: Path) -> None:
     """validation.md, .csv and .png."""
-    with whole(folder / "validation.md") as scratch:
+    with atomic_write(folder / "validation.md") as scratch:
         scratch.write_text(page(rows))
-    with whole(folder / "validation.csv") as scratch, scratch.open("w", newline="") as stream:
+    with atomic_write(folder / "validation.csv") as scratch, scratch.open("w", newline="") as stream:
         table = csv.DictWriter(stream, [field.name for field in fields(Row)])
         table.writeheader()
         table.writerows(asdict(row) for row in rows)
-    with whole(folder / "validation.png") as scratch:
+    with atomic_write(folder / "validation.png") as scratch:
         picture(rows).savefig(scratch, format="png", dpi=150)
 
 

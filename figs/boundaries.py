@@ -4,19 +4,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import marks
 import numpy as np
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from scipy.special import expit
 
-import style
-from minima_volume import results
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
+from minima_volume.storage import layout
 
 Floats = NDArray[np.float64]
 DATA, TURNS = "swiss_roll", 1.7
@@ -66,10 +65,10 @@ def draw(study: str, scale: str) -> list[Path]:
         return []
     frame = tables.volumes(scale, study)
     repeat = int(frame["repeat"].min())
-    base = tables.in_base(frame[frame["repeat"] == repeat])
+    base = tables.base_landscape(frame[frame["repeat"] == repeat])
     rows = base[base["threshold"] == tables.thresholds(base)[0]].sort_values("level")
-    folder = results.repeat_folder(scale, study, repeat)
-    paths = [results.minimum_path(folder, int(level)) for level in rows["level"]]
+    folder = layout.repeat_folder(scale, study, repeat)
+    paths = [layout.minimum_path(folder, int(level)) for level in rows["level"]]
     if not all(path.exists() for path in paths):
         raise ResultsError(
             f"Expected the minima of repeat {repeat}, got only tables: run `make {study} SCALE={scale}`."
@@ -121,4 +120,4 @@ def _title(settings: tables.Settings, row: "pd.Series[Any]") -> str:
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import marks
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-import style
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 
@@ -35,7 +34,7 @@ def draw(study: str, scale: str) -> list[Path]:
     _beyond(right, rows)
     right.set_xlabel(settings.level_axis)
     caption = [
-        f"cutoff: mean loss exceeds the threshold, {marks.counted(rows)}, each a point",
+        f"cutoff: mean loss exceeds the threshold, {marks.count_repeats(rows)}, each a point",
         "open ▲: stays below over all data",
     ]
     if (rows["beyond"] <= 0).any():
@@ -90,4 +89,4 @@ def _beyond(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

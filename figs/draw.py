@@ -8,23 +8,25 @@ from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 
-import boundaries
-import cutoffs
-import fixed_landscape
-import generalisation
-import grokking
-import methods
-import power_law
-import published
-import radii
-import rank_stability
-import slices
-import tables
-import trust
-import varying_landscape
-
-from minima_volume import results
+from figs import (
+    boundaries,
+    cutoffs,
+    fixed_landscape,
+    generalisation,
+    grokking,
+    methods,
+    power_law,
+    published,
+    radii,
+    rank_stability,
+    slices,
+    trust,
+    varying_landscape,
+)
+from minima_volume.analysis import tables
+from minima_volume.drawing import output, style
 from minima_volume.errors import ResultsError
+from minima_volume.storage import layout
 
 # Each has draw(study, scale), which returns the files it wrote, none where the study has no such figure.
 FIGURES: tuple[ModuleType, ...] = (
@@ -50,14 +52,19 @@ def drawn(study: str, scale: str) -> list[str]:
     lines: list[str] = []
     skipped: dict[str, list[str]] = {}  # figures by the sentence that they were refused with
     for figure in FIGURES:
-        name = "" if figure is fixed_landscape else figure.__name__
-        if _is_fresh(tables.output(scale, study, name), study, scale):
+        name = "" if figure is fixed_landscape else name_of(figure)
+        if _is_fresh(output.figure_path(scale, study, name), study, scale):
             continue
         try:
-            lines += [f"drew {tables.shown(path)}" for path in figure.draw(study, scale)]
+            lines += [f"drew {layout.display_path(path)}" for path in figure.draw(study, scale)]
         except ResultsError as error:
-            skipped.setdefault(str(error), []).append(figure.__name__)
+            skipped.setdefault(str(error), []).append(name_of(figure))
     return [*lines, *(f"skipped {', '.join(figures)} of {study}: {reason}" for reason, figures in skipped.items())]
+
+
+def name_of(figure: ModuleType) -> str:
+    """The figure's own name, which its files carry."""
+    return figure.__name__.rpartition(".")[2]
 
 
 def _workers(tasks: int) -> int:
@@ -67,10 +74,10 @@ def _workers(tasks: int) -> int:
 
 def _is_fresh(picture: Path, study: str, scale: str) -> bool:
     """Whether both files of a picture are newer than its results and than the code that draws."""
-    here = Path(__file__).parent
-    needed = [*here.glob("*.py"), here / "published.csv"]
+    here, look = Path(__file__).parent, Path(str(style.__file__)).parent
+    needed = [*here.glob("*.py"), *look.glob("*.py"), here / "published.csv"]
     for name in {study, (methods.PAIRS | slices.PAIRS).get(study, study)}:
-        folder = results.study_folder(scale, name)
+        folder = layout.study_folder(scale, name)
         needed += [*folder.glob("*.csv"), *folder.glob("run.json"), *folder.glob("repeat_*/rays.json")]
     files = [picture.with_suffix(suffix) for suffix in (".pdf", ".png")]
     if not all(file.exists() for file in files):

@@ -2,19 +2,18 @@
 
 from pathlib import Path
 
-import marks
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-import style
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 
 
 def draw(study: str, scale: str) -> list[Path]:
     """Volume against level at each threshold, and test accuracy against volume at the largest."""
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
-    base = tables.in_base(frame)
+    base = tables.base_landscape(frame)
     style.use()
     figure, (left, right) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 2.7), width_ratios=(1.1, 1))
     _levels(left, base, settings)
@@ -33,7 +32,7 @@ def _levels(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:
         beside = marks.beside(steps, number, len(thresholds))
         absent.append((color, marks.series(axes, here, beside, "log_volume", color=color, label=f"{threshold:g}")))
         if settings.varies_data:
-            natural = marks.summary(here, "log_volume").loc[min(steps)]
+            natural = tables.summary(here, "log_volume").loc[min(steps)]
             face = "white" if natural["bound"] else color
             axes.plot(beside[min(steps)], natural["mean"], "^", ms=7, color=color, mfc=face, zorder=4)
     marks.crosses((axes, absent))
@@ -66,4 +65,4 @@ def _accuracy(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

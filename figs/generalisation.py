@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import marks
 import numpy as np
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-import style
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 ESTIMATES = ("log_volume", "typical_log_volume")
@@ -18,7 +17,7 @@ OUTCOMES = {"test_loss": "test loss", "test_accuracy": "test accuracy"}
 
 def points(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per minimum: the base landscape at the largest threshold."""
-    base = tables.in_base(frame)
+    base = tables.base_landscape(frame)
     return base[base["threshold"] == tables.thresholds(base)[0]]
 
 
@@ -75,4 +74,4 @@ def _panel(axes: Axes, rows: pd.DataFrame, column: str, outcome: str) -> None:
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import marks
 import numpy as np
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-import style
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 CRITERIA = {"loss": "loss threshold", "accuracy": "accuracy kept"}
@@ -73,4 +72,4 @@ def _volumes(axes: Axes, rows: pd.DataFrame, epochs: dict[int, float], criterion
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

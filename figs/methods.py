@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import marks
 import numpy as np
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-import style
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 PAIRS = {"mnist_sam": "mnist_data", "swiss_sam": "swiss_data_x5", "cifar_sam": "cifar_data"}  # method: its reference
@@ -58,7 +57,7 @@ def draw(study: str, scale: str) -> list[Path]:
     for key in _SAME:
         if getattr(both[0], key) != getattr(both[1], key):
             raise ResultsError(f"Expected {study} and {PAIRS[study]} to have the same {key}: they cannot be compared.")
-    frames = [tables.in_base(tables.volumes(scale, name)) for name in (study, PAIRS[study])]
+    frames = [tables.base_landscape(tables.volumes(scale, name)) for name in (study, PAIRS[study])]
     shared = sorted(set(frames[0]["threshold"]) & set(frames[1]["threshold"]))
     paired = differences(*frames)
     if paired.empty:
@@ -131,4 +130,4 @@ def _differences(axes: Axes, paired: pd.DataFrame, steps: dict[int, float], rows
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

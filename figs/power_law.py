@@ -1,57 +1,19 @@
 """Log volume per parameter of each found minimum, in its own landscape, against training-set size, with fitted slopes."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
-import marks
 import numpy as np
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-import style
+from minima_volume.analysis import tables
+from minima_volume.analysis.power_law import Slope, fit, points
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 ESTIMATES = ("log_volume", "typical_log_volume")
-
-
-@dataclass(frozen=True)
-class Slope:
-    """d(ln V / n)/d ln D with its standard error, the line's height at ln D = 0, and the variance that the line explains."""
-
-    slope: float
-    error: float
-    intercept: float
-    r_squared: float
-    n_points: int
-
-
-def points(frame: pd.DataFrame, base: int, column: str) -> pd.DataFrame:
-    """Rows of the found minima with `log_size` = ln(base + level) and `per_parameter` = ln V / n."""
-    own = tables.found(frame)
-    return own.assign(log_size=np.log(base + own["level"]), per_parameter=own[column] / own["n_params"])
-
-
-def fit(rows: pd.DataFrame) -> Slope | None:
-    """The mean of the repeats' slopes and the standard error of that mean; of one repeat its slope and least-squares error.
-
-    Lower bounds and rows without a number are left out, and so are repeats with fewer than three points; None if none
-    is left.
-    """
-    exact = rows[(rows["status"] == "ok") & rows["per_parameter"].notna()]
-    kept = [repeat for _, repeat in exact.groupby("repeat") if repeat["log_size"].nunique() >= 3]
-    if not kept:
-        return None
-    lines = [np.polyfit(repeat["log_size"], repeat["per_parameter"], 1, cov=True) for repeat in kept]
-    slopes = np.array([coefficients[0] for coefficients, _ in lines])
-    slope, intercept = np.mean([coefficients for coefficients, _ in lines], axis=0)
-    error = slopes.std(ddof=1) / np.sqrt(len(slopes)) if len(slopes) > 1 else np.sqrt(lines[0][1][0, 0])
-    used = pd.concat(kept)
-    left = used["per_parameter"] - (intercept + slope * used["log_size"])
-    r_squared = 1 - left.var(ddof=0) / used["per_parameter"].var(ddof=0)
-    return Slope(float(slope), float(error), float(intercept), float(r_squared), len(used))
 
 
 def draw(study: str, scale: str) -> list[Path]:
@@ -60,7 +22,7 @@ def draw(study: str, scale: str) -> list[Path]:
     if settings.landscapes != "nested" or not settings.varies_data:
         return []
     frame = tables.volumes(scale, study)
-    own = tables.found(frame)
+    own = tables.own_landscape(frame)
     if own["level"].nunique() < 3:
         raise ResultsError(f"Expected at least three training sizes for a slope, got {own['level'].nunique()}.")
     style.use()
@@ -118,4 +80,4 @@ def _written(threshold: float, line: Slope | None) -> str:
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

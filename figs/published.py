@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import compare
-import marks
 import numpy as np
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-import style
+from minima_volume.analysis import published, tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 OURS, THEIRS = style.BLUE, style.VERMILION
@@ -18,11 +16,11 @@ OURS, THEIRS = style.BLUE, style.VERMILION
 
 def draw(study: str, scale: str) -> list[Path]:
     """Only at paper scale: quick runs train other networks on less."""
-    theirs = compare.published(study)
+    theirs = published.published_rows(study)
     if scale != "paper" or theirs.empty:
         return []
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
-    rows = compare.comparison(frame, theirs)
+    rows = published.compare_study(frame, theirs)
     if rows.empty:
         raise ResultsError(f"Expected a level, landscape and threshold of {study} that were published too, got none.")
     style.use()
@@ -32,7 +30,7 @@ def draw(study: str, scale: str) -> list[Path]:
     first = rows[rows["landscape"] == rows["landscape"].min()]
     threshold = first["threshold"].max()
     shown = (frame["metric"] == "loss") & (frame["threshold"] == threshold) & frame["level"].isin(steps)
-    _volumes(panels[0], tables.in_base(frame[shown]), theirs[theirs["threshold"] == threshold], steps)
+    _volumes(panels[0], tables.base_landscape(frame[shown]), theirs[theirs["threshold"] == threshold], steps)
     panels[0].set_title(f"base landscape, threshold {threshold:g}", loc="left")
     _differences(panels[1], rows, steps)
     once = frame[frame["level"].isin(steps)].drop_duplicates(["repeat", "level"]).assign(status="ok")
@@ -94,4 +92,4 @@ def _outcome(axes: Axes, once: pd.DataFrame, theirs: pd.DataFrame, steps: dict[i
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

@@ -3,27 +3,26 @@
 from itertools import product
 from pathlib import Path
 
-import marks
 import numpy as np
-import rays
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-import style
+from minima_volume.analysis import radii as analysis_radii
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 BINS = 40
 
 
-def counts(found: rays.Radii, edges: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
+def counts(found: analysis_radii.Radii, edges: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
     """Directions in each bin of the radius, and directions that never cross."""
     crossed = np.exp(found.logs[~found.censored]) if found.inside else np.array([])
     return np.histogram(crossed, edges)[0], int(found.censored.sum())
 
 
-def bins(found: list[rays.Radii]) -> NDArray[np.float64] | None:
+def bins(found: list[analysis_radii.Radii]) -> NDArray[np.float64] | None:
     """Equal steps in ln r over all radii that cross, None if none does."""
     crossed = [radii.logs[~radii.censored] for radii in found if radii.inside]
     logs = np.concatenate(crossed) if crossed else np.array([])
@@ -37,8 +36,8 @@ def draw(study: str, scale: str) -> list[Path]:
     """The first repeat: a row for each level, a column for each threshold."""
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
     repeat = int(frame["repeat"].min())
-    found = rays.radii(scale, study, repeat, frame)
-    levels, thresholds = sorted({level for level, _ in found}), tables.thresholds(tables.in_base(frame))
+    found = analysis_radii.radii(scale, study, repeat, frame)
+    levels, thresholds = sorted({level for level, _ in found}), tables.thresholds(tables.base_landscape(frame))
     edges = {t: bins([found[level, t] for level in levels]) for t in thresholds}
     if all(edge is None for edge in edges.values()):
         raise ResultsError(f"Expected rays of {study} that cross a threshold, got none in repeat {repeat}.")
@@ -71,7 +70,7 @@ def draw(study: str, scale: str) -> list[Path]:
     return marks.finish(figure, [], frame, settings, scale, "radii", caption)
 
 
-def _histogram(axes: Axes, found: rays.Radii, edges: NDArray[np.float64] | None, color: str) -> None:
+def _histogram(axes: Axes, found: analysis_radii.Radii, edges: NDArray[np.float64] | None, color: str) -> None:
     """One minimum at one threshold: fractions of its directions."""
     axes.set_xscale("log")
     axes.set_yticks([])
@@ -94,4 +93,4 @@ def _histogram(axes: Axes, found: rays.Radii, edges: NDArray[np.float64] | None,
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

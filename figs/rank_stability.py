@@ -4,15 +4,14 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import marks
 import numpy as np
-import rays
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-import style
+from minima_volume.analysis import radii as analysis_radii
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 Floats = NDArray[np.float64]
@@ -44,7 +43,7 @@ def subsets(n_directions: int, size: int, seed: int) -> NDArray[np.int64]:
     return np.stack([rng.choice(n_directions, size, replace=False) for _ in range(SUBSETS)])
 
 
-def ranked(found: dict[tuple[int, float], rays.Radii], threshold: float) -> Floats:
+def ranked(found: dict[tuple[int, float], analysis_radii.Radii], threshold: float) -> Floats:
     """ln r (minima, directions) of the minima below a threshold; rays that never cross count at the cap."""
     rows = [radii.logs for (_, bound), radii in found.items() if bound == threshold and radii.inside]
     return np.stack(rows) if rows else np.empty((0, 0))
@@ -53,9 +52,9 @@ def ranked(found: dict[tuple[int, float], rays.Radii], threshold: float) -> Floa
 def draw(study: str, scale: str) -> list[Path]:
     """A panel for each threshold; thin lines for repeats, thick for their mean."""
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
-    numbers = rays.repeats(scale, study, frame) or [int(frame["repeat"].min())]
-    found = [rays.radii(scale, study, number, frame) for number in numbers]
-    thresholds = tables.thresholds(tables.in_base(frame))
+    numbers = analysis_radii.repeats(scale, study, frame) or [int(frame["repeat"].min())]
+    found = [analysis_radii.radii(scale, study, number, frame) for number in numbers]
+    thresholds = tables.thresholds(tables.base_landscape(frame))
     if max(len(ranked(radii, t)) for radii in found for t in thresholds) < 2:
         raise ResultsError(f"Expected two minima of {study} to rank, got fewer below any threshold.")
     style.use()
@@ -96,4 +95,4 @@ def _panel(axes: Axes, repeats: list[Floats]) -> None:
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

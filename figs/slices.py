@@ -3,18 +3,17 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import marks
 import numpy as np
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-import style
-from minima_volume import results
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
+from minima_volume.storage import layout
 
 TITLE = "Little and much data, before and after grokking"
 
@@ -36,7 +35,7 @@ class Slice:
 
 def planes(scale: str, study: str) -> list[Slice]:
     """The minima of a study's slices, the smallest level first; ResultsError with the command where there are none."""
-    if not (results.study_folder(scale, study) / "slices.csv").exists():
+    if not (layout.study_folder(scale, study) / "slices.csv").exists():
         raise ResultsError(f"Expected slices of {study}, got none: run `make slices SCALE={scale}`.")
     settings, table, found = tables.settings(scale, study), tables.volumes(scale, study), []
     for level, rows in tables.slices(scale, study).groupby("level"):
@@ -98,4 +97,4 @@ def _caption(repeat: int, thresholds: list[float]) -> list[str]:
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

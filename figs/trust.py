@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import marks
 import numpy as np
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-import style
-from minima_volume import results
+from minima_volume.analysis import tables as analysis_tables
+from minima_volume.drawing import marks, output, style
+from minima_volume.storage import layout
+from minima_volume.storage import tables as storage_tables
 
 COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
 TITLES = {
@@ -34,19 +34,19 @@ def panels(frame: pd.DataFrame) -> list[tuple[str, float | None]]:
 
 def read(study: str, scale: str) -> pd.DataFrame:
     """Rows of orderings.csv with numbers as numbers."""
-    rows = results.read_table(results.study_folder(scale, study) / "orderings.csv", COLUMNS)
+    rows = storage_tables.read_table(layout.study_folder(scale, study) / "orderings.csv", COLUMNS)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     for name in ("repeat", "level", "threshold", "sigma", "value", "error"):
-        frame[name] = tables.numbers(frame[name].tolist())
+        frame[name] = analysis_tables.numbers(frame[name].tolist())
     return frame
 
 
 def draw(study: str, scale: str) -> list[Path]:
     """One panel per estimator, one line per repeat; nothing where the study has no such table."""
-    if not (results.study_folder(scale, study) / "orderings.csv").exists():
+    if not (layout.study_folder(scale, study) / "orderings.csv").exists():
         return []
     style.use()
-    frame, settings = read(study, scale), tables.settings(scale, study)
+    frame, settings = read(study, scale), analysis_tables.settings(scale, study)
     chosen = panels(frame)
     figure, grid = plt.subplots(2, 3, figsize=(style.DOUBLE_COLUMN, 4.2), sharex=True)
     levels = sorted(frame["level"].unique())
@@ -61,7 +61,7 @@ def draw(study: str, scale: str) -> list[Path]:
                   loc="outside lower center", ncols=6)  # fmt: skip
     if scale == "quick":
         style.mark_quick(figure)
-    return style.save(figure, tables.output(scale, study, "trust"))
+    return style.save(figure, output.figure_path(scale, study, "trust"))
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigma: float | None) -> None:
@@ -110,4 +110,4 @@ def _handles(repeats: list[float], gold: bool) -> list[Line2D]:
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import marks
 import pandas as pd
-import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-import style
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
 
 MARGIN, APART = 0.08, 0.012  # of the axis: outside the data, and between levels at one size
 CUTOFF = "below: where each repeat's mean loss first exceeds the threshold (|: own size, >: nowhere in the data)"
@@ -56,7 +55,7 @@ def _volumes(axes: Axes, frame: pd.DataFrame, base: int, colors: dict[int, str])
         rows = frame[frame["level"] == level]
         aside = span ** (APART * (place - (len(colors) - 1) / 2))
         sizes = {landscape: aside * (base + landscape) for landscape in rows["landscape"]}
-        table = marks.summary(rows, "log_volume", by="landscape")
+        table = tables.summary(rows, "log_volume", by="landscape")
         drawn = table[table["count"] > 0]
         at = [sizes[landscape] for landscape in drawn.index]
         label = f"{base + level:,}"
@@ -85,4 +84,4 @@ def _cutoffs(axes: Axes, cutoffs: pd.DataFrame, base: int, colors: dict[int, str
 
 
 if __name__ == "__main__":
-    tables.run(draw, __doc__)
+    output.main(draw, __doc__)

@@ -6,17 +6,39 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from minima_volume.errors import tell
+from minima_volume.errors import print_error
 
 # Set here because loading torch takes seconds, in which a stage cannot yet tell users of `make` what went wrong; for this
 # repository's scripts only, since other people's programs run under make, too.
 if os.environ.get("MAKELEVEL") and (
     sys.argv[0] == "-m" or Path(__file__).parents[1] in Path(sys.argv[0]).resolve().parents
 ):
-    sys.excepthook = tell
+    sys.excepthook = print_error
 
-__all__ = ["Measurement", "measure_volume"]
-_HOMES = {"measure_volume": "minima_volume.measure", "Measurement": "minima_volume.measurement"}
+# Public names by the module that defines them, in groups.
+_HOMES = {
+    # any model in one call
+    "measure_volume": "minima_volume.measure",
+    "Measurement": "minima_volume.measurement",
+    # from radii to what can be said
+    "gaussian_profile": "minima_volume.estimators.gaussian",
+    "diagnose": "minima_volume.estimators.diagnostics",
+    "compare": "minima_volume.estimators.comparison",
+    "rank": "minima_volume.estimators.comparison",
+    # directions shaped to the basin
+    "Preconditioner": "minima_volume.rays.preconditioner",
+    "fit_preconditioner": "minima_volume.rays.preconditioner",
+    # the Gaussian local volume without rays
+    "NetworkPotential": "minima_volume.sampling.potential",
+    "tethered_hmc": "minima_volume.sampling.tethered",
+    "elliptical_slice_path": "minima_volume.sampling.elliptical",
+    # errors
+    "UserError": "minima_volume.errors",
+    "DataError": "minima_volume.errors",
+    "NumericsError": "minima_volume.errors",
+    "ResultsError": "minima_volume.errors",
+}
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,7 @@ class NumericsError(UserError):
     """Training or measuring produced a number that cannot be used."""
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """A user's mistake as it is; of any other exception what happened, where, and how to see the traceback."""
     if isinstance(error, UserError):
         return str(error)
@@ -35,9 +35,11 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}{where}: {what}. Run again with DEBUG=1 for the traceback."
 
 
-def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What `sys.excepthook` shows to users of `make`: one sentence, or the traceback with DEBUG=1."""
     if os.environ.get("DEBUG"):
         sys.__excepthook__(kind, error, trace)
     else:
-        print(INTERRUPTED if kind is KeyboardInterrupt else f"error: {told(error)}", file=sys.stderr, flush=True)
+        print(
+            INTERRUPTED if kind is KeyboardInterrupt else f"error: {describe_error(error)}", file=sys.stderr, flush=True
+        )

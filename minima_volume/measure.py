@@ -11,17 +11,17 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from minima_volume.criteria import Data, LossFunction, check, held, per_sample, plain_attention
+from minima_volume.crossings.scan import Target
+from minima_volume.crossings.sweep import MEMORY
 from minima_volume.errors import UserError
-from minima_volume.losses import Metric, misclassified
 from minima_volume.measurement import Measurement
-from minima_volume.parameters import Layout, Parameters, layout_of, parameters_of
+from minima_volume.networks.adapters import Data, LossFunction, as_samples, check_model, per_sample, unfused_attention
+from minima_volume.networks.losses import Metric, zero_one_loss
+from minima_volume.networks.minimum import Minimum
+from minima_volume.networks.parameters import Layout, Parameters, layout_of, parameters_of
+from minima_volume.networks.precision import full_float32
 from minima_volume.plan import Plan
-from minima_volume.points import Minimum
-from minima_volume.precision import whole_float32
-from minima_volume.preconditioned import Preconditioner, preconditioner_of
-from minima_volume.radius import Target
-from minima_volume.sweep import MEMORY
+from minima_volume.rays.preconditioner import Preconditioner, fit_preconditioner
 
 # Leading directions of the curvature, where the samples have that many.
 RANK = 256
@@ -76,9 +76,9 @@ def measure_volume(
         )
     device = next(iter(parameters.values())).device
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), plain_attention(), whole_float32():
-        samples = held(data, misclassified if loss_fn is None else per_sample(loss_fn), device)
-        loss = check(model, samples, loss_fn, classes=metric == "accuracy")
+    with torch.random.fork_rng(devices=devices), unfused_attention(), full_float32():
+        samples = as_samples(data, zero_one_loss if loss_fn is None else per_sample(loss_fn), device)
+        loss = check_model(model, samples, loss_fn, classes=metric == "accuracy")
         # The engine looks at the first samples first; one landscape has no order.
         samples = samples.shuffled()
         plan = Plan(
@@ -129,7 +129,7 @@ def _curved(plan: Plan, minimum: Minimum, loss: float) -> Preconditioner | None:
             "Expected metric='loss' with preconditioner='curvature', got 'accuracy': its steps have no curvature."
         )
     rise = plan.threshold - loss
-    return preconditioner_of(plan.model, minimum, plan.samples, threshold=rise, rank=RANK) if rise > 0 else None
+    return fit_preconditioner(plan.model, minimum, plan.samples, threshold=rise, rank=RANK) if rise > 0 else None
 
 
 def _target(size: int, threshold: float, metric: Metric) -> Target:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minima_volume.errors import ResultsError
-from minima_volume.geometry import Floats
-from minima_volume.losses import Metric
-from minima_volume.profile import Point, Profile
-from minima_volume.results import read_json, write_json
-from minima_volume.verdict import Verdict
-from minima_volume.volume import Volume
+from minima_volume.estimators.diagnostics import Verdict
+from minima_volume.estimators.gaussian import Profile, ProfilePoint
+from minima_volume.estimators.radial import Floats
+from minima_volume.estimators.volume import Volume
+from minima_volume.networks.losses import Metric
+from minima_volume.storage.archives import read_json, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,7 +119,7 @@ class Measurement:
         return figure
 
 
-def _line(point: Point) -> str:
+def _line(point: ProfilePoint) -> str:
     upper = f" to {point.log_gamma_upper:,.2f}" if point.verdict.word == "censored" else ""
     word = point.verdict.word
     return f"σ = {point.sigma:<8.3g} ln γ = {point.log_gamma:,.2f}{upper} ± {point.log_gamma_se:.2g} nats, {word}"
@@ -149,7 +149,9 @@ def _numbers(value: Any) -> Any:
 
 def _measurement(content: dict[str, Any]) -> Measurement:
     profile = content["profile"] and Profile(
-        tuple(Point(**{**point, "verdict": Verdict(**point["verdict"])}) for point in content["profile"]["points"])
+        tuple(
+            ProfilePoint(**{**point, "verdict": Verdict(**point["verdict"])}) for point in content["profile"]["points"]
+        )
     )
     return Measurement(
         **{

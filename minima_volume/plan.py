@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from minima_volume.close_in import BISECTION
-from minima_volume.directions import directions, norms
+from minima_volume.crossings.continuation import BISECTION
+from minima_volume.crossings.scan import Target
+from minima_volume.crossings.sweep import Sweep, tolerance_for
 from minima_volume.errors import NumericsError
-from minima_volume.geometry import Floats
+from minima_volume.estimators.diagnostics import diagnose, unconverged_verdict
+from minima_volume.estimators.gaussian import gaussian_profile
+from minima_volume.estimators.radial import Floats
+from minima_volume.estimators.volume import Volume, estimate_volume, log_radii
 from minima_volume.measurement import Measurement
-from minima_volume.parameters import Layout, Parameters
-from minima_volume.points import Minimum, Samples
-from minima_volume.preconditioned import Preconditioner
-from minima_volume.profile import gaussian_profile
-from minima_volume.radius import Target
-from minima_volume.sweep import Sweep, tolerance_for
-from minima_volume.verdict import judge, unconverged
-from minima_volume.volume import Volume, estimate, log_radii
+from minima_volume.networks.directions import direction_norms, draw_directions
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.parameters import Layout, Parameters
+from minima_volume.rays.preconditioner import Preconditioner
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ class Plan:
         batch = min(work.at_once, max(25, self.n_directions // 20, 2**20 // work.layout.n_params))
         for start in range(0, self.n_directions, batch):
             indices = range(start, min(start + batch, self.n_directions))
-            block = directions(self.seed, indices, work.layout.n_params)
+            block = draw_directions(self.seed, indices, work.layout.n_params)
             along = block if preconditioner is None else preconditioner.apply(block)
-            lengths = norms(block).numpy()
+            lengths = direction_norms(block).numpy()
             crossings = work.along(along)[0]
             yield {
                 "coefficients": crossings.coefficients[:, 0],
                 "recrossed": crossings.recrossed[:, 0],
                 "lengths": lengths,
-                "stretches": np.log(norms(along).numpy() / lengths),
+                "stretches": np.log(direction_norms(along).numpy() / lengths),
                 "at_zero": crossings.at_zero,
             }
             tick(len(indices))
@@ -79,13 +79,13 @@ class Plan:
     ) -> Measurement:
         """Volume, verdict and profile from the crossings."""
         log_det = preconditioner.log_determinant if preconditioner else 0.0
-        volume = estimate(rays.coefficients, rays.lengths, n, recrossed=rays.recrossed)
+        volume = estimate_volume(rays.coefficients, rays.lengths, n, recrossed=rays.recrossed)
         censored, at_zero = np.isnan(rays.coefficients), float(rays.at_zero[0])
         logs = np.full(len(censored), -np.inf)
-        verdict, profile, error = unconverged(len(censored)), None, math.nan
+        verdict, profile, error = unconverged_verdict(len(censored)), None, math.nan
         if volume.status != "unconverged":
             logs = log_radii(rays.coefficients, rays.lengths)
-            verdict = judge(n * logs, n_censored=int(censored.sum()), n_recrossed=volume.n_recrossed)
+            verdict = diagnose(n * logs, n_censored=int(censored.sum()), n_recrossed=volume.n_recrossed)
             # A single direction has no error: NaN stays NaN.
             error = math.hypot(np.fmax(volume.log_volume_se, verdict.bulk_error), self._tolerance(n))
             # Per direction dw the Gaussian measure of A's image is |det A|·‖A w‖⁻ⁿ (`preconditioned`).

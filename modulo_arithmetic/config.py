@@ -1,7 +1,7 @@
 """Addition modulo 97: what is trained, how it is varied, and in which landscapes it is measured."""
 
-from minima_volume.experiment import Study
-from minima_volume.optim import Recipe
+from minima_volume.pipeline.study import Study
+from minima_volume.training.recipe import Recipe
 
 THRESHOLDS = (0.01, 0.005, 0.002)
 

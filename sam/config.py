@@ -3,8 +3,8 @@
 Only MNIST has the recipe of its data study; on two spirals and CIFAR-10 the published epochs and batches differ, too.
 """
 
-from minima_volume.experiment import Study
-from minima_volume.optim import Recipe
+from minima_volume.pipeline.study import Study
+from minima_volume.training.recipe import Recipe
 
 THRESHOLDS = (0.1, 0.05, 0.02)
 RHO = 0.05  # set sam_adaptive=True in a recipe for the adaptive variant

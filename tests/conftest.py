@@ -1,9 +1,7 @@
 """What tests share: one thread, a clean environment, small networks, scripts, real data, films, figures, devices."""
 
-import importlib
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,16 +12,13 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from pretend import Pretended
 from torch import nn
 
-from minima_volume import experiment, results, stage
-from minima_volume.datasets import IDX_FILES
-
-ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("train_models", "random_perturbs", "volume_cutoff", "volume_estimation")
-# Figures and toy diagrams import each other by bare names, as scripts of one folder do.
-sys.path[:0] = [str(ROOT / "toy_models"), str(ROOT / "figs")]
+from minima_volume.pipeline import cli, random_perturbs, settings, train_models, volume_cutoff, volume_estimation
+from minima_volume.storage import layout
+from minima_volume.training.datasets import IDX_FILES
+from tests.fake_devices import Pretended
+from tests.project import ROOT
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,22 +44,20 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def stages() -> Iterator[dict[str, Callable[..., None]]]:
-    """The work of each stage script of MNIST/ by name, imported as `python MNIST/SCRIPT.py` would."""
-    names = ("config", *STAGES)
-    sys.path.insert(0, str(ROOT / "MNIST"))
-    for name in names:
-        sys.modules.pop(name, None)
-    yield {name: getattr(importlib.import_module(name), name) for name in STAGES}
-    sys.path.remove(str(ROOT / "MNIST"))
-    for name in names:
-        sys.modules.pop(name, None)
+def stages() -> dict[str, Callable[..., None]]:
+    """The work of each stage by the name of its script."""
+    return {
+        "train_models": train_models.train_models,
+        "random_perturbs": random_perturbs.random_perturbs,
+        "volume_cutoff": volume_cutoff.volume_cutoff,
+        "volume_estimation": volume_estimation.volume_estimation,
+    }
 
 
 @pytest.fixture(scope="session")
 def finished(stages: dict[str, Callable[..., None]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of two repeats, to read only."""
-    from running import run
+    from tests.study_runs import run
 
     return run(stages, tmp_path_factory.mktemp("results"), THREADS="1")
 
@@ -97,16 +90,16 @@ def seeded() -> Callable[[Callable[[], nn.Module], int], nn.Module]:
 @pytest.fixture
 def no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose results/ is empty, in the place of the repository's."""
-    monkeypatch.setattr(results, "ROOT", tmp_path / "results")
+    monkeypatch.setattr(layout, "ROOT", tmp_path / "results")
     return tmp_path
 
 
 @pytest.fixture
 def folders(no_results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Results are read from, and figures drawn into, a temporary folder; figures are closed afterwards."""
-    import tables
+    from minima_volume.drawing import output
 
-    monkeypatch.setattr(tables, "ROOT", no_results / "figs")
+    monkeypatch.setattr(output, "ROOT", no_results / "figs")
     yield
     plt.close("all")
 
@@ -114,7 +107,7 @@ def folders(no_results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 @pytest.fixture
 def picture(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, str, str], Figure]:
     """Draws a figure and returns it instead of saving it."""
-    import style
+    from minima_volume.drawing import style
 
     def drawn(module: ModuleType, study: str, scale: str = "paper") -> Figure:
         kept: list[Figure] = []
@@ -128,7 +121,7 @@ def picture(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, str, str],
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A small made-up plane and its file."""
-    from filming import speed
+    from videos import speed
 
     path = tmp_path_factory.mktemp("plane") / "example_plane.npz"
     return speed.example(path, 12, side=21), path
@@ -137,32 +130,26 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="session")
 def hands() -> Iterator[Any]:
     """Two processes that draw, as for real films."""
-    from filming import movie
+    from videos import render
 
-    with movie.Hands(2) as pair:
+    with render.Hands(2) as pair:
         yield pair
 
 
 @pytest.fixture(scope="session")
 def film(example: Any, hands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A film made by two processes, and its folder."""
-    from filming import TINY, movie, surface_contours
+    from tests.videos.films import TINY
+    from videos import render, surface_contours
 
     data, path = example
-    states = movie.timeline(len(data.sizes), 1.2, TINY.fps, [(5, 0.5)])
-    made, folder = movie.Film("short", surface_contours.Contours(path), states, 5, ""), tmp_path_factory.mktemp("films")
+    states = render.timeline(len(data.sizes), 1.2, TINY.fps, [(5, 0.5)])
+    made, folder = (
+        render.Film("short", surface_contours.Contours(path), states, 5, ""),
+        tmp_path_factory.mktemp("films"),
+    )
     made.make(folder, TINY, hands)
     return made, folder
-
-
-@pytest.fixture(scope="session")
-def benchmarks() -> dict[str, ModuleType]:
-    """The benchmark's scripts as `python benchmarks/bench.py` would import them."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    names = ("bench", "schemes", "timing", "rendering", "accelerator", "report")
-    found = {name: importlib.import_module(name) for name in names}
-    sys.path.remove(str(ROOT / "benchmarks"))
-    return found
 
 
 @pytest.fixture(params=["pretended cuda", "pretended mps", "cuda", "mps"])
@@ -170,17 +157,17 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     """The name of a device that this machine has, or that is pretended while the test runs."""
     *pretended, name = request.param.split()
     if not pretended:
-        if not experiment.devices()[name]:
+        if not settings.devices()[name]:
             pytest.skip(f"this machine has no {name} device")
         yield name
         return
-    monkeypatch.setattr(experiment, "devices", lambda: {"cpu": True, name: True})
+    monkeypatch.setattr(settings, "devices", lambda: {"cpu": True, name: True})
     # What a driver would answer.
     for call in ("get_rng_state", "set_rng_state"):
         monkeypatch.setattr(torch.cuda, call, lambda *_: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a pretended GPU")
     # PyTorch's modes hold for one thread, so a worker enters its own.
     enter = Pretended(name).__enter__
-    monkeypatch.setattr(stage, "ThreadPoolExecutor", lambda count, **_: ThreadPoolExecutor(count, initializer=enter))
+    monkeypatch.setattr(cli, "ThreadPoolExecutor", lambda count, **_: ThreadPoolExecutor(count, initializer=enter))
     with Pretended(name):
         yield name

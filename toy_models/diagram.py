@@ -1,17 +1,14 @@
 """What every toy diagram shares: the look of the project's pictures and the option that says where they go."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-_HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(_HERE.parent / "figs"))
-import style  # noqa: E402  (a diagram also runs by itself, so the look is found from here)
+from minima_volume.drawing import style
 
-__all__ = ["render", "style"]
+_HERE = Path(__file__).resolve().parent
 
 
 def render(name: str, draw: Callable[[], Figure]) -> None:

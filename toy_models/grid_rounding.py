@@ -8,11 +8,13 @@ at threshold 0.1.
 """
 
 import numpy as np
-from closed_forms import Array, grid_step, rounded_index
-from diagram import render, style
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from minima_volume.drawing import style
+from toy_models.closed_forms import Array, grid_step, rounded_index
+from toy_models.diagram import render
 
 N_PARAMS, N_DIRECTIONS = 235_146, 500
 SIZES = np.array([60, 600, 2000, 6000, 20_000, 60_000])

@@ -8,11 +8,13 @@ is narrow in angle, so one ray along it outweighs all the others.
 from typing import Any
 
 import numpy as np
-from closed_forms import Array, l_area, l_radii, l_star_area, sampled_area
-from diagram import render, style
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from minima_volume.drawing import style
+from toy_models.closed_forms import Array, l_area, l_radii, l_star_area, sampled_area
+from toy_models.diagram import render
 
 ARM, WIDTH = 3.0, 0.5
 CENTER = (1.1, 0.25)

@@ -9,11 +9,13 @@ hidden. The minimum marked by a cross starts above the threshold: it has no basi
 from typing import Any
 
 import numpy as np
-from closed_forms import Array
-from diagram import render, style
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from minima_volume.drawing import style
+from toy_models.closed_forms import Array
+from toy_models.diagram import render
 
 THRESHOLD, CAP = 0.4, 3.4
 CHANNEL = np.deg2rad(12.0)

@@ -10,11 +10,13 @@ minima and all their radii are the same.
 from typing import Any
 
 import numpy as np
-from closed_forms import Array, product_horizon, product_radii, product_star_area, sampled_area
-from diagram import render, style
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from minima_volume.drawing import style
+from toy_models.closed_forms import Array, product_horizon, product_radii, product_star_area, sampled_area
+from toy_models.diagram import render
 
 SLACK = 0.5  # √τ: the basin is (w₁w₂ − 1)² ≤ τ = 0.25
 LOOKS = {1.0: (style.BLUE, "-"), 3.0: (style.VERMILION, (0, (3, 2)))}  # scale a: colour, line

@@ -6,11 +6,13 @@ simple solutions fill more of parameter space and are therefore the ones that tr
 """
 
 import numpy as np
-from closed_forms import roughness
-from diagram import render, style
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy.polynomial import Polynomial
+
+from minima_volume.drawing import style
+from toy_models.closed_forms import roughness
+from toy_models.diagram import render
 
 NODES = np.array([-1.5, -0.6, 0.4, 1.5])
 LINE = Polynomial([1.0, 0.55])

@@ -12,11 +12,13 @@ points from the envelope is free.
 """
 
 import numpy as np
-from diagram import render, style
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+from minima_volume.drawing import style
+from toy_models.diagram import render
 
 SIZES = np.array([30.0, 300.0, 3000.0, 30000.0])
 SLOPES = np.array([-66e3, -38e3, -19e3, -6e3])  # nats per e-fold of data, less steep the more data made the minimum

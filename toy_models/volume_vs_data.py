@@ -8,12 +8,14 @@ D/(1 − τ/ε) the minimum itself passes the threshold τ and no volume is left
 from typing import Any
 
 import numpy as np
-from closed_forms import Array, cutoff_size, lost_log_volume
-from diagram import render, style
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+from minima_volume.drawing import style
+from toy_models.closed_forms import Array, cutoff_size, lost_log_volume
+from toy_models.diagram import render
 
 THRESHOLD, N_PARAMS = 0.1, 100_000
 SIZES = (100.0, 1000.0, 10_000.0)

@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import screen
-import studio
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from movie import Film, Show, timeline
 from numpy.typing import NDArray
-from screen import style
 
-from minima_volume import results
+from minima_volume.drawing import style
+from minima_volume.storage import archives
+from videos import build, elements
+from videos.render import Film, Show, timeline
 
 STUDY = "swiss_data_x5"
 SECONDS = 10.0
@@ -29,7 +28,7 @@ PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#A5CDE3", "#FFF
 @lru_cache(maxsize=1)
 def _stored(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """A stored deformation, read once per process however many frames it draws."""
-    return results.read_arrays(path)
+    return archives.read_arrays(path)
 
 
 @dataclass(frozen=True)
@@ -41,16 +40,16 @@ class Boundary:
     def prepare(self, figure: Figure) -> Show:
         """Lay the page out and draw what does not change."""
         info, arrays = _stored(self.path)
-        screen.use()
-        screen.heading(
+        elements.use()
+        elements.heading(
             figure, "A decision boundary on its way out of the minimum: " + info["data"],
-            f"network {info['model']} trained on {screen.count(info['n_train'])} points; "
+            f"network {info['model']} trained on {elements.count(info['n_train'])} points; "
             f"random filter-normalised direction {info['direction']}", info["scale"],
         )  # fmt: skip
         chart = figure.add_axes((0.075, 0.115, 0.4106, 0.73))
         curve = figure.add_axes((LEFT, 0.13, 0.345, 0.40))
         shows = [_map(chart, arrays), _loss(curve, arrays, info["threshold"]), _radius(figure, arrays)]
-        return screen.together(shows)
+        return elements.together(shows)
 
 
 def _map(axes: Axes, arrays: dict[str, NDArray[Any]]) -> Show:
@@ -62,7 +61,7 @@ def _map(axes: Axes, arrays: dict[str, NDArray[Any]]) -> Show:
                         interpolation="bilinear", animated=True)  # fmt: skip
     start = np.float64(arrays["logits"][0])
     axes.contour(side, side, start, [0], colors=style.GREY, linewidths=1.2, linestyles=":", zorder=2).set_animated(True)
-    screen.frame_last(axes)
+    elements.frame_last(axes)
     for number, (color, marker) in enumerate(zip(CLASSES, ("o", "s"), strict=True)):
         here = points[targets == number]
         axes.plot(*here.T, marker, ms=3.6, color=color, mec="white", mew=0.4, ls="none", zorder=3, animated=True)
@@ -93,7 +92,7 @@ def _loss(axes: Axes, arrays: dict[str, NDArray[Any]], threshold: float) -> Show
     axes.text(0.02 * radii[-1], threshold * 1.2, f"threshold {threshold:g}", size=10, va="bottom")
     axes.set(xlabel="radius $|u|$ (filter-normalised)", ylabel="mean cross-entropy (nats)")
     line = axes.plot([], [], color=style.PURPLE, animated=True)[0]
-    head = axes.plot([], [], "o", ms=9, color=style.PURPLE, **screen.HEAD)[0]
+    head = axes.plot([], [], "o", ms=9, color=style.PURPLE, **elements.HEAD)[0]
 
     def show(state: int) -> None:
         line.set_data(radii[: state + 1], losses[: state + 1])
@@ -112,22 +111,22 @@ def _radius(figure: Figure, arrays: dict[str, NDArray[Any]]) -> Show:
     def show(state: int) -> None:
         number.set_text(f"r = {arrays['radii'][state]:.2f}")
         wrong, count = int(arrays["wrong"][state].sum()), len(arrays["points"])
-        words.set_text(f"{wrong} of {screen.count(count)} training points on the wrong side")
+        words.set_text(f"{wrong} of {elements.count(count)} training points on the wrong side")
 
     return show
 
 
 def film(scale: str, folder: Path, fps: int) -> Film:
     """The film of the study's largest minimum; its way out is computed if need be."""
-    import deformation  # here, because drawing processes import this file too and have no use for torch
+    from minima_volume.planes import planes_deformation
 
-    path = deformation.path_of(STUDY, scale, folder)
+    path = planes_deformation.path_of(STUDY, scale, folder)
     steps = len(_stored(path)[1]["radii"])
     states = timeline(steps, SECONDS, fps, [(0, 1.0), (steps - 1, 2.0)])
     return Film("swiss_boundary", Boundary(path), states, steps - 1, _stored(path)[0]["fingerprint"])
 
 
-FILMS: dict[str, studio.Entry] = {"swiss_boundary": film}
+FILMS: dict[str, build.Entry] = {"swiss_boundary": film}
 
 if __name__ == "__main__":
-    studio.main(FILMS)
+    build.main(FILMS)

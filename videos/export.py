@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import grid
-import meshes
-import studio
-from encoding import Quality
-from grid import Grid
-from movie import Hands
-from trios import TRIOS, Trio
-
-from minima_volume import results
+from minima_volume.planes import grid
+from minima_volume.planes.grid import Grid
+from minima_volume.planes.triples import TRIPLES, Triple
+from minima_volume.storage import tables
+from videos import build, meshes
+from videos.encode import Quality
+from videos.render import Hands
 
 COLUMNS = ("training_samples", "from_a_to_b", "from_a_to_c", "mean_loss")
 
@@ -32,16 +30,16 @@ class Export:
 
     def code(self) -> tuple[str, ...]:
         """Files that decide what is written."""
-        return __file__, meshes.__file__, str(Path(__file__).with_name("page.py"))
+        return __file__, meshes.__file__, str(Path(__file__).with_name("html_page.py"))
 
     def make(self, folder: Path, size: Quality, hands: Hands) -> None:
         """Write all of them; how films are drawn does not matter here."""
-        import page  # here, because drawing processes import this file too and have no use for plotly
+        from videos import html_page  # here, because drawing processes import this file too and have no use for plotly
 
         data = grid.read(self.path)
         table, html, mesh, *own = self.files(folder)
         write_csv(table, data)
-        page.write_html(html, data)
+        html_page.write_html(html, data)
         meshes.write_vtp(mesh, data)
         for path, corner in zip(own, data.info["corners"], strict=True):
             meshes.write_obj(path, data, data.size_index(corner["n_train"]))
@@ -55,18 +53,18 @@ def write_csv(path: Path, data: Grid) -> None:
         for j, y in enumerate(data.y)
         for i, x in enumerate(data.x)
     )
-    results.write_table(path, COLUMNS, rows)
+    tables.write_table(path, COLUMNS, rows)
 
 
-def export(trio: Trio, scale: str, folder: Path, fps: int) -> Export:
+def export(trio: Triple, scale: str, folder: Path, fps: int) -> Export:
     """The exports of a trio; its plane is computed if need be."""
-    import planes  # as above, for torch
+    from minima_volume.planes import plane  # as above, for torch
 
-    path = planes.grid_of(trio, scale, folder)
+    path = plane.triple_grid(trio, scale, folder)
     return Export(f"{trio.name}_export", path, grid.read(path).info["fingerprint"])
 
 
-EXPORTS: dict[str, studio.Entry] = {f"{trio.name}_export": partial(export, trio) for trio in TRIOS}
+EXPORTS: dict[str, build.Entry] = {f"{trio.name}_export": partial(export, trio) for trio in TRIPLES}
 
 if __name__ == "__main__":
-    studio.main(EXPORTS)
+    build.main(EXPORTS)

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grid
 import numpy as np
-import screen
-import studio
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
-from movie import Film, Show, timeline
-from screen import style
+
+from minima_volume.drawing import style
+from minima_volume.planes import grid
+from videos import build, elements
+from videos.render import Film, Show, timeline
 
 STUDY = "modulo_grokking"
 STEPS, SECONDS = 481, 12.0  # moments between the first and the last checkpoint, evenly in log epochs
@@ -34,11 +34,11 @@ class Grokking:
     def prepare(self, figure: Figure) -> Show:
         """Lay the page out and draw what does not change."""
         data = grid.shared(self.path)
-        screen.use()
+        elements.use()
         info, track = data.info, _Track(data.info["checkpoints"])
         aside = max(checkpoint["distance"] for checkpoint in info["checkpoints"])
         path = f"yellow: path, up to {aside:.0f} beside the plane" if aside > 0.5 else "yellow: path"
-        screen.heading(
+        elements.heading(
             figure, f"Grokking on its own landscape: {info['data']}",
             f"network {info['model']}, repeat {info['repeat']}; white: loss threshold {info['threshold']:g}; {path}",
             info["scale"],
@@ -50,11 +50,14 @@ class Grokking:
         for axes, kind in zip(charts, KINDS, strict=True):
             axes.set_title(f"loss on {NAMES[kind]}")
         charts[1].set(ylabel="", yticklabels=())
-        screen.loss_bar(figure.add_axes((0.695, 0.125, 0.011, 0.5422)), data, levels, _ticks(levels))
+        elements.loss_bar(figure.add_axes((0.695, 0.125, 0.011, 0.5422)), data, levels, _ticks(levels))
         curves = figure.add_axes((COLUMN, 0.135, 0.165, 0.30))
-        shows += [screen.counter(figure, track.epochs, COLUMN, 0.775, "epochs of training"), _accuracies(curves, track)]
+        shows += [
+            elements.counter(figure, track.epochs, COLUMN, 0.775, "epochs of training"),
+            _accuracies(curves, track),
+        ]
         curves.legend(*_legend(curves, info["corners"]), loc="lower left", bbox_to_anchor=(-0.16, 1.02), fontsize=9.5)
-        return screen.together(shows)
+        return elements.together(shows)
 
 
 class _Track:
@@ -92,11 +95,11 @@ def _map(axes: Axes, data: grid.Grid, heights: grid.Floats, levels: grid.Floats,
     axes.contourf(data.x, data.y, heights, levels, cmap=style.LEVEL_MAP, zorder=1)
     if heights.min() < limit < heights.max():
         line = axes.contour(data.x, data.y, heights, [limit], colors="white", linewidths=2.4, linestyles="-", zorder=2)
-        line.set_path_effects(screen.OUTLINED)
+        line.set_path_effects(elements.OUTLINED)
     axes.set(xlim=data.x[[0, -1]], ylim=data.y[[0, -1]], aspect="equal", xticks=(0, 1), yticks=(0, 1))
     axes.set_xlabel(f"A → B  (distance {data.info['length_b']:.1f})", labelpad=1)
     axes.set_ylabel(f"A → C  (distance {data.info['length_c']:.1f})", labelpad=0)
-    screen.corners_on(axes, [corner["letter"] for corner in data.info["corners"]])
+    elements.corners_on(axes, [corner["letter"] for corner in data.info["corners"]])
     x, y = track.of("x"), track.of("y")
     trail = [
         axes.plot([], [], color=color, lw=width, zorder=3, animated=True)[0]
@@ -115,9 +118,9 @@ def _map(axes: Axes, data: grid.Grid, heights: grid.Floats, levels: grid.Floats,
 def _legend(axes: Axes, corners: list[dict[str, Any]]) -> tuple[list[Artist], list[str]]:
     """The curves of a panel, and the epochs of the three checkpoints."""
     handles, labels = axes.get_legend_handles_labels()
-    for corner, color, marker in zip(corners, screen.COLORS, screen.MARKERS, strict=True):
+    for corner, color, marker in zip(corners, elements.COLORS, elements.MARKERS, strict=True):
         handles.append(Line2D([], [], ls="none", marker=marker, color=color, ms=7, mec="white"))
-        labels.append(f"{corner['letter']}: epoch {screen.count(corner['level'])}")
+        labels.append(f"{corner['letter']}: epoch {elements.count(corner['level'])}")
     return handles, labels
 
 
@@ -127,7 +130,7 @@ def _accuracies(axes: Axes, track: _Track) -> Show:
     axes.set(xlabel="epochs", yticks=(0, 0.5, 1))
     ends = [track.epochs[0], track.epochs[-1]]
     axes.set_xticks([*ends, float(np.sqrt(ends[0] * ends[1]))])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: screen.count(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: elements.count(value)))
     axes.xaxis.set_minor_locator(NullLocator())
     shown: dict[str, Any] = {"animated": True, "clip_on": False}
     lines = {k: axes.plot([], [], color=COLORS[k], label=f"accuracy, {NAMES[k]}", **shown)[0] for k in KINDS}
@@ -145,14 +148,14 @@ def _accuracies(axes: Axes, track: _Track) -> Show:
 
 def film(scale: str, folder: Path, fps: int) -> Film:
     """The film of the study's first repeat; its plane is computed if need be."""
-    import checkpoints  # here, because drawing processes import this file too and have no use for torch
+    from minima_volume.planes import planes_checkpoints
 
-    path = checkpoints.plane_of(STUDY, scale, folder)
+    path = planes_checkpoints.plane_of(STUDY, scale, folder)
     states = timeline(STEPS, SECONDS, fps, [(0, 1.0), (STEPS - 1, 2.0)])
     return Film("grokking", Grokking(path), states, STEPS - 1, grid.read(path).info["fingerprint"])
 
 
-FILMS: dict[str, studio.Entry] = {"grokking": film}
+FILMS: dict[str, build.Entry] = {"grokking": film}
 
 if __name__ == "__main__":
-    studio.main(FILMS)
+    build.main(FILMS)

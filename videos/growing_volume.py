@@ -6,18 +6,18 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import screen
-import studio
-from grid import Floats
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
-from movie import Film, Show, timeline
-from screen import style
 
-from minima_volume import results
+from minima_volume.drawing import style
 from minima_volume.errors import ResultsError
+from minima_volume.planes.grid import Floats
+from minima_volume.storage import archives, layout
+from minima_volume.storage import tables as storage_tables
+from videos import build, elements
+from videos.render import Film, Show, timeline
 
 NESTED = ("digits_data", "mnist_data", "swiss_data_x5")
 STEPS = 480  # landscape sizes between the smallest and the largest, a fixed percentage apart
@@ -68,8 +68,8 @@ class Table:
     @classmethod
     def read(cls, folder: Path) -> "Table":
         """Volumes at the study's largest loss threshold; ResultsError for a table without any."""
-        rows = results.read_table(folder / "volumes.csv", COLUMNS)
-        base = int(results.read_json(folder / "run.json")["settings"]["base"])
+        rows = storage_tables.read_table(folder / "volumes.csv", COLUMNS)
+        base = int(archives.read_json(folder / "run.json")["settings"]["base"])
         losses = [row for row in rows if row["metric"] == "loss"]
         threshold = max((float(row["threshold"]) for row in losses), default=0.0)
         here = [row for row in losses if float(row["threshold"]) == threshold]
@@ -116,17 +116,17 @@ class Growth:
     def prepare(self, figure: Figure) -> Show:
         """Lay the page out and draw what does not change."""
         table = Table.read(self.folder)
-        screen.use()
+        elements.use()
         first = table.rows[0]
-        screen.heading(figure, f"Volume of minima as the landscape grows: {first['data']}",
+        elements.heading(figure, f"Volume of minima as the landscape grows: {first['data']}",
                        f"network {first['model']}; {table.words()}", self.scale)  # fmt: skip
         sizes = table.sizes()
-        shows = [screen.counter(figure, sizes, 0.075, 0.775, "training samples in the landscape")]
+        shows = [elements.counter(figure, sizes, 0.075, 0.775, "training samples in the landscape")]
         for place, (statistic, name) in zip((0.085, 0.585), STATISTICS.items(), strict=True):
             axes = figure.add_axes((place, 0.135, 0.395, 0.49))
             shows.append(_panel(axes, table.curves(statistic), name, sizes))
         axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1.05), ncols=2, fontsize=10)
-        return screen.together(shows)
+        return elements.together(shows)
 
 
 def _panel(axes: Axes, curves: list[Curve], name: str, sizes: Floats) -> Show:
@@ -136,14 +136,14 @@ def _panel(axes: Axes, curves: list[Curve], name: str, sizes: Floats) -> Show:
     margin = 0.06 * (top - bottom)
     axes.set(xscale="log", xlim=(sizes[0] * 0.88, sizes[-1] * 1.13), ylim=(bottom - margin, top + margin))
     axes.set_xticks([curve.n_train for curve in curves])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: screen.count(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: elements.count(value)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set(xlabel="training samples in the landscape", ylabel=name)
     style.nats(axes.yaxis)
     axes.grid(axis="y")
     parts = []
     for curve, color in zip(curves, style.level_colors(len(curves)), strict=True):
-        line = axes.plot([], [], color=color, animated=True, label=f"trained on {screen.count(curve.n_train)}")[0]
+        line = axes.plot([], [], color=color, animated=True, label=f"trained on {elements.count(curve.n_train)}")[0]
         own = axes.plot([], [], "o", ms=9, color=color, mec=style.BLACK, mew=1.4, zorder=5, animated=True)[0]
         parts.append((curve, line, own, color))
     found = axes.plot(
@@ -171,18 +171,18 @@ def _panel(axes: Axes, curves: list[Curve], name: str, sizes: Floats) -> Show:
 
 def film(study: str, scale: str, folder: Path, fps: int) -> Film:
     """The film of a nested study; ResultsError with the command if its table is missing."""
-    tables = results.study_folder(scale, study)
+    tables = layout.study_folder(scale, study)
     if not (tables / "volumes.csv").exists():
         raise ResultsError(f"Expected {tables / 'volumes.csv'}, got none: `make {study} SCALE={scale}` makes it.")
     table = Table.read(tables)
     states = timeline(STEPS, SECONDS, fps, [(0, 0.5), (STEPS - 1, 2.0)])
     content = [sha256((tables / name).read_bytes()).hexdigest() for name in ("volumes.csv", "run.json")]
     return Film(
-        f"{study}_volume", Growth(tables, scale), states, STEPS - 1, results.fingerprint(content, len(table.rows))
+        f"{study}_volume", Growth(tables, scale), states, STEPS - 1, archives.fingerprint(content, len(table.rows))
     )
 
 
-FILMS: dict[str, studio.Entry] = {f"{study}_volume": partial(film, study) for study in NESTED}
+FILMS: dict[str, build.Entry] = {f"{study}_volume": partial(film, study) for study in NESTED}
 
 if __name__ == "__main__":
-    studio.main(FILMS)
+    build.main(FILMS)

@@ -1,12 +1,6 @@
 """Every video and export of a scale whose inputs exist, and the commands that make what is missing."""
 
-import boundary
-import export
-import grokking_path
-import growing_volume
-import studio
-import surface_3d
-import surface_contours
+from videos import boundary, build, export, grokking_path, growing_volume, surface_3d, surface_contours
 
 PIECES = (
     surface_contours.FILMS
@@ -18,4 +12,4 @@ PIECES = (
 )
 
 if __name__ == "__main__":
-    studio.main(PIECES)
+    build.main(PIECES)

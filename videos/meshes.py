@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import Floats, Grid
 from numpy.typing import NDArray
 
-from minima_volume import files
+from minima_volume.planes.grid import Floats, Grid
+from minima_volume.storage import atomic
 
 
 def _triangles(data: Grid) -> NDArray[np.int64]:
@@ -30,13 +30,13 @@ def write_obj(path: Path, data: Grid, index: int) -> None:
     lines = [f"# {data.about()}; {data.sizes[index]} training samples", f"# x: {x}; y: {y}; z: {z}"]
     lines += ["v " + " ".join(f"{value:.6g}" for value in node) for node in _nodes(data, index)]
     lines += ["f " + " ".join(str(number) for number in triangle) for triangle in _triangles(data) + 1]
-    with files.whole(path) as scratch:
+    with atomic.atomic_write(path) as scratch:
         scratch.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_vtp(path: Path, data: Grid) -> None:
     """A VTK mesh of the surface at the largest data size that carries log10 of the mean loss at every size as point data."""
-    with files.whole(path) as scratch:
+    with atomic.atomic_write(path) as scratch:
         scratch.write_text("\n".join(_vtp(data)) + "\n", encoding="utf-8")
 
 

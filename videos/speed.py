@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import encoding
-import grid
-import movie
 import numpy as np
-from encoding import Quality
-from movie import Film, Hands
-from surface_3d import Surface
-from surface_contours import Contours
+
+from minima_volume.planes import grid
+from videos import encode, render
+from videos.encode import Quality
+from videos.render import Film, Hands
+from videos.surface_3d import Surface
+from videos.surface_contours import Contours
 
 SIDE = 61
 
@@ -88,7 +88,7 @@ def _timed(frames: Iterator[bytes], size: Quality, folder: Path) -> dict[str, fl
     mp4, palette, gif = (folder / name for name in ("film.mp4", "palette.png", "film.gif"))
     with _clock(phases, "starting processes and drawing the first frame"):
         frame = next(frames, None)
-    with encoding.encoder(mp4, palette, size) as write:
+    with encode.encoder(mp4, palette, size) as write:
         while frame is not None:
             with _clock(phases, "handing frames to ffmpeg"):
                 write(frame)
@@ -97,17 +97,17 @@ def _timed(frames: Iterator[bytes], size: Quality, folder: Path) -> dict[str, fl
         ended = time.perf_counter()
     phases["ffmpeg finishing the film"] = time.perf_counter() - ended
     with _clock(phases, "GIF from the film"):
-        encoding.loop(mp4, palette, gif, size)
+        encode.loop(mp4, palette, gif, size)
     return phases
 
 
 def measure(film: Film, size: Quality, hands: Hands) -> Speed:
     """Make a film with clocks on, and its parts alone."""
     states = film.states
-    movie.picture(film.scene, states[0], size.width, size.height)  # the page is laid out once and not part of a frame
+    render.picture(film.scene, states[0], size.width, size.height)  # the page is laid out once and not part of a frame
     started = time.perf_counter()
     for state in states:
-        movie.picture(film.scene, state, size.width, size.height)
+        render.picture(film.scene, state, size.width, size.height)
     drawing = time.perf_counter() - started
     blank = b"\xff" * (3 * size.width * size.height)
     with tempfile.TemporaryDirectory() as folder:
@@ -135,9 +135,9 @@ def run(n_frames: int, size: Quality, processes: int) -> list[Speed]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=300, help="a film has 130 to 480")
-    parser.add_argument("--quality", default="draft", choices=tuple(encoding.QUALITIES))
+    parser.add_argument("--quality", default="draft", choices=tuple(encode.QUALITIES))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true", help="the numbers for another program")
     given = parser.parse_args()
-    speeds = run(given.frames, encoding.quality(given.quality), given.processes)
+    speeds = run(given.frames, encode.quality(given.quality), given.processes)
     print(json.dumps([asdict(speed) for speed in speeds]) if given.json else "\n".join(s.report() for s in speeds))

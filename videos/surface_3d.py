@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import grid
 import matplotlib
 import numpy as np
-import screen
-import studio
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from movie import Film, Show
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from scipy.ndimage import map_coordinates
-from screen import style
-from trios import TRIOS, Trio
+
+from minima_volume.drawing import style
+from minima_volume.planes import grid
+from minima_volume.planes.triples import TRIPLES, Triple
+from videos import build, elements
+from videos.render import Film, Show
 
 HEIGHT = 0.6  # of the box, in units of its sides
 ELEVATION, AZIMUTHS = 42.0, (-66.0, -40.0)  # degrees: along the valley from B to C; a slow turn shows the depth
@@ -33,12 +33,12 @@ class Surface:
     def prepare(self, figure: Figure) -> Show:
         """Lay the page out and draw what does not change."""
         data = grid.shared(self.path)
-        screen.use()
-        screen.plane_heading(figure, data)
+        elements.use()
+        elements.plane_heading(figure, data)
         space = figure.add_axes((-0.05, -0.03, 0.70, 0.98), projection="3d", computed_zorder=False, animated=True)
         space.patch.set_visible(False)  # it would hide the heading
-        shows = [_surface(space, data), *screen.progress(figure, data)]
-        return screen.together(shows)
+        shows = [_surface(space, data), *elements.progress(figure, data)]
+        return elements.together(shows)
 
 
 def _surface(space: Axes3D, data: grid.Grid) -> Show:
@@ -108,12 +108,12 @@ def _pins(space: Axes3D, data: grid.Grid, index: int, length: float) -> list[Art
     drawn: list[Artist] = []
     feet = np.log10(data.at_corners()[:, index].clip(data.floor, data.ceiling))
     for (x, y), foot, color, marker, corner in zip(
-        screen.PLACES, feet, screen.COLORS, screen.MARKERS, data.info["corners"], strict=True
+        elements.PLACES, feet, elements.COLORS, elements.MARKERS, data.info["corners"], strict=True
     ):
         drawn += space.plot([x, x], [y, y], [foot, foot + length], color=style.BLACK, lw=1.6, zorder=3)
         drawn += space.plot([x], [y], [foot + length], marker, ms=11, color=color, mec="white", mew=1.6, zorder=5)
-        name = screen.short_name(corner)
-        drawn.append(space.text(x, y, foot + 1.7 * length, name, ha="center", va="bottom", **screen.NAME))
+        name = elements.short_name(corner)
+        drawn.append(space.text(x, y, foot + 1.7 * length, name, ha="center", va="bottom", **elements.NAME))
     return drawn
 
 
@@ -131,15 +131,15 @@ def _visible(
     return ~(ground > z + 0.02).any(axis=0)
 
 
-def film(trio: Trio, scale: str, folder: Path, fps: int) -> Film:
+def film(trio: Triple, scale: str, folder: Path, fps: int) -> Film:
     """The film of a trio; its plane is computed if need be."""
-    import planes  # here, because drawing processes import this file too and have no use for torch
+    from minima_volume.planes import plane
 
-    path = planes.grid_of(trio, scale, folder)
-    return screen.over_sizes(f"{trio.name}_surface", Surface(path), grid.read(path), fps)
+    path = plane.triple_grid(trio, scale, folder)
+    return elements.over_sizes(f"{trio.name}_surface", Surface(path), grid.read(path), fps)
 
 
-FILMS: dict[str, studio.Entry] = {f"{trio.name}_surface": partial(film, trio) for trio in TRIOS}
+FILMS: dict[str, build.Entry] = {f"{trio.name}_surface": partial(film, trio) for trio in TRIPLES}
 
 if __name__ == "__main__":
-    studio.main(FILMS)
+    build.main(FILMS)

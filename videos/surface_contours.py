@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import grid
 import numpy as np
-import screen
-import studio
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from movie import Film, Show
-from screen import style
-from trios import TRIOS, Trio
+
+from minima_volume.drawing import style
+from minima_volume.planes import grid
+from minima_volume.planes.triples import TRIPLES, Triple
+from videos import build, elements
+from videos.render import Film, Show
 
 BANDS_PER_DECADE = 6
 
@@ -27,11 +27,11 @@ class Contours:
     def prepare(self, figure: Figure) -> Show:
         """Lay the page out and draw what does not change."""
         data = grid.shared(self.path)
-        screen.use()
-        screen.plane_heading(figure, data)
+        elements.use()
+        elements.plane_heading(figure, data)
         chart = figure.add_axes((0.075, 0.115, 0.4106, 0.73))
         bar = figure.add_axes((0.505, 0.115, 0.014, 0.73))
-        return screen.together([_map(chart, bar, data), *screen.progress(figure, data)])
+        return elements.together([_map(chart, bar, data), *elements.progress(figure, data)])
 
 
 def _map(axes: Axes, bar: Axes, data: grid.Grid) -> Show:
@@ -42,9 +42,9 @@ def _map(axes: Axes, bar: Axes, data: grid.Grid) -> Show:
     axes.set(xlim=data.x[[0, -1]], ylim=data.y[[0, -1]], aspect="equal", xticks=(0, 1), yticks=(0, 1))
     axes.set_xlabel(f"A → B  (distance {data.info['length_b']:.1f})", labelpad=1)
     axes.set_ylabel(f"A → C  (distance {data.info['length_c']:.1f})", labelpad=0)
-    screen.frame_last(axes)
-    screen.corners_on(axes, [screen.short_name(corner) for corner in data.info["corners"]])
-    screen.loss_bar(bar, data, levels, data.decades())
+    elements.frame_last(axes)
+    elements.corners_on(axes, [elements.short_name(corner) for corner in data.info["corners"]])
+    elements.loss_bar(bar, data, levels, data.decades())
     drawn: list[Artist] = []
 
     def show(index: int) -> None:
@@ -56,7 +56,7 @@ def _map(axes: Axes, bar: Axes, data: grid.Grid) -> Show:
             line = axes.contour(
                 data.x, data.y, heights, [limit], colors="white", linewidths=2.4, linestyles="-", zorder=2
             )
-            line.set_path_effects(screen.OUTLINED)
+            line.set_path_effects(elements.OUTLINED)
             drawn.append(line)
         for artist in drawn:
             artist.set_animated(True)
@@ -64,15 +64,15 @@ def _map(axes: Axes, bar: Axes, data: grid.Grid) -> Show:
     return show
 
 
-def film(trio: Trio, scale: str, folder: Path, fps: int) -> Film:
+def film(trio: Triple, scale: str, folder: Path, fps: int) -> Film:
     """The film of a trio; its plane is computed if need be."""
-    import planes  # here, because drawing processes import this file too and have no use for torch
+    from minima_volume.planes import plane
 
-    path = planes.grid_of(trio, scale, folder)
-    return screen.over_sizes(f"{trio.name}_contours", Contours(path), grid.read(path), fps)
+    path = plane.triple_grid(trio, scale, folder)
+    return elements.over_sizes(f"{trio.name}_contours", Contours(path), grid.read(path), fps)
 
 
-FILMS: dict[str, studio.Entry] = {f"{trio.name}_contours": partial(film, trio) for trio in TRIOS}
+FILMS: dict[str, build.Entry] = {f"{trio.name}_contours": partial(film, trio) for trio in TRIPLES}
 
 if __name__ == "__main__":
-    studio.main(FILMS)
+    build.main(FILMS)

@@ -1,0 +1,1 @@
+"""What the engine and the estimators cost, and how right they are."""

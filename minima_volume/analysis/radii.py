@@ -1,0 +1,91 @@
+"""Radii along every stored direction of one repeat in its base landscape, checked against the study's table."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from minima_volume.analysis import tables
+from minima_volume.errors import ResultsError
+from minima_volume.estimators.volume import log_radii
+from minima_volume.storage import archives, layout
+
+
+@dataclass(frozen=True)
+class Radii:
+    """Of one minimum at one threshold, a value per direction: ln r at the crossing or, where `censored`, at the cap c = 1.
+
+    `cap` is the largest radius at c = 1; `inside` is False for a minimum that is above the threshold and has no radii.
+    """
+
+    logs: NDArray[np.float64]
+    censored: NDArray[np.bool_]
+    cap: float
+    inside: bool
+
+
+def radii(scale: str, study: str, repeat: int, frame: pd.DataFrame) -> dict[tuple[int, float], Radii]:
+    """Radii by (level, threshold); raises ResultsError where only tables are stored or the rays are not the table's."""
+    settings = tables.settings(scale, study)
+    rows = tables.base_landscape(frame[frame["repeat"] == repeat])
+    blocks = _blocks(layout.repeat_folder(scale, study, repeat) / "rays", int(rows["n_directions"].max()))
+    if not blocks:
+        raise ResultsError(
+            f"Expected the rays of repeat {repeat}, got only tables: run `make {study} SCALE={scale}` to sweep them again."
+        )
+    parts = [archives.read_arrays(path)[1] for path in blocks]
+    found = {}
+    for level in sorted(rows["level"].unique()):
+        norms, coefficients = _joined(parts, int(level), study, scale)
+        for column, threshold in enumerate(settings.thresholds):
+            here = rows[(rows["level"] == level) & (rows["threshold"] == threshold)]
+            c = coefficients[:, column]
+            if len(here) != 1 or (len(c), int((c > 0).sum())) != _counts(here):
+                raise ResultsError(
+                    f"Expected the rays of {study} to be those of its table, got others: run `make {study}`."
+                )
+            found[int(level), threshold] = _radii(c, norms)
+    return found
+
+
+def repeats(scale: str, study: str, frame: pd.DataFrame) -> list[int]:
+    """Repeats of the table whose rays are stored."""
+    counts = frame.groupby("repeat")["n_directions"].max()
+    folders = {int(number): layout.repeat_folder(scale, study, int(number)) / "rays" for number in counts.index}
+    return [number for number, folder in folders.items() if _blocks(folder, int(counts[number]))]
+
+
+def _blocks(folder: Path, n_directions: int) -> list[Path]:
+    """Blocks that together hold the first `n_directions`; none of those that a run with another number left behind."""
+    spans = {tuple(map(int, path.stem.split("_")[1:])): path for path in folder.glob("directions_*_*.npz")}
+    chosen, at = [], 0
+    while at < n_directions:
+        stops = [stop for start, stop in spans if start == at and stop <= n_directions]
+        if not stops:
+            return []
+        chosen.append(spans[at, max(stops)])
+        at = max(stops)
+    return chosen
+
+
+def _joined(
+    parts: list[dict[str, NDArray[np.float64]]], level: int, study: str, scale: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    name = f"level_{level}.coefficients"
+    if any(name not in part or "norms" not in part for part in parts):
+        raise ResultsError(
+            f"Expected rays of level {level} in every block of {study}: run `make {study} SCALE={scale}`."
+        )
+    return np.concatenate([part["norms"] for part in parts]), np.concatenate([part[name] for part in parts])
+
+
+def _counts(rows: pd.DataFrame) -> tuple[int, int]:
+    return int(rows["n_directions"].iloc[0]), int(rows["n_crossed"].iloc[0])
+
+
+def _radii(coefficients: NDArray[np.float64], norms: NDArray[np.float64]) -> Radii:
+    inside = not (coefficients == 0).any()
+    logs = log_radii(coefficients, norms) if inside else np.full(len(norms), np.nan)
+    return Radii(logs, np.isnan(coefficients), float(norms.max()), inside)

@@ -1,0 +1,198 @@
+"""How numbers with a caveat are drawn: open where rays reach the cap, a cross at the axis where there is no volume."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from minima_volume.errors import ResultsError
+from minima_volume.storage import archives, layout, tables
+
+
+def summary(frame: pd.DataFrame, column: str, by: str = "level") -> pd.DataFrame:
+    """Mean over repeats of the rows that have a number, and how far to trust it.
+
+    `spread` is the standard deviation over repeats, or the estimate's own standard error where there is one repeat;
+    `missing` counts rows without a number; `bound` says that some row is a lower bound.
+    """
+    groups = frame.groupby(by)
+    table = pd.DataFrame(
+        {
+            "mean": groups[column].mean(),
+            "spread": groups[column].std(ddof=1),
+            "count": groups[column].count(),
+            "missing": groups.size() - groups[column].count(),
+            "bound": groups["status"].agg(lambda status: bool((status == "censored").any())),
+        }
+    )
+    if f"{column}_se" in frame:
+        table["spread"] = table["spread"].fillna(groups[f"{column}_se"].mean())
+    return table
+
+
+SHOWN = {"extra": "extra training samples", "batch_size": "batch size", "epochs": "training epochs"}
+SHORT = {"extra": "samples\nadded", "batch_size": "batch\nsize", "epochs": "epochs\ntrained"}
+KINDS = {
+    "poison": "mislabelled training samples added",
+    "noise": "noise samples added",
+    "imbalanced_base": "extra training samples (balanced classes)",
+    "imbalanced_extra": "extra training samples (mostly class 0)",
+}
+STATUSES = ("ok", "unconverged", "censored")
+ESTIMATES = ("log_volume", "typical_log_volume", "log_volume_grid")
+NAMES = {
+    "log_volume": "log volume ln E[$r^n$]",
+    "typical_log_volume": "typical log volume $n$ E[ln $r$]",
+}
+_TEXT = {"study", "data", "model", "metric", "status", "verdict"}
+_WHOLE = {"repeat", "level", "landscape", "n_params", "n_directions", "n_crossed", "n_samples", "n_train"}
+_ALWAYS = _WHOLE | {"threshold", "test_loss", "test_accuracy", "radius_1", "radius_2"}
+_KEY = ["repeat", "level", "landscape", "threshold", "metric"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a figure needs of the settings that run.json records."""
+
+    title: str
+    data: str
+    model: str
+    intervention: str
+    base: int
+    levels: list[int]
+    level_means: str
+    landscapes: str
+    n_directions: int
+    model_seed: int
+    data_seed: int
+    thresholds: list[float]
+    normalise: bool
+    recipe: dict[str, Any]
+
+    @property
+    def level_axis(self) -> str:
+        """The axis label of the study's levels."""
+        return KINDS.get(self.intervention, SHOWN[self.level_means])
+
+    @property
+    def short_axis(self) -> str:
+        """The same in two short lines, for a legend."""
+        return SHORT[self.level_means]
+
+    @property
+    def varies_data(self) -> bool:
+        """Whether levels count training samples, rather than epochs or the batch."""
+        return self.level_means == "extra"
+
+
+def settings(scale: str, study: str) -> Settings:
+    """The study's settings; raises ResultsError if run.json lacks any."""
+    path = layout.study_folder(scale, study) / "run.json"
+    found = archives.read_json(path).get("settings")
+    row = found if isinstance(found, dict) else {}
+    names = [field.name for field in fields(Settings)]
+    missing = [name for name in names if name not in row]
+    if missing:
+        raise ResultsError(f"Expected the settings {', '.join(missing)} in {path}, got none: {_again(scale, study)}.")
+    return Settings(**{name: row[name] for name in names})
+
+
+def volumes(scale: str, study: str) -> pd.DataFrame:
+    """Rows of volumes.csv; a volume that is not finite, or of a minimum above its threshold, is NaN whatever the file says.
+
+    Raises ResultsError for a table that is missing, empty or damaged, or that names a row twice.
+    """
+    frame = _read(scale, study, "volumes.csv", layout.VOLUME_COLUMNS)
+    unknown = sorted(set(frame["status"]) - set(STATUSES))
+    if unknown:
+        raise ResultsError(f"Expected a status among {', '.join(STATUSES)} in {study}, got {unknown}.")
+    for name in ESTIMATES:
+        frame[name] = frame[name].where(np.isfinite(frame[name]) & (frame["status"] != "unconverged"))
+        if f"{name}_se" in frame:
+            frame[f"{name}_se"] = frame[f"{name}_se"].where(np.isfinite(frame[f"{name}_se"]))
+    _refuse_twins(frame, _KEY, study)
+    return frame
+
+
+def cutoffs(scale: str, study: str) -> pd.DataFrame:
+    """Rows of cutoffs.csv; `cutoff` is NaN for a minimum that stays below its threshold over all `n_samples`."""
+    frame = _read(scale, study, "cutoffs.csv", layout.CUTOFF_COLUMNS)
+    wrong = frame["cutoff"].notna() & ~frame["cutoff"].between(1, frame["n_samples"])
+    if wrong.any():
+        raise ResultsError(
+            f"Expected cutoffs between 1 and {frame['n_samples'].max()} samples in {study}, "
+            f"got {frame.loc[wrong, 'cutoff'].iloc[0]:g}: {_again(scale, study)}."
+        )
+    _refuse_twins(frame, ["repeat", "level", "threshold"], study)
+    return frame
+
+
+def slices(scale: str, study: str) -> pd.DataFrame:
+    """Rows of slices.csv, a whole grid of radii for each level; a table with a loss that is no number is refused."""
+    again = f"delete it and run `make slices SCALE={scale}`"
+    frame = _read(scale, study, "slices.csv", layout.SLICE_COLUMNS)
+    losses = frame[["seen_loss", "unseen_loss"]]
+    if not (np.isfinite(losses) & (losses > 0)).all(axis=None):
+        raise ResultsError(f"Expected losses above 0 everywhere in the slices of {study}, got others: {again}.")
+    _refuse_twins(frame, ["level", "radius_1", "radius_2"], study)
+    for _, plane in frame.groupby("level"):
+        if len(plane) != plane["radius_1"].nunique() * plane["radius_2"].nunique():
+            raise ResultsError(f"Expected whole planes in the slices of {study}, got a part of one: {again}.")
+    return frame
+
+
+def studies(scale: str) -> list[str]:
+    """Studies of a scale that have a table, by name."""
+    return sorted(path.parent.name for path in (layout.ROOT / scale).glob("*/volumes.csv"))
+
+
+def base_landscape(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the loss criterion in the base landscape, which is every minimum's first."""
+    base = int(frame["landscape"].min())
+    return frame.loc[(frame["landscape"] == base) & (frame["metric"] == "loss")]
+
+
+def own_landscape(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the loss criterion in each minimum's own landscape: all that it was trained on."""
+    own = (frame["landscape"] == frame["level"]) & (frame["metric"] == "loss")
+    return frame.loc[own]
+
+
+def thresholds(frame: pd.DataFrame) -> list[float]:
+    """Thresholds of a table, the largest first."""
+    return sorted(map(float, frame["threshold"].unique()), reverse=True)
+
+
+def numbers(cells: Sequence[str | None]) -> list[float]:
+    """Cells as floats, empty ones as NaN; raises ValueError for text."""
+    return [float(cell) if cell else float("nan") for cell in cells]
+
+
+def _read(scale: str, study: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    path = layout.study_folder(scale, study) / name
+    rows = tables.read_table(path, columns)
+    if not rows:
+        raise ResultsError(f"Expected rows in {path}, got none: {_again(scale, study)}.")
+    frame = pd.DataFrame({column: [row[column] for row in rows] for column in columns})
+    for column in [column for column in columns if column not in _TEXT]:
+        try:
+            values = pd.Series(numbers(frame[column].tolist()))
+        except ValueError as error:
+            raise ResultsError(f"Expected numbers in column {column} of {path}, got: {error}.") from error
+        if column in _ALWAYS and not (values.notna() & np.isfinite(values)).all():
+            raise ResultsError(f"Expected a number in every row of column {column} of {path}, got empty cells.")
+        frame[column] = values.astype(int) if column in _WHOLE else values
+    return frame
+
+
+def _refuse_twins(frame: pd.DataFrame, key: list[str], study: str) -> None:
+    twins = frame.duplicated(key)
+    if twins.any():
+        row = ", ".join(f"{name} {frame.loc[twins, name].iloc[0]}" for name in key)
+        raise ResultsError(f"Expected every row of {study} once, got {row} twice: delete the table and run again.")
+
+
+def _again(scale: str, study: str) -> str:
+    return f"run `make {study} SCALE={scale}`"

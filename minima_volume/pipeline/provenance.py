@@ -1,0 +1,69 @@
+"""The record of how a study's numbers were made: settings, seeds, checksums, commit, versions, machine."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from minima_volume.pipeline.minima import folder_of
+from minima_volume.pipeline.settings import device
+from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.storage import archives
+
+# What a study writes itself does not make the code that made it dirty.
+NOT_CODE = (":(exclude)results", ":(exclude)figs/paper", ":(exclude)figs/quick", ":(exclude)videos/paper")
+
+
+def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str, object]:
+    """Everything needed to make the study's numbers again, and what they were made with."""
+    minima = {repeat.number: archives.read_json(folder_of(repeat, scale) / "minima.json") for repeat in repeats}
+    rays = {repeat.number: archives.read_json(folder_of(repeat, scale) / "rays.json") for repeat in repeats}
+    return {
+        "command": f"make {study.name} SCALE={scale} REPEATS={1 + max(minima)} DIRECTIONS={study.n_directions}"
+        + f" LEVELS={len(study.levels)}" * bool(study.later_levels),
+        "scale": scale,
+        "settings": asdict(study),
+        "seeds": {
+            r.number: {"model": r.model_seed, "data": r.data_seed, "directions": study.direction_seed} for r in repeats
+        },
+        "data_checksums": {repeat.number: repeat.dataset.checksums for repeat in repeats},
+        "git": _git(),
+        "versions": {name: version(name) for name in ("torch", "numpy", "scipy")}
+        | {"python": platform.python_version()},
+        "device": device_name(),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "task_seconds": {
+            "training": round(sum(info["seconds"] for levels in minima.values() for info in levels.values()), 1),
+            "rays": round(sum(content["seconds"] for content in rays.values()), 1),
+        },
+    }
+
+
+def _git() -> dict[str, object]:
+    """Commit and whether the tree had changes; empty outside a git checkout."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changes = ["git", "status", "--porcelain", "--", ":(top)", *NOT_CODE]
+        status = subprocess.run(changes, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": commit, "dirty": bool(status.strip())}
+
+
+def device_name() -> str:
+    """The machine that did the work."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    models = (
+        [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        if cpuinfo.exists()
+        else []
+    )
+    return f"{device().type}: {models[0] if models else platform.processor()}, {os.cpu_count()} cores"

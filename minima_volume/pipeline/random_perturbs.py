@@ -1,0 +1,137 @@
+"""Sweeping a study's minima along blocks of directions and keeping the crossings: the tasks of stage 2."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minima_volume.crossings.sweep import sweep_crossings
+from minima_volume.errors import ResultsError
+from minima_volume.networks import directions
+from minima_volume.networks.minimum import Minimum
+from minima_volume.pipeline import cli, settings
+from minima_volume.pipeline.minima import folder_of, load_minima, training_fingerprint
+from minima_volume.pipeline.settings import clock
+from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.storage import archives, layout
+
+BLOCK = 25  # directions in one task: what a killed run loses at most
+Minima = dict[int, tuple[dict[str, Any], Minimum]]
+
+
+def ray_fingerprint(repeat: Repeat, level: int) -> str:
+    """Everything that the crossings of a minimum depend on beside the directions' numbers."""
+    study = repeat.study
+    bounds = [(target.size, target.threshold, target.metric) for target in study.targets(level)]
+    return archives.fingerprint(training_fingerprint(repeat, level), bounds, study.normalise, study.direction_seed)
+
+
+def direction_blocks(study: Study) -> list[tuple[int, int]]:
+    """Ranges of direction numbers, one per task."""
+    return [(start, min(start + BLOCK, study.n_directions)) for start in range(0, study.n_directions, BLOCK)]
+
+
+def read_block(repeat: Repeat, scale: str, start: int, stop: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Stored header and arrays of a block, empty where there are none worth keeping."""
+    path = layout.block_path(folder_of(repeat, scale), start, stop)
+    if path.exists():
+        try:
+            info, arrays = archives.read_arrays(path)
+        except ResultsError as error:
+            print(f"{error} Recomputing it now.")
+        else:
+            if isinstance(info.get("fingerprints"), dict) and isinstance(info.get("seconds"), float):
+                return info, arrays
+            print(f"Expected crossings in {path}, got something else. Recomputing it now.")
+    return {"fingerprints": {}, "seconds": 0.0}, {}
+
+
+def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: int, memory: int) -> float:
+    """Find and store the crossings of every minimum along one block of directions; seconds that it took."""
+    info, arrays = read_block(repeat, scale, start, stop)
+    wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
+    missing = [level for level in minima if info["fingerprints"].get(str(level)) != wanted[str(level)]]
+    if not missing:
+        return 0.0
+    kept = info["fingerprints"].keys() - set(map(str, missing))
+    started, study = clock(), repeat.study
+    targets = [study.targets(level) for level in missing]
+    largest = max(target.size for wanted_here in targets for target in wanted_here)
+    chosen = [minima[level][1] for level in missing]
+    found = sweep_crossings(
+        repeat.model, chosen, targets, repeat.samples.part(0, largest),
+        seed=study.direction_seed, indices=range(start, stop), memory=memory,
+    )  # fmt: skip
+    block = directions.draw_directions(study.direction_seed, range(start, stop), chosen[0].layout.n_params)
+    for level, crossings in zip(missing, found, strict=True):
+        arrays |= {f"level_{level}.{name}": value for name, value in vars(crossings).items()}
+    seconds = clock() - started
+    earlier = info["seconds"] if kept else 0.0
+    header = {"fingerprints": info["fingerprints"] | wanted, "seconds": earlier + round(seconds, 3)}
+    archives.write_arrays(
+        layout.block_path(folder_of(repeat, scale), start, stop),
+        header,
+        arrays | {"norms": directions.direction_norms(block).numpy()},
+    )
+    return seconds
+
+
+def missing_blocks(repeat: Repeat, minima: Minima, scale: str) -> list[tuple[int, int]]:
+    """Blocks in which at least one minimum has no crossings that fit its settings; says how many hold others."""
+    wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
+    headers = {span: read_block(repeat, scale, *span)[0] for span in direction_blocks(repeat.study)}
+    missing = [span for span, header in headers.items() if not _covers(header, wanted)]
+    if others := sum(bool(headers[span]["fingerprints"]) for span in missing):
+        folder = layout.block_path(folder_of(repeat, scale), 0, 0).parent
+        print(f"{others} of {len(headers)} blocks in {folder} do not fit the study's present settings: "
+              "measuring what they lack.", flush=True)  # fmt: skip
+    return missing
+
+
+def _covers(header: dict[str, Any], wanted: dict[str, str]) -> bool:
+    return all(header["fingerprints"].get(level) == print_ for level, print_ in wanted.items())
+
+
+def load_crossings(
+    repeat: Repeat, minima: Minima, scale: str
+) -> tuple[dict[int, dict[str, NDArray[Any]]], NDArray[np.float64]]:
+    """All directions joined: arrays of each level (see `sweep.Crossings`), and the directions' norms."""
+    parts = [read_block(repeat, scale, *span) for span in direction_blocks(repeat.study)]
+    wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
+    for (start, stop), (header, _) in zip(direction_blocks(repeat.study), parts, strict=True):
+        if not _covers(header, wanted):
+            raise ResultsError(
+                f"Expected crossings of study {repeat.study.name}, repeat {repeat.number}, along directions {start} to "
+                f"{stop - 1}, got none that fit its settings: run random_perturbs.py first."
+            )
+    joined = {
+        level: {
+            name: np.concatenate([arrays[f"level_{level}.{name}"] for _, arrays in parts])
+            for name in ("coefficients", "recrossed", "evaluations")
+        }
+        | {"at_zero": parts[0][1][f"level_{level}.at_zero"]}
+        for level in minima
+    }
+    return joined, np.concatenate([arrays["norms"] for _, arrays in parts])
+
+
+def finish_rays(repeat: Repeat, scale: str) -> None:
+    """Write what the repeat's sweep took."""
+    headers = [read_block(repeat, scale, *span)[0] for span in direction_blocks(repeat.study)]
+    content = {
+        "fingerprints": {str(level): ray_fingerprint(repeat, level) for level in repeat.study.levels},
+        "n_directions": repeat.study.n_directions,
+        "seconds": round(sum(header["seconds"] for header in headers), 3),
+    }
+    archives.write_json(folder_of(repeat, scale) / "rays.json", content)
+
+
+def random_perturbs(run: cli.StageRun) -> None:
+    """Minima -> rays/directions_*.npz, the crossing coefficient of every direction, landscape and threshold."""
+    for repeat in run.repeats:
+        found = load_minima(repeat, run.scale)
+        todo = missing_blocks(repeat, found, run.scale)
+        measure = partial(sweep_block, repeat, found, run.scale, memory=settings.memory())
+        run.each([partial(measure, start=start, stop=stop) for start, stop in todo], "blocks")
+        finish_rays(repeat, run.scale)

@@ -1,0 +1,81 @@
+"""The plane through three checkpoints of one training run, the loss on it, and the run's path over it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from minima_volume.errors import ResultsError
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.pipeline import cli
+from minima_volume.pipeline.study import Repeat
+from minima_volume.planes import plane as planes_plane
+from minima_volume.planes import sources
+from minima_volume.storage import archives
+from minima_volume.training.trainer import evaluate
+
+SIDE = {"quick": 33, "paper": 61}  # points per side, with nodes at 0 and 1
+FITTED = 0.99  # training accuracy from which on the training samples are called memorised
+
+
+def ordered_samples(repeat: Repeat) -> Samples:
+    """All samples of the data set, those of the repeat's pool first and in its order."""
+    data, chosen = repeat.dataset, repeat.pool.indices
+    rest = torch.ones(len(data.targets), dtype=torch.bool)
+    rest[chosen] = False
+    order = torch.cat([chosen, rest.nonzero().flatten()])
+    device = repeat.samples.inputs.device
+    return Samples(data.inputs[order].to(device), data.targets[order].to(device), repeat.criterion)
+
+
+def accuracies(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) -> list[dict[str, Any]]:
+    """Accuracy of every checkpoint on the samples that it was trained on and on the others."""
+    rows, base = [], repeat.study.base
+    for epoch, minimum in minima.items():
+        _, errors = evaluate(repeat.model, minimum.parameters, samples.inputs, samples.targets, samples.criterion)
+        right = 1 - errors.double()
+        seen, unseen = right[:base].mean().item(), right[base:].mean().item()
+        rows.append({"epoch": epoch, "train_accuracy": seen, "unseen_accuracy": unseen})
+    return rows
+
+
+def corners_of(rows: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
+    """Epochs of the first checkpoint, of the first one after it that has memorised its samples, and of the last one."""
+    inner = rows[1:-1]
+    if not inner:
+        raise ResultsError(f"Expected at least three checkpoints, got {len(rows)}: a plane needs three.")
+    fitted = next((row for row in inner if row["train_accuracy"] >= FITTED), inner[-1])
+    return rows[0]["epoch"], fitted["epoch"], rows[-1]["epoch"]
+
+
+def project(plane: planes_plane.Plane, minimum: Minimum) -> dict[str, float]:
+    """Where a checkpoint lies over the plane (its nearest point x, y) and its distance from it in parameter space."""
+    start, to_b, to_c = (vector.cpu().double() for vector in plane.vectors())
+    axes = torch.stack([to_b, to_c], dim=1)
+    away = minimum.layout.flatten(minimum.parameters).cpu().double() - start
+    place = torch.linalg.lstsq(axes, away).solution
+    return {"x": place[0].item(), "y": place[1].item(), "distance": (away - axes @ place).norm().item()}
+
+
+def checkpoint_plane(name: str, scale: str, folder: Path) -> Path:
+    """The grid file of a run's plane, made now if need be; ResultsError with the command if checkpoints are missing."""
+    study = sources.find_study(name, scale)
+    repeat, found = sources.load_trained(study, scale, study.levels)
+    x = np.linspace(planes_plane.FROM, planes_plane.TO, SIDE[scale])
+    prints = [header["fingerprint"] for header, _ in found.values()]
+    wanted = archives.fingerprint(prints, study.thresholds[0], x.tolist(), FITTED)
+    path = folder / "grokking_plane.npz"
+    if archives.read_if_current(archives.read_arrays, path, wanted) is not None:
+        return path
+    samples, minima = ordered_samples(repeat), {epoch: minimum for epoch, (_, minimum) in found.items()}
+    rows = accuracies(repeat, minima, samples)
+    epochs = corners_of(rows)
+    a, b, c = (minima[epoch].parameters for epoch in epochs)
+    plane = planes_plane.Plane(repeat.model, (a, b, c), samples)
+    track = [row | project(plane, minima[row["epoch"]]) for row in rows]
+    info = planes_plane.describe(repeat, scale, [found[epoch][0] for epoch in epochs])
+    info |= {"name": "grokking", "checkpoints": track, "fingerprint": wanted}
+    run = cli.StageRun(study, scale, [repeat], "plane", gather=False)
+    return planes_plane.compute_grid(path, plane, x, np.array([study.base, len(samples)]), info, run)

@@ -1,0 +1,87 @@
+"""What a network answers on its way out of a minimum: along a random filter-normalised direction up to the threshold."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from minima_volume.crossings.scan import Target
+from minima_volume.crossings.sweep import sweep_crossings
+from minima_volume.errors import ResultsError
+from minima_volume.networks import directions
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.precision import to_float64
+from minima_volume.planes import sources
+from minima_volume.storage import archives
+
+STEPS, SIDE = 121, 141  # points along the ray; points along a side of the square of inputs
+TRIES = 20  # directions looked at before one is said to be missing
+
+
+def crossing(model: nn.Module, minimum: Minimum, samples: Samples, threshold: float, seed: int) -> tuple[int, float]:
+    """The first direction of `seed` along which the mean loss reaches the threshold, and the coefficient where it does."""
+    wanted = [[Target(len(samples), threshold)]]
+    for number in range(TRIES):
+        found = sweep_crossings(model, [minimum], wanted, samples, seed=seed, indices=[number])[0].coefficients[0, 0]
+        if found > 0:
+            return number, float(found)
+    raise ResultsError(f"Expected a direction among {TRIES} that leaves the minimum at loss {threshold:g}, got none.")
+
+
+@torch.no_grad()
+def logits_along(model: nn.Module, minimum: Minimum, direction: Tensor, coefficients: Tensor, inputs: Tensor) -> Tensor:
+    """Logits (steps, N) of the networks θ* + c·(s∘g) at some inputs."""
+    model, steps = deepcopy(model), minimum.layout.split(minimum.scales * direction)
+    rows = []
+    for c in coefficients.to(direction.dtype):
+        moved = {name: tensor + c * steps[name] for name, tensor in minimum.parameters.items()}
+        rows.append(functional_call(model, moved, (inputs,))[:, 0])
+    return torch.stack(rows)
+
+
+def deform(
+    model: nn.Module, minimum: Minimum, samples: Samples, *, threshold: float, seed: int
+) -> tuple[int, dict[str, NDArray[Any]]]:
+    """The number of a direction and what the network answers at even steps along it, the last one at the threshold.
+
+    Arrays: `side` (SIDE,) of a square of inputs, `logits` (STEPS, SIDE, SIDE) on it; `points` (N, 2) and `targets` (N,),
+    the samples; `wrong` (STEPS, N) where they are misclassified; `radii` c·‖g‖ and mean `losses` (STEPS,).
+    """
+    number, last = crossing(model, minimum, samples, threshold, seed)
+    block = directions.draw_directions(seed, [number], minimum.layout.n_params)
+    direction = block[0].to(samples.inputs)
+    coefficients = torch.linspace(0, last, STEPS, dtype=torch.float64)
+    reach = 1.08 * float(samples.inputs.abs().max())
+    side = torch.linspace(-reach, reach, SIDE)
+    square = torch.cartesian_prod(side, side).flip(1).to(samples.inputs)  # x runs along rows
+    at_points = logits_along(model, minimum, direction, coefficients, samples.inputs)
+    at_square = logits_along(model, minimum, direction, coefficients, square).view(STEPS, SIDE, SIDE)
+    precise = to_float64(at_points).unsqueeze(-1)
+    losses = samples.criterion(precise, samples.targets.to(precise.device)).mean(dim=1)
+    tensors = {
+        "side": side, "logits": at_square.clamp(-1e4, 1e4).half(), "points": samples.inputs, "targets": samples.targets,
+        "wrong": (at_points > 0) != (samples.targets > 0), "radii": coefficients * directions.direction_norms(block),
+        "losses": losses,
+    }  # fmt: skip
+    return number, {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+
+def deformation_file(name: str, scale: str, folder: Path) -> Path:
+    """The stored deformation of a study's largest minimum, made now if need be; ResultsError if the minimum is missing."""
+    study = sources.find_study(name, scale)
+    level, threshold = study.levels[-1], study.thresholds[0]
+    repeat, found = sources.load_trained(study, scale, [level])
+    header, minimum = found[level]
+    wanted = archives.fingerprint(header["fingerprint"], threshold, study.direction_seed, STEPS, SIDE)
+    path = folder / "swiss_boundary.npz"
+    if archives.read_if_current(archives.read_arrays, path, wanted) is None:
+        samples = repeat.samples.part(0, header["n_train"])
+        number, arrays = deform(repeat.model, minimum, samples, threshold=threshold, seed=study.direction_seed)
+        info = {"fingerprint": wanted, "scale": scale, "data": repeat.dataset.name, "model": study.model,
+                "n_train": header["n_train"], "threshold": threshold, "direction": number}  # fmt: skip
+        archives.write_arrays(path, info, arrays)
+    return path

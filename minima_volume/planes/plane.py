@@ -1,0 +1,172 @@
+"""The loss on the plane through three minima, computed once for all data sizes and kept beside the videos.
+
+Every sample's loss is computed once per point of the plane; running sums over the samples, in the order in which levels
+add them, give the mean loss at every data size. Along a row of the plane the network moves on a straight line, so a row
+is a ray of the landscape engine with its shared first-layer products.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from minima_volume.errors import ResultsError
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.parameters import Layout, Parameters, layout_of
+from minima_volume.networks.precision import to_float64
+from minima_volume.networks.sequential import TILE_ELEMENTS
+from minima_volume.pipeline import cli
+from minima_volume.pipeline.study import Repeat
+from minima_volume.planes import grid, sources
+from minima_volume.planes.grid import Floats
+from minima_volume.planes.triples import Triple
+from minima_volume.rays.base import Rays
+from minima_volume.rays.bundle import RayBundle
+from minima_volume.storage import archives
+
+FROM, TO = -0.5, 1.5  # fractions of the parameter differences, as published
+SIDE = {"quick": 61, "paper": 81}  # points per side; both have nodes at 0 and 1, where the minima are
+SIZES = {"quick": 121, "paper": 401}
+ROWS = 4  # rows in one task: what a stopped run loses at most
+LETTERS = ("A", "B", "C")
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A model, the three parameter sets A, B, C that its plane goes through, and the samples whose loss is drawn."""
+
+    model: nn.Module
+    corners: tuple[Parameters, Parameters, Parameters]
+    samples: Samples
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def layout(self) -> Layout:
+        """Names and shapes of the parameters."""
+        return layout_of(self.corners[0])
+
+    def vectors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """A, B − A and C − A as flat vectors."""
+        a, b, c = (self.layout.flatten(corner).to(self.dtype) for corner in self.corners)
+        return a, b - a, c - a
+
+    def geometry(self) -> dict[str, float]:
+        """Lengths ‖B − A‖ and ‖C − A‖ in raw parameters and the angle between them in degrees."""
+        _, to_b, to_c = (vector.cpu().double() for vector in self.vectors())
+        lengths = to_b.norm().item(), to_c.norm().item()
+        cosine = (to_b @ to_c).item() / (lengths[0] * lengths[1])
+        return {"length_b": lengths[0], "length_c": lengths[1], "angle": float(np.degrees(np.arccos(cosine)))}
+
+
+@torch.no_grad()
+def row_sums(plane: Plane, x: Floats, rows: Floats, sizes: Ints) -> Floats:
+    """Summed losses (n_sizes, len(rows), len(x)) over the first `sizes` samples, accumulated in float64.
+
+    Samples come in spans whose activations fit one tile of the engine, so memory does not grow with the data set.
+    """
+    a, to_b, to_c = plane.vectors()
+    out = np.zeros((len(sizes), len(rows), len(x)))
+    for start, stop in _spans(plane, int(sizes[-1])):
+        bundle = RayBundle(plane.model, plane.layout, plane.samples.part(start, stop), to_b.unsqueeze(0), plane.dtype)
+        reached = torch.from_numpy(np.clip(sizes - start, 0, stop - start))
+        for j, y in enumerate(rows):
+            moved = plane.layout.split(a + float(y) * to_c)
+            rays = bundle.rays(Minimum.of(moved, plane.layout, normalise=False))
+            out[:, j] += _row(rays, x, reached)
+    return out
+
+
+def _spans(plane: Plane, n_samples: int) -> Iterator[tuple[int, int]]:
+    """Ranges of samples that fill one tile each."""
+    a, to_b, _ = plane.vectors()
+    one = RayBundle(plane.model, plane.layout, plane.samples.part(0, 1), to_b.unsqueeze(0), plane.dtype)
+    width = one.rays(Minimum.of(plane.layout.split(a), plane.layout, normalise=False)).width()
+    span = max(1, TILE_ELEMENTS[to_b.device.type] // width)
+    return ((start, min(start + span, n_samples)) for start in range(0, n_samples, span))
+
+
+def _row(rays: Rays, x: Floats, reached: Tensor) -> Floats:
+    """Sums (n_sizes, len(x)) over the first `reached` samples of a span at the points of one row."""
+    samples, sums = rays.samples, []
+    together = max(1, TILE_ELEMENTS[samples.inputs.device.type] // (rays.width() * len(samples)))
+    for points in torch.from_numpy(x).split(together):
+        outputs = rays.at(torch.zeros(len(points), dtype=torch.long), points)(0, len(samples))
+        losses = samples.criterion(outputs, samples.targets)
+        running = nn.functional.pad(to_float64(losses).cumsum(1), (1, 0))
+        sums.append(running[:, reached.to(running.device)].cpu())
+    return torch.cat(sums).T.numpy()
+
+
+def data_sizes(marks: Sequence[int], count: int) -> Ints:
+    """About `count` data sizes from the first to the last mark, each a fixed percentage larger; all marks are in it."""
+    steps = np.geomspace(marks[0], marks[-1], count).round().astype(np.int64)
+    return np.unique(np.concatenate([steps, np.asarray(marks, np.int64)]))
+
+
+def compute_grid(path: Path, plane: Plane, x: Floats, sizes: Ints, info: dict[str, Any], run: cli.StageRun) -> Path:
+    """The grid file at `path`, computed unless it is there with the fingerprint in `info`; goes on where it stopped."""
+    if archives.read_if_current(archives.read_arrays, path, info["fingerprint"]) is not None:
+        return path
+    parts = path.with_suffix(".rows")
+    spans = [(start, min(start + ROWS, len(x))) for start in range(0, len(x), ROWS)]
+    tasks = [partial(_block, parts / f"rows_{a:03d}_{b:03d}.npz", plane, x, x[a:b], sizes, info) for a, b in spans]
+    mean_loss = np.concatenate(run.each(tasks, "blocks"), axis=1) / sizes[:, None, None]
+    if not np.isfinite(mean_loss).any():
+        raise ResultsError(
+            f"Expected losses on the plane of {path.stem}, got none that is a number: retrain its minima."
+        )
+    grid.write(path, grid.Grid({**info, **plane.geometry()}, x, x, sizes, mean_loss))
+    shutil.rmtree(parts)
+    return path
+
+
+def _block(path: Path, plane: Plane, x: Floats, rows: Floats, sizes: Ints, info: dict[str, Any]) -> Floats:
+    """The sums of a few rows, from the file that an interrupted run left or computed now."""
+    found = archives.read_if_current(archives.read_arrays, path, info["fingerprint"])
+    if found is not None:
+        sums: Floats = found[1]["sums"]
+        return sums
+    sums = row_sums(plane, x, rows, sizes)
+    archives.write_arrays(path, {"fingerprint": info["fingerprint"]}, {"sums": sums})
+    return sums
+
+
+def triple_grid(trio: Triple, scale: str, folder: Path) -> Path:
+    """The grid file of a trio, made now if need be; ResultsError with the command if its minima are missing."""
+    study = sources.find_study(trio.study, scale)
+    levels = sources.three_levels(study, trio.levels)
+    repeat, found = sources.load_trained(study, scale, levels)
+    a, b, c = (found[level][1].parameters for level in levels)
+    headers = [found[level][0] for level in levels]
+    sizes = data_sizes([study.n_train(level) for level in levels], SIZES[scale])
+    x = np.linspace(FROM, TO, SIDE[scale])
+    info = describe(repeat, scale, headers) | {
+        "name": trio.name,
+        "fingerprint": archives.fingerprint(
+            [header["fingerprint"] for header in headers], study.thresholds[0], x.tolist(), sizes.tolist()
+        ),
+    }
+    run = cli.StageRun(study, scale, [repeat], "plane", gather=False)
+    return compute_grid(
+        folder / f"{trio.name}_plane.npz", Plane(repeat.model, (a, b, c), repeat.samples), x, sizes, info, run
+    )
+
+
+def describe(repeat: Repeat, scale: str, headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What pictures say about the study and the minima at the corners."""
+    study, kept = repeat.study, ("level", "n_train", "test_accuracy")
+    corners = [
+        {"letter": letter} | {key: header[key] for key in kept} for letter, header in zip(LETTERS, headers, strict=True)
+    ]
+    return {
+        "study": study.name, "scale": scale, "data": repeat.dataset.name, "model": study.model, "repeat": repeat.number,
+        "loss": repeat.dataset.loss, "threshold": study.thresholds[0], "corners": corners,
+    }  # fmt: skip

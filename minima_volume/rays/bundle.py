@@ -1,0 +1,49 @@
+"""Mean losses along filter-normalised rays θ* + c·(s∘g), for many rays at once and any model.
+
+Two paths with one interface, chosen by the model's structure: `StackedRays` for `nn.Sequential` stacks, and `ModuleRays`
+for any other `nn.Module`, one functional call per point, batched with vmap where the network is small. Neither touches
+the caller's model.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.parameters import Layout
+from minima_volume.networks.precision import copy_model, device_for
+from minima_volume.networks.sequential import is_stack
+from minima_volume.rays.base import Rays
+from minima_volume.rays.module import ModuleRays
+from minima_volume.rays.stacked import Stack, StackedRays
+
+
+class RayBundle:
+    """A block of directions over one data set in one precision; gives the rays of any minimum along them."""
+
+    def __init__(self, model: nn.Module, layout: Layout, samples: Samples, block: Tensor, dtype: torch.dtype) -> None:
+        device = device_for(dtype, samples.inputs.device)
+        self.model, self.layout, self.dtype = copy_model(model, device, dtype), layout, dtype
+        self.samples, self.block = samples.to(device, dtype), block.to(device, dtype)
+        self.stack: Stack | None = None
+        if isinstance(self.model, nn.Sequential) and is_stack(model, samples.inputs.ndim):
+            self.stack = Stack(self.model, layout, self.samples, self.block)
+
+    def rays(self, minimum: Minimum, n_samples: int | None = None, shared: Tensor | None = None) -> Rays:
+        """The rays that start at `minimum`; `n_samples` says how many of the samples they will be asked for.
+
+        `shared`: `Rays.shared` of the same minimum, samples and precision along another block of directions.
+        """
+        here = minimum.to(self.block.device, self.dtype)
+        return (
+            StackedRays(self.stack, here, n_samples, shared)
+            if self.stack
+            else ModuleRays(self.model, self.samples, self.block, here)
+        )
+
+
+def bytes_per_ray(model: nn.Module, layout: Layout, samples: Samples) -> int:
+    """Bytes that one ray keeps in float32: its direction, its scaled copy, and its first-layer product where shared."""
+    first = next((layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)), None)
+    shared = is_stack(model, samples.inputs.ndim) and isinstance(first, nn.Linear)
+    product = len(samples) * first.out_features if shared and isinstance(first, nn.Linear) else 0
+    return 4 * (2 * layout.n_params + product)

@@ -1,0 +1,60 @@
+"""Rays through any `nn.Module`: one functional call per point, batched with vmap where the network is small."""
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.rays.base import Rays
+
+
+class ModuleRays(Rays):
+    """Rays through any module: functional calls on θ* + c·(s∘g)."""
+
+    VMAP_PARAMS = 20_000  # beyond this, copies of the weights no longer fit the cache and one call per point is faster
+
+    def __init__(self, model: nn.Module, samples: Samples, block: Tensor, minimum: Minimum) -> None:
+        super().__init__(samples, len(block))
+        self.model, self.block, self.minimum = model, block, minimum
+        small = len(block) > 1 and block.shape[1] <= self.VMAP_PARAMS
+        self.batched = small and self._takes_vmap()
+
+    @torch.no_grad()
+    def _takes_vmap(self) -> bool:
+        """Whether networks can be evaluated side by side: not with recurrent layers, or branches on values."""
+        try:
+            vmap(self._one, in_dims=(0, None))(self.block[:2] * 0, self.samples.inputs[:1])
+        except RuntimeError:
+            return False
+        return True
+
+    def _one(self, step: Tensor, inputs: Tensor) -> Tensor:
+        out: Tensor = functional_call(self.model, self.minimum.moved(step), (inputs,))
+        return out
+
+    @cached_property
+    def _widest(self) -> int:
+        first = self.samples.inputs[:1]
+        # A functional call, because an earlier one may have left its tensors in a module that shares weights.
+        with torch.no_grad():
+            outputs = functional_call(self.model, self.minimum.parameters, (first,))
+        return max(64, 4 * first.numel(), 2 * outputs.numel())
+
+    def width(self) -> int:
+        """A guess from the sizes of an input and an output; a module does not tell its activations beforehand."""
+        return self._widest
+
+    def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
+        steps = self.block[rays] * coefficients.to(self.block.device, self.block.dtype).unsqueeze(1)
+        inputs = self.samples.inputs
+        if len(rays) > 1 and self.batched:
+            return lambda start, stop: _widened(vmap(self._one, in_dims=(0, None))(steps, inputs[start:stop]))
+        return lambda start, stop: _widened(torch.stack([self._one(step, inputs[start:stop]) for step in steps]))
+
+
+def _widened(outputs: Tensor) -> Tensor:
+    """Outputs in float64 where the device has it: a float32 criterion sees no loss below 10⁻⁷."""
+    return outputs if outputs.device.type == "mps" else outputs.double()

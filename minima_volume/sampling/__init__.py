@@ -1,0 +1,1 @@
+"""The Gaussian local volume by sampling instead of rays: tethered HMC and an elliptical slice path."""

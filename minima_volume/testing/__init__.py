@@ -1,0 +1,1 @@
+"""Bodies and ellipsoids of known volume, the oracles of tests and benchmarks."""

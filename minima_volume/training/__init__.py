@@ -1,0 +1,1 @@
+"""Finding minima: data sets, interventions, models, recipes and trainers."""

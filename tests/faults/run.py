@@ -1,0 +1,150 @@
+"""Torture the real commands on copies of the repository and print what was done, how often, and what was lost."""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults import concurrency, damage, disks, divergence, invalidation, kills, memory
+from tests.faults.sandbox import House, Row, copied
+
+Task = Callable[[], list[Row]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often what is done; the first study is the one that most is done to."""
+
+    kills: dict[str, int]
+    twice: int
+    limits: tuple[int, ...]
+    rounds: int
+    changes: int
+    early: int
+    whole: bool
+
+
+FULL = Plan({"digits_poison": 20, "swiss_data_x5": 10}, 1, (512, 20480), 2, 5, 8, whole=True)
+SHORT = Plan({"digits_poison": 2}, 0, (8192,), 1, 0, 1, whole=False)
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A house whose studies nobody disturbed, their tables and the seconds that they took."""
+
+    folder: Path
+    house: House
+    tables: dict[str, bytes]
+    seconds: dict[str, float]
+
+    def copy(self, name: str) -> House:
+        """A copy of the finished house."""
+        return copied(self.house, self.folder / name)
+
+
+def undisturbed(studies: list[str], folder: Path, pool: ThreadPoolExecutor) -> Undisturbed:
+    """Run every study once, side by side as later, to compare with."""
+    house = House(folder / "undisturbed")
+
+    def run(study: str) -> float:
+        started = time.perf_counter()
+        done = house.make(study, THREADS="1")
+        if done.code:
+            sys.exit(f"error: Expected `make {study} SCALE=quick` to work undisturbed, got:\n{done.text}")
+        return time.perf_counter() - started
+
+    seconds = dict(zip(studies, pool.map(run, studies), strict=True))
+    return Undisturbed(folder, house, {study: house.table(study) for study in studies}, seconds)
+
+
+def one(call: Callable[..., Row], *given: object) -> Task:
+    """A task of one row."""
+    return lambda: [call(*given)]
+
+
+def tasks(plan: Plan, known: Undisturbed) -> dict[str, list[Task]]:
+    """What is to be done by theme, the longest first."""
+    study, folder = next(iter(plan.kills)), known.folder
+    expected = known.tables[study]
+    found: dict[str, list[Task]] = {
+        "killed": [
+            partial(kills.rows, name, known.tables[name], known.seconds[name], count, folder)
+            for name, count in plan.kills.items()
+        ],
+        "disk": [one(disks.small_files, study, expected, plan.limits, folder)],
+        "damage": [lambda: [damage.recomputed(known.copy("damaged"), study, expected, plan.rounds)]],
+        "settings": [partial(invalidation.rows, known.copy, study, plan.changes)],
+        "numbers": [one(divergence.early, folder, plan.early)],
+    }
+    if plan.whole:
+        found["at once"] = [
+            one(concurrency.together, known.tables, folder),
+            one(concurrency.twice, study, expected, plan.twice, folder),
+        ]
+        found["disk"] += [one(disks.full, study, expected, 60, folder), one(disks.locked, study, expected, folder)]
+        found["damage"] += [
+            lambda: [damage.refused(known.copy("refused"), study, expected)],
+            lambda: [damage.data_sets(known.copy("data"))],
+        ]
+        found["numbers"] += [
+            one(call, folder)
+            for call in (
+                divergence.no_repeats, divergence.diverging, divergence.all_diverge, divergence.missing_classes,
+            )
+        ]  # fmt: skip
+        found["memory"] = [
+            one(memory.too_little, folder),
+            lambda: [memory.smaller_batches(known.copy("batches"), study, expected)],
+        ]
+    return found
+
+
+def shown(rows: list[Row], seconds: float) -> Table:
+    """The table."""
+    title = f"{sum(row.times for row in rows)} times in {seconds:.0f} s, lost: {sum(row.lost for row in rows)}"
+    table = Table(title=title)
+    table.add_column("theme")
+    table.add_column("what was done", ratio=3)
+    table.add_column("times", justify="right")
+    table.add_column("lost", justify="right")
+    table.add_column("what was seen", ratio=2)
+    for row in rows:
+        table.add_row(row.theme, row.what, str(row.times), str(row.lost), row.note)
+    return table
+
+
+def main() -> None:
+    """Run the themes, two at a time, and exit with 1 if anything was lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a few of each, as `make test` does")
+    parser.add_argument("--only", nargs="+", metavar="THEME", help="killed, at once, disk, damage, settings, …")
+    given = parser.parse_args()
+    plan, started, rows = SHORT if given.short else FULL, time.perf_counter(), list[Row]()
+    with (
+        tempfile.TemporaryDirectory(prefix="torture_") as folder,
+        ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool,
+    ):
+        known = undisturbed(list(plan.kills), Path(folder), pool)
+        chosen = [
+            task for theme, each in tasks(plan, known).items() for task in each if theme in (given.only or [theme])
+        ]
+        for future in as_completed([pool.submit(task) for task in chosen]):
+            for row in future.result():
+                print(f"{time.perf_counter() - started:4.0f} s  {row.theme}: {row.what}: lost {row.lost}", flush=True)
+                rows.append(row)
+    rows.sort(key=lambda row: row.theme)
+    Console(width=150).print(shown(rows, time.perf_counter() - started))
+    sys.exit(1 if any(row.lost for row in rows) or not rows else 0)
+
+
+if __name__ == "__main__":
+    main()

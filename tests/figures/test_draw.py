@@ -1,0 +1,54 @@
+"""All figures together: registered, drawn once, marked where they are quick."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from matplotlib import image
+from matplotlib.figure import Figure
+
+from figs import draw, fixed_landscape, grokking, methods, power_law, radii
+from minima_volume.drawing import output
+from minima_volume.storage import layout
+from tests.figures.made_up_results import assert_readable, nested, sam_rows, write
+from tests.project import ROOT
+
+pytestmark = pytest.mark.usefixtures("folders")
+
+
+def test_every_figure_is_registered() -> None:
+    scripts = {path.stem for path in (ROOT / "figs").glob("*.py")}
+    assert scripts - {"__init__", "draw"} == {draw.name_of(module) for module in draw.FIGURES}
+
+
+def test_draw_makes_what_it_can_once_and_says_what_it_skipped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two that can be drawn, two that lack something, one that is not for this study: the others take the same path.
+    monkeypatch.setattr(draw, "FIGURES", (fixed_landscape, power_law, methods, radii, grokking))
+    write("mnist_sam", sam_rows(), scale="quick")
+    said = draw.drawn("mnist_sam", "quick")
+    made = sorted(path.name for path in (output.ROOT / "quick").iterdir())
+    assert made == sorted(f"mnist_sam{name}{suffix}" for name in ("", "_power_law") for suffix in (".pdf", ".png"))
+    skipped = [line for line in said if line.startswith("skipped")]
+    assert [line.split()[1] for line in skipped] == ["methods", "radii"]
+    assert all("run `make" in line for line in skipped)
+    for path in (output.ROOT / "quick").glob("*.png"):
+        ink = image.imread(path)[..., :3].min(axis=2) < 0.9
+        assert 0.02 < ink.mean() < 0.6
+        assert not np.concatenate([ink[0], ink[:, 0]]).any()  # the quick note touches the lower right corner
+    assert draw.drawn("mnist_sam", "quick") == skipped  # nothing is drawn twice
+    newer = max(path.stat().st_mtime for path in (output.ROOT / "quick").iterdir()) + 10
+    os.utime(layout.study_folder("quick", "mnist_sam") / "volumes.csv", (newer, newer))
+    assert draw.drawn("mnist_sam", "quick") == said  # new results wake every figure
+    draw.main(["mnist_sam", "cifar_sam"], "paper")
+    assert "skipped cifar_sam: no paper results; `make cifar_sam` makes them" in capsys.readouterr().out
+
+
+def test_quick_results_are_marked_and_paper_results_are_not(picture: Callable[..., Figure]) -> None:
+    for scale, marked in (("quick", True), ("paper", False)):
+        write("study", nested("study"), scale=scale)
+        figure = picture(fixed_landscape, "study", scale)
+        assert any("quick run" in text.get_text() for text in figure.texts) == marked
+        assert_readable(figure)

@@ -1,0 +1,236 @@
+"""Models, losses and data that are not as ours: measured as the user calls them, or refused."""
+
+import copy
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import brentq
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import prune
+
+from minima_volume import Measurement, measure_volume
+from minima_volume.estimators.diagnostics import diagnose
+from minima_volume.networks.adapters import per_sample
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.parameters import layout_of, parameters_of
+from minima_volume.networks.sequential import is_stack
+from minima_volume.rays.base import Rays
+from minima_volume.rays.module import ModuleRays
+
+CROSS_ENTROPY = nn.CrossEntropyLoss()
+
+
+def classes(n: int, inputs: int = 6, outputs: int = 3) -> tuple[Tensor, Tensor]:
+    """Inputs whose class the first column tells, mostly."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(n, inputs, generator=draw)
+    noisy = x[:, 0] + 0.3 * torch.randn(n, generator=draw)
+    return x, torch.bucketize(noisy, torch.linspace(-1, 1, outputs - 1)).clamp_max(outputs - 1)
+
+
+def trained(model: nn.Module, data: tuple[Tensor, Tensor], loss: Callable[..., Tensor] = CROSS_ENTROPY) -> nn.Module:
+    adam = torch.optim.Adam(model.parameters(), 0.02)
+    for _ in range(60):
+        adam.zero_grad()
+        loss(model(data[0]), data[1]).backward()
+        adam.step()
+    return model.eval()
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    torch.manual_seed(1)
+    layers = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(*layers[:-1])
+
+
+class Hidden(nn.Module):
+    """The same network behind a module, which the fast path does not look into."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self.inner(inputs)
+
+
+def alike(one: Measurement, other: Measurement) -> None:
+    # Each within 0.01 nats of n·ln r, whatever the path.
+    np.testing.assert_allclose(one.n_params * one.log_radii, other.n_params * other.log_radii, atol=0.02)
+    assert one.value_at_minimum == pytest.approx(other.value_at_minimum, rel=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1.02, 1.5, 5.0])
+@pytest.mark.parametrize("loss", [CROSS_ENTROPY, nn.MSELoss()], ids=["cross-entropy", "squared error"])
+def test_doubted_digits_of_a_users_loss(loss: nn.Module, factor: float) -> None:
+    # So many samples that float64 looks again at the hardest ones only, through the user's own loss.
+    x, y = classes(1500, 12, 4)
+    wanted = y if loss is CROSS_ENTROPY else torch.sin(x[:, :1])
+    model = trained(mlp(12, 48, 4 if loss is CROSS_ENTROPY else 1), (x, wanted), loss)
+    threshold = factor * float(loss(model(x), wanted).detach())
+    found, plain = (
+        measure_volume(m, loss, (x, wanted), threshold=threshold, n_directions=3) for m in (model, Hidden(model))
+    )
+    alike(found, plain)
+
+
+class Skipping(nn.Sequential):
+    """A stack of layers with a way around them."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        out: Tensor = 2 * inputs[:, :3] + super().forward(inputs)
+        return out
+
+
+def hooked() -> nn.Sequential:
+    model = mlp(6, 8, 3)
+    model[-1].register_forward_hook(lambda _module, _inputs, out: 0.5 * out)
+    return model
+
+
+def pruned() -> nn.Sequential:
+    model = mlp(6, 8, 3)
+    prune.l1_unstructured(model[0], "weight", amount=0.5)
+    with torch.no_grad():
+        model(torch.zeros(1, 6))  # the masked weight of a call with gradients could not be copied
+    return model
+
+
+@pytest.mark.parametrize("build", [lambda: Skipping(*mlp(6, 8, 3)), hooked, pruned], ids=["forward", "hook", "pruned"])
+def test_what_is_not_in_the_layers_counts(build: Callable[[], nn.Sequential]) -> None:
+    data, model = classes(64), build().eval()
+    assert not is_stack(model, 2)
+    found = measure_volume(model, CROSS_ENTROPY, data, threshold=2.0, n_directions=4)
+    alike(found, measure_volume(Hidden(model), CROSS_ENTROPY, data, threshold=2.0, n_directions=4))
+    with torch.no_grad():
+        assert found.value_at_minimum == pytest.approx(float(CROSS_ENTROPY(model(data[0]), data[1])), rel=1e-5)
+
+
+class Branching(nn.Module):
+    """Asks about a value, which networks side by side cannot answer together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = mlp(6, 8, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        out: Tensor = self.inner(inputs)
+        return out if out.sum() > -1e9 else -out
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.cell, self.head = nn.LSTM(2, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        out: Tensor = self.head(self.cell(inputs.unflatten(1, (3, 2)))[0][:, -1])
+        return out
+
+
+@pytest.mark.parametrize("build", [Branching, Recurrent])
+def test_small_networks_that_do_not_go_side_by_side(
+    build: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, model = classes(40), build().eval()
+    found = measure_volume(model, CROSS_ENTROPY, data, threshold=1.5, n_directions=3)
+    monkeypatch.setattr(ModuleRays, "VMAP_PARAMS", 0)
+    alike(found, measure_volume(model, CROSS_ENTROPY, data, threshold=1.5, n_directions=3))
+
+
+class Turning(nn.Module):
+    """A complex buffer, as in rotary embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = mlp(6, 8, 3)
+        self.register_buffer("turn", torch.polar(torch.ones(3), torch.tensor([0.3, 1.1, 2.0])))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        turned = torch.view_as_complex(inputs.unflatten(1, (3, 2)).contiguous()) * self.turn
+        out: Tensor = self.inner(torch.view_as_real(turned).flatten(1))
+        return out
+
+
+def test_complex_buffers_stay_complex() -> None:
+    data, model = classes(64), Turning()
+    found = measure_volume(model, CROSS_ENTROPY, data, threshold=2.0, n_directions=2)
+    with torch.no_grad():
+        assert found.value_at_minimum == pytest.approx(float(CROSS_ENTROPY(model(data[0]), data[1])), rel=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_the_users_loss_stays_as_it_was(reduction: str) -> None:
+    loss = nn.CrossEntropyLoss(weight=torch.ones(3), reduction=reduction)
+    before = copy.deepcopy(loss.weight)
+    measure_volume(mlp(6, 8, 3), loss, classes(32), threshold=2.0, n_directions=2)
+    assert loss.weight.dtype == torch.float32 and torch.equal(loss.weight, before) and loss.reduction == reduction
+
+
+def test_ignored_targets_are_found_wherever_they_are() -> None:
+    x, y = classes(600)
+    with pytest.raises(Exception, match="ignores targets"):
+        measure_volume(mlp(6, 8, 3), CROSS_ENTROPY, (x, torch.where(torch.arange(600) < 300, y, -100)), threshold=2.0)
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64, torch.uint8])
+def test_class_numbers_of_any_width(kind: torch.dtype) -> None:
+    x, y = classes(32)
+    found = measure_volume(mlp(6, 8, 3), CROSS_ENTROPY, (x, y.to(kind)), threshold=2.0, n_directions=2)
+    alike(found, measure_volume(mlp(6, 8, 3), CROSS_ENTROPY, (x, y), threshold=2.0, n_directions=2))
+
+
+def test_one_direction_has_no_error() -> None:
+    found = measure_volume(mlp(6, 8, 3), CROSS_ENTROPY, classes(32), threshold=2.0, n_directions=1)
+    assert math.isfinite(found.log_volume) and math.isnan(found.log_volume_se) and math.isnan(found.verdict.bulk_error)
+
+
+@pytest.mark.parametrize("n", [50, 60])
+def test_few_equal_directions_missed_nothing(n: int) -> None:
+    said = diagnose(np.random.default_rng(0).normal(0, 1e-3, n)).sentence
+    assert "larger radii were missed, so" not in said
+
+
+def test_the_order_of_the_samples_is_nothing() -> None:
+    # The second half sees a hill on the way to a wall that all see: the engine, which looks at the first samples first,
+    # must not step over it.
+    model = nn.Sequential(nn.Linear(1, 50, bias=False))
+    nn.init.ones_(model[0].weight)
+    inputs, hilly = torch.ones(8192, 1), (torch.arange(8192) >= 4096).float()
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        r = (outputs - 1).norm(dim=-1)
+        return (r / 2) ** 2 / 2 + targets * 4 * torch.exp(-(((r - 0.8) / 0.3) ** 2))
+
+    found = measure_volume(model, loss, (inputs, hilly), threshold=0.5, n_directions=4)
+    mixed = measure_volume(model, loss, (inputs, hilly[torch.randperm(8192)]), threshold=0.5, n_directions=4)
+    wanted = brentq(lambda r: (r / 2) ** 2 / 2 + 2 * math.exp(-(((r - 0.8) / 0.3) ** 2)) - 0.5, 0, 0.8)
+    for measurement in (found, mixed):
+        np.testing.assert_allclose(measurement.log_radii, math.log(wanted), atol=0.01 / 50)
+
+
+def test_rays_know_how_wide_outputs_are() -> None:
+    model, inputs = Hidden(nn.Linear(2, 3000)), torch.randn(5, 2)
+    parameters = parameters_of(model)
+    layout = layout_of(parameters)
+    samples = Samples(inputs, torch.zeros(5), lambda outputs, targets: outputs[..., 0])
+    rays: Rays = ModuleRays(model, samples, torch.zeros(2, layout.n_params), Minimum.of(parameters, layout))
+    assert rays.width() >= 3000
+
+
+def test_a_users_loss_sees_one_leading_axis() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        seen.append(tuple(outputs.shape))
+        return functional.cross_entropy(outputs, targets, reduction="none")
+
+    y = classes(10)[1]
+    assert per_sample(loss)(torch.randn(4, 10, 3), y).shape == (4, 10) and seen == [(40, 3)]

@@ -1,0 +1,284 @@
+"""The graph: what runs after what, what a second run does, what help lists, and one sentence for every mistake."""
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.project import ROOT, STAGES, copy_sources
+
+FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/studies.mk"))
+SETTINGS = (
+    "SCALE",
+    "DATA_DIR",
+    "REPEATS",
+    "DIRECTIONS",
+    "LEVELS",
+    "THREADS",
+    "MEMORY",
+    "DEVICE",
+    "PYTHON",
+    "RESULTS_DIR",
+)
+MAKES_OWN = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS")
+
+# Stands in for .venv/bin/python: writes down its command line and touches what the stage would write.
+STUB = """#!/usr/bin/env bash
+set -eu
+echo "$*" >> calls.log
+[[ "$(basename "$1")" != "${FAILING:-}" ]] || { mkdir -p "$HALF"; touch "$HALF/rays.json"; exit 3; }
+case "$(basename "$1")" in
+  train_models.py) out=minima.json;; random_perturbs.py) out=rays.json;;
+  volume_cutoff.py) out=cutoffs.csv;; volume_estimation.py) out=volumes.csv;; *) exit 0;;
+esac
+study=$2 scale=$4; shift 5
+for i in "$@"; do
+  if [[ "$i" == --gather ]]; then touch "results/$scale/$study/$out"; exit; fi
+done
+for i in "$@"; do mkdir -p "results/$scale/$study/repeat_$i"; touch "results/$scale/$study/repeat_$i/$out"; done
+"""
+
+
+def make(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run make as from a fresh shell, whatever make may have started the tests."""
+    clean = {name: value for name, value in os.environ.items() if name not in (*SETTINGS, *MAKES_OWN)}
+    return subprocess.run(
+        ["make", *arguments], cwd=cwd, env=clean | environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a failed make, without make's own frame around it."""
+    lines = [
+        line for line in done.stderr.splitlines() if not re.fullmatch(r"make(\[\d+\])?: \*\*\* \[.*\] Error \d+", line)
+    ]
+    assert done.returncode != 0 and done.stdout == "" and len(lines) == 1, (done.returncode, done.stdout, done.stderr)
+    return re.sub(r"^Makefile:\d+: \*\*\* (.*?)\.?  Stop\.$", r"\1", lines[0])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the graph and its sources with the environment ready and the stub for a Python."""
+    copy_sources(tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(STUB)
+    python.chmod(0o755)
+    (tmp_path / ".venv" / ".ready").touch()
+    return tmp_path
+
+
+def calls(project: Path) -> list[str]:
+    """What the stub was called with since the last look."""
+    log = project / "calls.log"
+    found = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return found
+
+
+def table(study: str) -> str:
+    return f"results/quick/{study}/volumes.csv"
+
+
+def stages_of(found: list[str]) -> list[str]:
+    return [Path(line.split()[0]).stem for line in found]
+
+
+@pytest.mark.parametrize(("study", "together"), [("digits_poison", True), ("mnist_poison", False)])
+def test_dry_run_lists_the_stages_in_order(study: str, together: bool, project: Path) -> None:
+    done = make("-n", study, "REPEATS=2", cwd=project)
+    assert done.returncode == 0
+    lines = [line for line in done.stdout.splitlines() if re.search(rf"/({'|'.join(STAGES)})\.py", line)]
+    assert all(study in line and "--scale paper" in line for line in lines)
+    named = [next(stage for stage in STAGES if f"/{stage}.py" in line) for line in lines]
+    counts = {stage: named.count(stage) for stage in STAGES}
+    each = 1 if together else 2
+    assert counts == dict.fromkeys(STAGES[:3], each) | {"volume_estimation": each + 1}  # and the joined table
+    for earlier, later in (("train_models", "random_perturbs"), ("train_models", "volume_cutoff")):
+        assert named.index(earlier) < named.index(later)
+    assert "--gather" in lines[-1]
+
+
+@pytest.mark.parametrize("study", ["digits_poison", "mnist_poison"])
+def test_second_run_does_nothing(study: str, project: Path) -> None:
+    arguments = (table(study), "SCALE=quick", "REPEATS=2")
+    assert make(*arguments, cwd=project).returncode == 0
+    assert set(STAGES) <= set(stages_of(calls(project)))
+    done = make(*arguments, cwd=project)
+    assert done.returncode == 0 and calls(project) == []
+
+
+@pytest.mark.parametrize(
+    ("touched", "woken"),
+    [
+        ("MNIST/volume_estimation.py", {"volume_estimation"}),
+        ("MNIST/volume_cutoff.py", {"volume_cutoff", "volume_estimation"}),
+        ("MNIST/random_perturbs.py", {"random_perturbs", "volume_estimation"}),
+        ("MNIST/config.py", set(STAGES)),
+        ("sam/config.py", set()),
+    ],
+)
+def test_what_a_change_wakes(touched: str, woken: set[str], project: Path) -> None:
+    arguments = (table("digits_poison"), "SCALE=quick", "REPEATS=2")
+    make(*arguments, cwd=project)
+    calls(project)
+    (project / touched).touch()
+    assert make(*arguments, cwd=project).returncode == 0
+    assert set(stages_of(calls(project))) == woken
+
+
+@pytest.mark.parametrize("name", ["DIRECTIONS", "LEVELS"])
+def test_another_number_wakes_the_stages(name: str, project: Path) -> None:
+    arguments = (table("digits_poison"), "SCALE=quick", "REPEATS=1")
+    make(*arguments, cwd=project)
+    calls(project)
+    make(*arguments, f"{name}=2", cwd=project)
+    assert set(stages_of(calls(project))) == set(STAGES)
+    make(*arguments, f"{name}=2", cwd=project)
+    assert calls(project) == []
+
+
+@pytest.mark.parametrize("study", ["mnist_poison", "digits_poison"])
+def test_a_further_repeat_is_made(study: str, project: Path) -> None:
+    make(table(study), "SCALE=quick", "REPEATS=1", cwd=project)
+    calls(project)
+    make(table(study), "SCALE=quick", "REPEATS=2", cwd=project)
+    found = calls(project)
+    trained = [line for line in found if "train_models" in line]
+    assert len(trained) == 1 and trained[0].endswith(" 1") and found[-1].endswith("--repeats 0 1 --gather")
+
+
+@pytest.mark.parametrize("study", ["mnist_poison", "digits_poison"])
+def test_a_lost_repeat_is_made_again(study: str, project: Path) -> None:
+    arguments = (table(study), "SCALE=quick", "REPEATS=2")
+    make(*arguments, cwd=project)
+    calls(project)
+    shutil.rmtree(project / "results" / "quick" / study / "repeat_1")
+    make(*arguments, cwd=project)
+    assert set(stages_of(calls(project))) == set(STAGES)
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_all_makes_every_study_and_every_figure(scale: str, project: Path) -> None:
+    lines = make("-n", "all", f"SCALE={scale}", "REPEATS=1", cwd=project).stdout.splitlines()
+    called = {tuple(line.split()[1:5]) for line in lines if line.startswith(".venv/bin/python ")}
+    for folder in FOLDERS:
+        for study in studies_of(folder):
+            assert {(f"{folder}/{stage}.py", study, "--scale", scale) for stage in STAGES} <= called
+            assert ("-m", "figs.fixed_landscape", study, "--scale") in called
+    drawn = next(line for line in lines if "-m figs.draw" in line)
+    assert {study for folder in FOLDERS for study in studies_of(folder)} <= set(drawn.split())
+
+
+def test_a_failing_stage_stops_and_leaves_nothing_half(project: Path) -> None:
+    half = "results/quick/mnist_poison/repeat_0"
+    (project / half).mkdir(parents=True)
+    arguments = (table("mnist_poison"), "SCALE=quick", "REPEATS=1")
+    done = make(*arguments, cwd=project, FAILING="random_perturbs.py", HALF=half)
+    assert done.returncode != 0
+    assert "volume_estimation" not in stages_of(calls(project))
+    # .DELETE_ON_ERROR: what a failing recipe touched would pass for finished next time.
+    assert not (project / half / "rays.json").exists() and (project / half / "minima.json").exists()
+
+
+def test_the_directive_is_there() -> None:
+    assert re.search(r"^\.DELETE_ON_ERROR:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+MISTAKES = [
+    ("SCALE", "papr", ("Expected SCALE=quick or SCALE=paper", "got SCALE=papr")),
+    ("SCALE", "quick paper", ("Expected SCALE=quick or SCALE=paper", "got SCALE=quick paper")),
+    ("REPEATS", "0", ("Expected REPEATS to be a whole number above 0", "got REPEATS=0")),
+    ("REPEATS", "-3", ("Expected REPEATS to be a whole number above 0", "got REPEATS=-3")),
+    ("DIRECTIONS", "abc", ("Expected DIRECTIONS to be a whole number above 0", "got DIRECTIONS=abc")),
+    ("DIRECTIONS", "2.5", ("Expected DIRECTIONS to be a whole number above 0", "got DIRECTIONS=2.5")),
+    ("LEVELS", "0", ("Expected LEVELS to be a whole number above 0", "got LEVELS=0")),
+    ("THREADS", "0", ("Expected THREADS to be a whole number above 0", "got THREADS=0")),
+    ("MEMORY", "2G", ("Expected MEMORY to be a whole number above 0", "got MEMORY=2G")),
+    ("DATA_DIR", "/nonexistent", ("Expected DATA_DIR to name a folder", "got DATA_DIR=/nonexistent", "make it")),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "parts"), MISTAKES)
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_settings_that_cannot_be_meant(name: str, value: str, parts: tuple[str, ...], how: str, project: Path) -> None:
+    if how == "argument":
+        done = make("mnist_poison", f"{name}={value}", cwd=project)
+    else:
+        done = make("mnist_poison", cwd=project, **{name: value})
+    assert all(part in sentence(done) for part in parts)
+    assert calls(project) == [] and not (project / "results").exists()
+
+
+def test_misspelt_target(project: Path) -> None:
+    said = sentence(make("mnist_posion", cwd=project))
+    assert all(part in said for part in ("'mnist_posion'", "make help", "mnist_poison"))
+
+
+def database() -> str:
+    """Everything make knows, without running anything."""
+    return make("-pn", "help").stdout
+
+
+def phony() -> set[str]:
+    lines = re.findall(r"^\.PHONY:(.*)$", database(), re.MULTILINE)
+    return {name for line in lines for name in line.split() if "$" not in name}  # `$1` stands in the text of a macro
+
+
+def test_names_of_folders_are_phony() -> None:
+    rules = set(re.findall(r"^([\w-]+):(?!=)", database(), re.MULTILINE))
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    assert rules & folders <= phony() and "figs" in rules
+
+
+def test_no_name_does_nothing_without_a_word(project: Path) -> None:
+    folders = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
+    for name in folders:
+        (project / name).mkdir(exist_ok=True)
+    # `make tests` for `make test`: a folder of that name must not make it look done.
+    idle = re.compile(r"Nothing to be done|^make\b.*is up to date", re.MULTILINE)
+    silent = [name for name in folders if idle.search(make("-n", name, cwd=project).stdout)]
+    assert not silent, f"make does nothing and exits 0 for {', '.join(silent)}"
+
+
+def test_help_lists_every_target_and_study() -> None:
+    listed = dict(re.findall(r"^  ([\w-]+) {2,}(\S.*)$", make("help").stdout, re.MULTILINE))
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    wanted = phony() - {"FORCE"} - folders | {"figs"}
+    assert wanted <= set(listed), f"no line for {wanted - set(listed)}"
+    assert {study for folder in FOLDERS for study in studies_of(folder)} <= set(listed)
+    assert all(text.strip() for text in listed.values())
+    assert make().stdout == make("help").stdout  # a bare `make` helps
+
+
+def facts(folder: str) -> dict[str, str]:
+    """The assignments of a folder's studies.mk, references to earlier ones filled in."""
+    found: dict[str, str] = {}
+    for name, value in re.findall(r"^([\w.]+) := (.+)$", (ROOT / folder / "studies.mk").read_text(), re.MULTILINE):
+        found[name] = re.sub(r"\$\((\w+)\)", lambda reference: found[reference[1]], value)
+    return found
+
+
+def studies_of(folder: str) -> list[str]:
+    return facts(folder)[f"{folder}_STUDIES"].split()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_facts_agree_with_the_config(folder: str) -> None:
+    known, studies = facts(folder), runpy.run_path(str(ROOT / folder / "config.py"))["STUDIES"]
+    assert sorted(studies_of(folder)) == sorted(studies)
+    assert all(name == study.name for name, study in studies.items())
+    assert set(known) - {f"{folder}_STUDIES", f"{folder}_TOGETHER"} == {f"about.{name}" for name in studies}
+    assert set(known.get(f"{folder}_TOGETHER", "").split()) <= set(studies)
+
+
+def test_targets_of_the_contract() -> None:
+    contract = """swiss_poison_x5 swiss_poison_x6 swiss_data_x5 swiss_data_x6 mnist_poison mnist_data mnist_data_large
+        mnist_cnn_data cifar_poison cifar_data cifar_cnn_data modulo_data modulo_grokking mnist_sam swiss_sam cifar_sam
+        mnist_imbalanced cifar_imbalanced mnist_batch_size digits_poison digits_data"""
+    offered = [study for folder in FOLDERS for study in studies_of(folder)]
+    assert set(contract.split()) <= set(offered) and len(offered) == len(set(offered))

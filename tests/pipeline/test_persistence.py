@@ -1,0 +1,142 @@
+"""What is stored is neither lost, nor made twice, nor taken for something else, on tiny studies in this process."""
+
+import multiprocessing
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minima_volume.errors import NumericsError, ResultsError
+from minima_volume.pipeline import cli, minima, train_models, volume_estimation
+from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.storage import archives, atomic, layout, tables
+from minima_volume.training.recipe import Recipe
+from tests.project import STAGES
+
+Stages = dict[str, Callable[..., None]]
+TINY = Study(
+    name="tiny", title="Tiny", data="digits", model="digits_mlp", intervention="poison", base=48, levels=(0, 16),
+    recipe=Recipe(epochs=30, lr=3e-3), thresholds=(1.0,), n_directions=4,
+)  # fmt: skip
+# Weight decay of 10 per step multiplies weights by −9: 120 steps of small batches overflow, 5 of the full batch do not.
+HALF_DIVERGING = replace(
+    TINY, level_means="batch_size", levels=(2, 48), recipe=Recipe(epochs=5, lr=1e3), intervention="data"
+)
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(layout, "ROOT", tmp_path)
+    return tmp_path
+
+
+def trained(study: Study, numbers: tuple[int, ...] = (0, 1)) -> list[Repeat]:
+    repeats = [Repeat(study, number) for number in numbers]
+    failures = [
+        sentence
+        for group in train_models.training_groups(repeats, "paper")
+        for sentence in train_models.train_group(group, train_models.initial_weights(repeats), "paper")
+    ]
+    train_models.finish_training(repeats, "paper", failures)
+    return repeats
+
+
+def all_stages(stages: Stages, study: Study, *numbers: str) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*STAGES, "gather"):
+            script, last = (name, []) if name in STAGES else (STAGES[-1], ["--gather"])
+            patch.setattr(sys, "argv", [f"{script}.py", study.name, "--repeats", *numbers, *last])
+            cli.main({study.name: study}, stages[script])
+    return layout.study_folder("paper", study.name)
+
+
+def test_a_network_lost_from_an_ensemble_comes_back_to_the_bit(root: Path) -> None:
+    """Killed between two networks that were trained side by side: alone, sums would run in another order."""
+    trained(TINY)
+    paths = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(root.rglob("*.safetensors"))}
+    assert len(paths) == 4
+    lost = layout.minimum_path(layout.repeat_folder("paper", "tiny", 1), 16)
+    expected = archives.read_tensors(lost)[1]
+    lost.unlink()
+    trained(TINY)
+    found = archives.read_tensors(lost)[1]
+    assert all(found[name].equal(tensor) for name, tensor in expected.items()) and set(found) == set(expected)
+    assert all((path.read_bytes(), path.stat().st_mtime_ns) == was for path, was in paths.items() if path != lost)
+
+
+def test_a_damaged_minimum_is_not_left_out(root: Path) -> None:
+    """Stage 2 alone cannot train it again, and a table without its level would look complete."""
+    (repeat,) = trained(TINY, (0,))
+    path = layout.minimum_path(minima.folder_of(repeat, "paper"), 16)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(NumericsError, match=r"levels 16, got none: run train_models\.py first"):
+        minima.load_minima(repeat, "paper")
+
+
+def test_one_of_two_minima_diverges(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = all_stages(stages, HALF_DIVERGING, "0")
+    said = "Expected a finite training loss in study tiny, level 2, model seed 0, data seed 10, got "
+    assert said in capsys.readouterr().err and said in (folder / "failures.txt").read_text()
+    rows = tables.read_table(folder / "volumes.csv", layout.VOLUME_COLUMNS)
+    assert {row["level"] for row in rows} == {"48"}
+    assert any(said in text for text in archives.read_json(folder / "run.json")["failed"])
+    mended = replace(HALF_DIVERGING, recipe=replace(TINY.recipe, epochs=2))
+    folder = all_stages(stages, mended, "0")
+    rows = tables.read_table(folder / "volumes.csv", layout.VOLUME_COLUMNS)
+    assert {row["level"] for row in rows} == {"2", "48"} and not (folder / "failures.txt").exists()
+
+
+def test_a_repeat_named_twice_does_not_wait_for_itself(stages: Stages) -> None:
+    """Two locks on one file by one process never meet."""
+    worker = multiprocessing.get_context("fork").Process(target=all_stages, args=(stages, TINY, "0", "0"))
+    worker.start()
+    worker.join(timeout=120)
+    hanging = worker.is_alive()
+    worker.kill()
+    assert not hanging and worker.exitcode == 0
+
+
+def test_scratch_of_a_killed_run_is_removed(root: Path) -> None:
+    folder = layout.repeat_folder("paper", "tiny", 0)
+    kept = [folder / "minima" / "level_0.safetensors", folder / ".notes.json.swp"]
+    scratch = [folder / ".volumes.csv.k1ll3d.part", folder / "rays" / ".directions_00000_00025.npz.k1ll3d.part"]
+    for path in (*kept, *scratch):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with atomic.lock_folder(folder):
+        assert all(path.exists() for path in kept) and not any(path.exists() for path in scratch)
+
+
+def one_digit_up(path: Path) -> str:
+    """Change the last digit in a table; what was there."""
+    text = path.read_text()
+    place = max(i for i, letter in enumerate(text) if letter.isdecimal())
+    path.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
+    return text
+
+
+@pytest.mark.parametrize("name", ["volumes.csv", "cutoffs.csv"])
+def test_a_digit_changed_in_a_table_is_seen(name: str, stages: Stages) -> None:
+    folder = all_stages(stages, TINY, "0")
+    again = rf"{name}, got another. Delete .*{name} and run the same make target"
+    whole = one_digit_up(folder / name)
+    with pytest.raises(ResultsError, match=again):
+        tables.read_table(folder / name, ())
+    (folder / name).write_text(whole)
+    assert tables.read_table(folder / name, ())
+    one_digit_up(folder / "repeat_0" / name)
+    with pytest.raises(ResultsError, match=again):
+        volume_estimation.gather_tables([Repeat(TINY, 0)], "paper")
+
+
+def test_a_record_killed_before_its_table_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """volumes.csv is what make waits for: nothing may be written behind it."""
+    written: list[str] = []
+    plain = atomic.atomic_write
+    for module in (archives, atomic):
+        monkeypatch.setattr(module, "whole", lambda path: written.append(path.name) or plain(path))
+    texts = {root / "cutoffs.csv": "a\n", root / "volumes.csv": "b\n"}
+    tables.write_tables(root / "run.json", texts, {})
+    assert written == ["cutoffs.csv", "run.json", "volumes.csv"]

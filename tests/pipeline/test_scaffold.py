@@ -1,0 +1,267 @@
+"""A new experiment: the folder that `make new_experiment` writes, the README's example carried out, a run made again."""
+
+import gzip
+import importlib.util
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from hashlib import md5
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from minima_volume.errors import UserError
+from minima_volume.pipeline import cli
+from minima_volume.pipeline.scaffold import new_experiment
+from minima_volume.pipeline.study import Study
+from minima_volume.storage import archives as storage_archives
+from minima_volume.storage import layout
+from minima_volume.storage import tables as storage_tables
+from minima_volume.training import datasets
+from minima_volume.training.recipe import Recipe
+from tests.project import ROOT, STAGES, copy_sources
+
+SOURCES = {name: study for path in ROOT.glob("*/studies.mk")
+           for name, study in runpy.run_path(str(path.parent / "config.py"))["STUDIES"].items()}  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the repository without results, with this environment as its own."""
+    copy_sources(tmp_path)
+    (tmp_path / ".venv").mkdir()
+    for path in Path(sys.prefix).iterdir():
+        if not path.name.startswith(".ready"):
+            (tmp_path / ".venv" / path.name).symlink_to(path)
+    (tmp_path / ".venv" / ".ready").touch()
+    return tmp_path
+
+
+def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Make in the copy, importing the copy's package, as from a fresh shell."""
+    foreign = (
+        "MAKEFLAGS",
+        "MFLAGS",
+        "MAKELEVEL",
+        "MAKEOVERRIDES",
+        "NAME",
+        "FROM",
+        "RESULTS_DIR",
+        "FIGS_DIR",
+        "DATA_DIR",
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in foreign}
+    own = {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        ["make", *arguments], cwd=project, env=clean | own, capture_output=True, text=True, timeout=1200
+    )
+
+
+def row_of(folder: Path) -> Study:
+    """The only study of a new folder."""
+    (study,) = runpy.run_path(str(folder / "config.py"))["STUDIES"].values()
+    return study
+
+
+# --- the folder ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_new_row_is_the_old_one_under_a_new_name(source: str, project: Path) -> None:
+    name = new_experiment(project, "Fresh", source)
+    assert name == "fresh_" + source.split("_", 1)[1]
+    assert row_of(project / "Fresh") == replace(SOURCES[source], name=name)
+    assert asdict(row_of(project / "Fresh").at_scale("quick")) == asdict(
+        replace(SOURCES[source], name=name).at_scale("quick")
+    )
+
+
+def test_a_folder_stands_for_its_first_study(project: Path) -> None:
+    assert new_experiment(project, "fresh", "MNIST") == "fresh_poison"
+    assert row_of(project / "fresh").data == "digits"  # needs no download
+
+
+def test_make_knows_the_new_study_and_nothing_else_was_touched(project: Path) -> None:
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and ".venv" not in path.parts}
+    new_experiment(project, "fresh", "digits_data")
+    after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and ".venv" not in path.parts}
+    assert before == {path: content for path, content in after.items() if path.parent.name != "fresh"}
+    for script in STAGES:  # as tests/test_architecture.py asks of every experiment
+        assert (project / "fresh" / f"{script}.py").read_text() == (ROOT / "MNIST" / f"{script}.py").read_text()
+    lines = make(project, "-n", "all", "SCALE=quick", "REPEATS=2").stdout.splitlines()
+    mine = [line for line in lines if "fresh/" in line and " fresh_data " in line]
+    # TOGETHER came along: three stages and a fourth for both repeats at once, and the joined table.
+    assert len(mine) == 5 and mine[0].endswith("--repeats 0 1")
+    assert re.search(r"^  fresh_data +a copy of digits_data so far$", make(project, "help").stdout, re.MULTILINE)
+
+
+def test_new_files_are_as_the_formatter_leaves_them(project: Path) -> None:
+    for i, source in enumerate(SOURCES):
+        new_experiment(project, f"fresh{i}", source)
+    ruff = [sys.executable, "-m", "ruff"]
+    for command in (["format", "--check", "."], ["check", "."]):
+        done = subprocess.run([*ruff, *command, "--no-cache"], cwd=project, capture_output=True, text=True)
+        assert "fresh" not in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "said"),
+    [
+        ("", "MNIST", "Expected NAME to be letters, digits and underscores with a letter first, got ''"),
+        ("2fast", "MNIST", "got '2fast'"),
+        ("../out", "MNIST", r"got '\.\./out'"),
+        ("a b", "MNIST", "got 'a b'"),
+        ("MNIST", "MNIST", "Expected NAME to be a folder and a target that are not there yet, got 'MNIST'"),
+        ("tests", "MNIST", "not there yet, got 'tests'"),
+        ("check", "MNIST", "not there yet, got 'check'"),  # would shadow `make check`
+        ("mnist_data", "MNIST", "not there yet, got 'mnist_data'"),
+        ("mnist", "mnist_data", "not there yet, got 'mnist'"),  # its study would be mnist_data
+        (
+            "fresh",
+            "",
+            r"Expected FROM to be an experiment folder \(CIFAR10, MNIST, .*\) or one of their studies, got ''",
+        ),
+        ("fresh", "figs", "got 'figs'"),
+        ("fresh", "mnist_dat", "got 'mnist_dat'"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_sentence(name: str, source: str, said: str, project: Path) -> None:
+    before = sorted(project.rglob("*"))
+    with pytest.raises(UserError, match=said) as caught:
+        new_experiment(project, name, source)
+    assert "make new_experiment NAME=" in str(caught.value) or "choose another name" in str(caught.value)
+    assert sorted(project.rglob("*")) == before
+
+
+# --- the README's example -----------------------------------------------------------------------------------------------
+
+
+def section() -> str:
+    """The part of the README that the example is."""
+    text, title = (ROOT / "README.md").read_text(), "## A new experiment in five minutes"
+    assert text.count(title) == 1, f"expected the section '{title}' once in README.md"
+    return text.split(title)[1].split("\n## ")[0]
+
+
+@pytest.fixture
+def edited(project: Path) -> Path:
+    """The copy after what the README says was done to it: a new folder, a row of IDX_SETS, and the study's row."""
+    found = re.search(r"make new_experiment NAME=(\w+) FROM=(\w+)", section())
+    assert found is not None
+    new_experiment(project, found[1], found[2])
+    entry, study = re.findall(r"```python\n(.*?)```", section(), re.DOTALL)
+    table = project / "minima_volume" / "training" / "datasets.py"
+    table.write_text(table.read_text().replace("IDX_SETS = {\n", "IDX_SETS = {\n" + entry))
+    config = project / "fashion" / "config.py"
+    old = re.compile(r"^FASHION_DATA = Study\(.*?^\)\n", re.DOTALL | re.MULTILINE)
+    config.write_text(old.sub(study, config.read_text()))
+    return project
+
+
+@pytest.fixture
+def fashion(edited: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The copy's data sets, known to the package under test."""
+    spec = importlib.util.spec_from_file_location(
+        "edited_datasets", edited / "minima_volume" / "training" / "datasets.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(datasets.LOADERS, "fashion_mnist", module.LOADERS["fashion_mnist"])
+    return module
+
+
+def archives(module: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten patterns under noise as the data set's archives, whose checksums the copy is given to expect."""
+    rng, patterns = np.random.default_rng(0), np.random.default_rng(1).integers(0, 180, (10, 28, 28))
+    folder.mkdir(parents=True)
+    sums = []
+    for name in datasets.IDX_FILES:
+        labels = np.arange(1100 if name.startswith("train") else 200) % 10
+        images = patterns[labels] + rng.integers(0, 75, (len(labels), 28, 28))
+        array = images if "images" in name else labels
+        sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+        (folder / name).write_bytes(
+            gzip.compress(bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes())
+        )
+        sums.append(md5((folder / name).read_bytes()).hexdigest())
+    row = replace(module.IDX_SETS["fashion_mnist"], md5=tuple(sums))
+    monkeypatch.setitem(datasets.LOADERS, "fashion_mnist", lambda data_dir, seed: module.load_idx(row, data_dir, seed))
+
+
+def test_the_readmes_study_runs(
+    edited: Path, fashion: ModuleType, stages: dict[str, Callable[..., None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives(fashion, edited / "data" / "FashionMNIST" / "raw", monkeypatch)
+    monkeypatch.setenv("DATA_DIR", str(edited / "data"))
+    monkeypatch.setenv("DIRECTIONS", "2")
+    monkeypatch.setattr(layout, "ROOT", edited / "results")
+    row = row_of(edited / "fashion")
+    # The patterns are easy; a tenth of the epochs will do.
+    studies = {"fashion_data": replace(row, quick={**row.quick, "recipe": Recipe(epochs=50)})}
+    for script in (*STAGES, "gather"):
+        last = [] if script in STAGES else ["--gather"]
+        monkeypatch.setattr(sys, "argv", ["x.py", "fashion_data", "--scale", "quick", "--repeats", "0", *last])
+        cli.main(studies, stages[script if script in STAGES else STAGES[-1]])
+    folder = edited / "results" / "quick" / "fashion_data"
+    found = storage_tables.read_table(folder / "volumes.csv", layout.VOLUME_COLUMNS)
+    assert {row["data"] for row in found} == {"Fashion-MNIST"} and {row["level"] for row in found} == {
+        "0",
+        "240",
+        "940",
+    }
+    assert all(row["status"] == "ok" and row["n_params"] == "235146" for row in found if row["threshold"] == "0.1")
+    assert min(float(row["test_accuracy"]) for row in found) > 0.9  # labels and images belong together
+
+
+def test_the_readmes_checksums_are_torchvisions(fashion: ModuleType) -> None:
+    from torchvision.datasets import FashionMNIST
+
+    row = fashion.IDX_SETS["fashion_mnist"]
+    assert dict(zip(datasets.IDX_FILES, row.md5, strict=True)) == dict(FashionMNIST.resources)
+    assert FashionMNIST.__name__ == row.source
+
+
+def test_the_edited_tables_are_as_the_formatter_leaves_them(edited: Path) -> None:
+    changed = [str(edited / "minima_volume" / "training" / "datasets.py"), str(edited / "fashion" / "config.py")]
+    done = subprocess.run([sys.executable, "-m", "ruff", "format", "--check", *changed], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+# --- made for real ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_new_study_runs_at_once_and_again_from_its_record(project: Path) -> None:
+    done = make(project, "new_experiment", "NAME=fresh", "FROM=MNIST")
+    assert done.returncode == 0 and "make fresh_poison SCALE=quick" in done.stdout, done.stderr
+    assert "`make fresh_poison`" in (project / "README.md").read_text()
+    done = make(project, "fresh_poison", "SCALE=quick", "REPEATS=2", "DIRECTIONS=3")
+    assert done.returncode == 0 and (project / "figs" / "quick" / "fresh_poison.png").exists(), done.stderr
+    folder = project / "results" / "quick" / "fresh_poison"
+    record = storage_archives.read_json(folder / "run.json")
+    tables = {name: (folder / name).read_bytes() for name in ("volumes.csv", "cutoffs.csv")}
+    shutil.rmtree(project / "results")
+    words = record["command"].split()
+    assert words[0] == "make"
+    assert make(project, *words[1:]).returncode == 0
+    assert tables == {name: (folder / name).read_bytes() for name in tables}
+    again = storage_archives.read_json(folder / "run.json")
+    assert [again[name] for name in ("settings", "seeds", "command")] == [
+        record[name] for name in ("settings", "seeds", "command")
+    ]
+
+
+def test_make_says_one_sentence(project: Path) -> None:
+    done = make(project, "new_experiment", "FROM=MNIST")
+    first, *rest = done.stderr.splitlines()
+    assert done.returncode != 0 and done.stdout == "" and first.startswith("error: Expected NAME to be letters")
+    assert len(rest) == 1 and rest[0].startswith("make: ***")  # make's own frame around it

@@ -1,0 +1,59 @@
+"""Files are written whole or not at all, and one process works in a folder at a time."""
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from minima_volume.errors import ResultsError
+from minima_volume.storage import archives, atomic, tables
+
+
+def test_whole_replaces_only_after_success(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "table.csv"
+    with atomic.atomic_write(path) as scratch:
+        scratch.write_text("first")
+        assert not path.exists()
+    assert path.read_text() == "first" and [p.name for p in path.parent.iterdir()] == ["table.csv"]
+    with pytest.raises(ZeroDivisionError), atomic.atomic_write(path) as scratch:
+        scratch.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "first" and [p.name for p in path.parent.iterdir()] == ["table.csv"]
+
+
+def test_interrupt_leaves_no_scratch_file(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), atomic.atomic_write(tmp_path / "a") as scratch:
+        scratch.write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_written_files_have_ordinary_permissions(tmp_path: Path) -> None:
+    archives.write_json(tmp_path / "a.json", {})
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "a.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_failing_writers_leave_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    archives.write_json(path, {"level": 0})
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        archives.write_json(path, {"x": object()})
+    with pytest.raises(ZeroDivisionError):
+        tables.write_table(path, ("there",), ({"there": 1 / (1 - i)} for i in range(3)))
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsError, match=r"Expected to write .*file/a\.json.*got"):
+        archives.write_json(tmp_path / "file" / "a.json", {})
+
+
+def test_only_one_process_works_in_a_folder(tmp_path: Path) -> None:
+    lock = tmp_path / "repeat_0" / ".lock"
+    with atomic.lock_folder(lock.parent), lock.open("w") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,80 @@
+"""Small stand-ins for what they draw with, and what ffmpeg decodes."""
+
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import numpy as np
+import torch
+from torch import nn
+
+from minima_volume.networks.losses import cross_entropy
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.parameters import layout_of, parameters_of
+from minima_volume.pipeline.study import Repeat
+from minima_volume.planes import plane
+from minima_volume.training.models import initial_parameters
+from videos import encode, render
+
+TINY = encode.Quality("tiny", 192, 108, 10, 18, "veryfast")
+
+
+class OneHand:
+    """Draws in this very process; counts what it hands out."""
+
+    count = 1
+
+    def __init__(self) -> None:
+        self.drawn: list[int] = []
+
+    def pictures(self, scene: Any, states: Sequence[int], size: Any) -> Iterator[bytes]:
+        for state in states:
+            self.drawn.append(state)
+            yield render.picture(scene, state, size.width, size.height)
+
+
+class Serial:
+    """Does tasks one after the other, and stops with an interrupt before task `stop`."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop, self.done = stop, 0
+
+    def each(self, tasks: Sequence[Callable[[], Any]], unit: str) -> list[Any]:
+        found = []
+        for number, task in enumerate(tasks):
+            if number == self.stop:
+                raise KeyboardInterrupt
+            found.append(task())
+            self.done += 1
+        return found
+
+
+def frames_of(path: Path) -> np.ndarray:
+    """All frames of a film or GIF (n, height, width, 3), decoded by the ffmpeg of imageio-ffmpeg."""
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-fps_mode", "passthrough", "-"]
+    done = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), *raw], capture_output=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return np.frombuffer(done.stdout, np.uint8).reshape(-1, TINY.height, TINY.width, 3)
+
+
+def described(path: Path) -> str:
+    """What ffmpeg says about a file."""
+    return subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path)], capture_output=True, text=True).stderr
+
+
+def some_minima(repeat: Repeat) -> dict[int, Minimum]:
+    """Untrained networks in the place of a repeat's minima."""
+    found = [initial_parameters(repeat.study.model, seed) for seed in range(len(repeat.study.levels))]
+    return {level: Minimum.of(p, layout_of(p)) for level, p in zip(repeat.study.levels, found, strict=True)}
+
+
+def small_plane(make: Callable[[], nn.Module], dtype: torch.dtype) -> Any:
+    """Three random networks and 37 samples."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        models = [make() for _ in range(3)]
+        inputs, targets = torch.randn(37, 5, dtype=torch.float64), torch.randint(0, 3, (37,))
+    a, b, c = (parameters_of(model.double()) for model in models)
+    return plane.Plane(models[0].eval(), (a, b, c), Samples(inputs, targets, cross_entropy), dtype)

@@ -1,0 +1,1 @@
+"""Toy diagrams from closed forms; run `make toy`."""

@@ -1,0 +1,1 @@
+"""Landscape films and exports; run `make videos`."""

@@ -1,0 +1,161 @@
+"""The parts that the films share: type for screens, the three minima, the data size, the loss so far."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import AbstractPathEffect
+from matplotlib.ticker import FuncFormatter, NullLocator
+from numpy.typing import NDArray
+
+from minima_volume.drawing import style
+from minima_volume.planes.grid import Floats, Grid
+from videos.render import Film, Scene, Show, timeline
+
+COLORS, MARKERS = (style.VERMILION, style.SKY, style.ORANGE), ("o", "s", "^")
+PLACES = ((0, 0), (1, 0), (0, 1))
+LEFT, RIGHT = (-13, 0), (13, 0)  # points between a mark and its name
+OUTLINED: list[AbstractPathEffect] = [patheffects.withStroke(linewidth=4.2, foreground=style.BLACK)]
+PLATE = {"facecolor": "#00000099", "edgecolor": "none", "boxstyle": "round,pad=0.22"}
+NAME: dict[str, Any] = {"size": 11, "weight": "bold", "color": "white", "zorder": 6, "bbox": PLATE}
+HEAD: dict[str, Any] = {"mec": "white", "zorder": 5, "clip_on": False, "animated": True}
+COLUMN = 0.69  # where the right column of a page starts, as a share of its width
+SECONDS, PAUSE = 12.0, 1.0  # of a film through all data sizes, and of its stop at each minimum's own size
+_TYPE: dict[Any, Any] = {
+    "font.size": 11,
+    "axes.labelsize": 11,
+    "axes.titlesize": 11,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "axes.linewidth": 0.8,
+    "lines.linewidth": 2,
+}
+
+
+def use() -> None:
+    """The project's look with type for a screen."""
+    style.use()
+    matplotlib.rcParams.update(_TYPE)
+
+
+def together(shows: Sequence[Show]) -> Show:
+    """Show a state in every part of a page."""
+
+    def show(state: int) -> None:
+        for part in shows:
+            part(state)
+
+    return show
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separated."""
+    return f"{round(value):,}"
+
+
+def heading(figure: Figure, title: str, subtitle: str, scale: str) -> None:
+    """Title and subtitle at the top left; a quick run says so at the bottom right."""
+    figure.text(0.025, 0.965, title, size=15, weight="bold", va="top")
+    figure.text(0.025, 0.908, subtitle, size=11, va="top", color=style.GREY)
+    if scale == "quick":
+        style.mark_quick(figure)
+
+
+def plane_heading(figure: Figure, grid: Grid) -> None:
+    """What a film over data sizes shows, of which data and network."""
+    info = grid.info
+    title = f"Loss on the plane through three minima: {info['data']}"
+    lines = f"white line, dashed line: loss threshold {info['threshold']:g}"
+    heading(figure, title, f"network {info['model']}, repeat {info['repeat']}; {lines}", info["scale"])
+
+
+def progress(figure: Figure, grid: Grid) -> list[Show]:
+    """The right column: the landscape's size in large digits and the loss of each minimum so far."""
+    curves = figure.add_axes((COLUMN, 0.13, 0.285, 0.36))
+    return [counter(figure, grid.sizes, COLUMN, 0.755, "training samples in the landscape"), loss_curves(curves, grid)]
+
+
+def counter(figure: Figure, values: Sequence[float] | NDArray[Any], x: float, y: float, words: str) -> Show:
+    """A whole number that goes with the state, in large digits over what it counts."""
+    number = figure.text(x, y, "", size=30, weight="bold", va="baseline", ha="left", animated=True)
+    figure.text(x, y - 0.052, words, size=11, color=style.GREY, va="baseline")
+
+    def show(state: int) -> None:
+        number.set_text(count(values[state]))
+
+    return show
+
+
+def loss_curves(axes: Axes, grid: Grid) -> Show:
+    """Mean loss at each minimum against the landscape's size, drawn up to the present one, and the threshold."""
+    heights, threshold = grid.at_corners().clip(grid.floor, grid.ceiling), grid.info["threshold"]
+    axes.set(xscale="log", yscale="log", xlim=(grid.sizes[0] * 0.94, grid.sizes[-1] * 1.06))
+    axes.set_ylim(grid.floor, grid.ceiling)
+    axes.axhspan(grid.floor, threshold, color=style.PALE, alpha=0.6, lw=0)
+    axes.axhline(threshold, color=style.BLACK, lw=1.2, ls="--")
+    axes.set_xticks([corner["n_train"] for corner in grid.info["corners"]])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel="training samples in the landscape", ylabel=grid.loss_name)
+    parts = list(zip(heights, COLORS, MARKERS, grid.info["corners"], strict=True))
+    lines = [axes.plot([], [], color=color, animated=True)[0] for _, color, _, _ in parts]
+    heads = [
+        axes.plot([], [], marker, ms=8, color=color, label=corner_label(corner), **HEAD)[0]
+        for _, color, marker, corner in parts
+    ]
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.03, 1.02), fontsize=10.5, borderaxespad=0.2, handletextpad=0.3)
+
+    def show(index: int) -> None:
+        for height, line, head in zip(heights, lines, heads, strict=True):
+            line.set_data(grid.sizes[: index + 1], height[: index + 1])
+            head.set_data([grid.sizes[index]], [height[index]])
+
+    return show
+
+
+def corner_label(corner: dict[str, Any]) -> str:
+    """How a minimum is named beside the picture."""
+    return f"{corner['letter']}: trained on {count(corner['n_train'])}"
+
+
+def corners_on(axes: Axes, names: Sequence[str]) -> None:
+    """The three minima on a map, named."""
+    for place, color, marker, name in zip(PLACES, COLORS, MARKERS, names, strict=True):
+        axes.plot(*place, marker, ms=10, color=color, mew=1.6, **HEAD)
+        aside, align = (RIGHT, "left") if place[0] else (LEFT, "right")
+        axes.annotate(name, place, aside, textcoords="offset points", ha=align, va="center", animated=True, **NAME)
+
+
+def short_name(corner: dict[str, Any]) -> str:
+    """A minimum's letter and the number of samples that it was trained on."""
+    return f"{corner['letter']}  {count(corner['n_train'])}"
+
+
+def frame_last(axes: Axes) -> None:
+    """Draw the frame of a map over what moves inside it."""
+    for side in axes.spines.values():
+        side.set_animated(True)
+
+
+def loss_bar(axes: Axes, grid: Grid, levels: Floats, ticks: dict[float, str]) -> None:
+    """The scale of the colours with the threshold on it; ticks are named by log10 of the loss."""
+    colors = matplotlib.colormaps[style.LEVEL_MAP]
+    middle = np.linspace(0, 1, len(levels) - 1)
+    axes.bar(0, np.diff(levels), 1, bottom=levels[:-1], color=colors(middle))
+    axes.axhline(np.log10(grid.info["threshold"]), color="white", lw=2.4, path_effects=OUTLINED)
+    axes.set(xlim=(-0.5, 0.5), ylim=levels[[0, -1]], xticks=(), ylabel=grid.loss_name)
+    axes.set_yticks([*ticks], [*ticks.values()])
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+
+
+def over_sizes(name: str, scene: Scene, data: Grid, fps: int) -> Film:
+    """A film through all data sizes that stops where a minimum saw exactly the samples of the landscape."""
+    own = [data.size_index(corner["n_train"]) for corner in data.info["corners"]]
+    states = timeline(len(data.sizes), SECONDS, fps, [(index, PAUSE) for index in (*own, own[-1])])
+    return Film(name, scene, states, poster=own[1], fingerprint=data.info["fingerprint"])
