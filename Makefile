@@ -118,12 +118,12 @@ videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) #
 compare: | $(READY) ## results/paper/comparison.csv and comparison_trends.csv, published numbers beside ours
 	@$(PY) -m minima_volume.analysis.published
 
-readme: compare ## the tables in README.md that come from results and studies.mk
-	@$(PY) -m minima_volume.analysis.readme
+readme: compare ## the generated tables of README.md and docs/
+	@$(PY) -m minima_volume.analysis.blocks
 
 new_experiment: | $(READY) ## a folder NAME=name that starts as a copy of FROM=folder or study
 	@$(PY) -m minima_volume.pipeline.scaffold
-	@$(PY) -m minima_volume.analysis.readme
+	@$(PY) -m minima_volume.analysis.blocks
 
 # The site needs packages that nothing else does. Once they are installed, it builds without a network.
 .venv/.docs: $(READY)

@@ -70,12 +70,12 @@ def _differences(axes: Axes, rows: pd.DataFrame, steps: dict[int, float]) -> Non
     """Ours minus published, means over repeats, a colour for each landscape and threshold."""
     groups = rows.dropna(subset="grid_steps").groupby(["landscape", "threshold"])
     axes.axhline(0, color=style.GREY, lw=0.6)
-    axes.axhspan(-1, 1, color=style.PALE, lw=0)
+    axes.axhspan(-1.5, 1.5, color=style.PALE, lw=0)
     for (key, here), color in zip(groups, style.level_colors(len(groups)), strict=True):
         label = f"+{key[0]:,.0f}, {key[1]:g}"
         axes.plot(here["level"].map(steps), here["grid_steps"], "o-", color=color, label=label)
     axes.set_ylabel("ours − published\n(grid steps)")
-    axes.set_title("grey: within one step", loc="left")
+    axes.set_title("grey: within one step, rounded", loc="left")
     axes.legend(title="landscape,\nthreshold", title_fontsize=7, loc="upper left", bbox_to_anchor=(1, 1.05))
 
 
