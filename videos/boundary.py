@@ -118,9 +118,9 @@ def _radius(figure: Figure, arrays: dict[str, NDArray[Any]]) -> Show:
 
 def film(scale: str, folder: Path, fps: int) -> Film:
     """The film of the study's largest minimum; its way out is computed if need be."""
-    from minima_volume.planes import planes_deformation
+    from minima_volume.planes import deformation
 
-    path = planes_deformation.path_of(STUDY, scale, folder)
+    path = deformation.deformation_file(STUDY, scale, folder)
     steps = len(_stored(path)[1]["radii"])
     states = timeline(steps, SECONDS, fps, [(0, 1.0), (steps - 1, 2.0)])
     return Film("swiss_boundary", Boundary(path), states, steps - 1, _stored(path)[0]["fingerprint"])

@@ -148,9 +148,9 @@ def _accuracies(axes: Axes, track: _Track) -> Show:
 
 def film(scale: str, folder: Path, fps: int) -> Film:
     """The film of the study's first repeat; its plane is computed if need be."""
-    from minima_volume.planes import planes_checkpoints
+    from minima_volume.planes import checkpoints
 
-    path = planes_checkpoints.plane_of(STUDY, scale, folder)
+    path = checkpoints.checkpoint_plane(STUDY, scale, folder)
     states = timeline(STEPS, SECONDS, fps, [(0, 1.0), (STEPS - 1, 2.0)])
     return Film("grokking", Grokking(path), states, STEPS - 1, grid.read(path).info["fingerprint"])
 

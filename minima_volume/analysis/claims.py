@@ -102,7 +102,7 @@ def headline_table(comparison: pd.DataFrame) -> str:
     published = published[published["landscape"] == 0].set_index("level")
     rows = []
     for level, here in _base(HEADLINE, HEADLINE_THRESHOLD).groupby("level"):
-        ours, theirs = here.mean(numeric_only=True), published.loc[level]
+        ours, theirs = here.mean(numeric_only=True), published.loc[[level]].iloc[0]
         rows.append((
             f"{level:,}",
             thousands(ours["log_volume_grid"]),

@@ -1,4 +1,4 @@
-"""A new experiment: the folder that `make new_experiment` writes, the README's example carried out, a run made again."""
+"""A new experiment: the folder that `make new_experiment` writes, the steps of the tutorial, and a run repeated."""
 
 import gzip
 import importlib.util
@@ -140,23 +140,19 @@ def test_what_cannot_be_meant_is_a_sentence(name: str, source: str, said: str, p
     assert sorted(project.rglob("*")) == before
 
 
-# --- the README's example -----------------------------------------------------------------------------------------------
+# --- the tutorial docs/new-experiment.md --------------------------------------------------------------------------------------
 
 
-def section() -> str:
-    """The part of the README that the example is."""
-    text, title = (ROOT / "README.md").read_text(), "## A new experiment in five minutes"
-    assert text.count(title) == 1, f"expected the section '{title}' once in README.md"
-    return text.split(title)[1].split("\n## ")[0]
+TUTORIAL = (ROOT / "docs" / "new-experiment.md").read_text()
 
 
 @pytest.fixture
 def edited(project: Path) -> Path:
-    """The copy after what the README says was done to it: a new folder, a row of IDX_SETS, and the study's row."""
-    found = re.search(r"make new_experiment NAME=(\w+) FROM=(\w+)", section())
+    """The copy after every step of the tutorial: a new folder, a row of IDX_SETS, and the study's row."""
+    found = re.search(r"make new_experiment NAME=(\w+) FROM=(\w+)", TUTORIAL)
     assert found is not None
     new_experiment(project, found[1], found[2])
-    entry, study = re.findall(r"```python\n(.*?)```", section(), re.DOTALL)
+    entry, study = re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL)
     table = project / "minima_volume" / "training" / "datasets.py"
     table.write_text(table.read_text().replace("IDX_SETS = {\n", "IDX_SETS = {\n" + entry))
     config = project / "fashion" / "config.py"
@@ -197,7 +193,7 @@ def archives(module: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(datasets.LOADERS, "fashion_mnist", lambda data_dir, seed: module.load_idx(row, data_dir, seed))
 
 
-def test_the_readmes_study_runs(
+def test_the_study_of_the_tutorial_runs(
     edited: Path, fashion: ModuleType, stages: dict[str, Callable[..., None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archives(fashion, edited / "data" / "FashionMNIST" / "raw", monkeypatch)
@@ -222,7 +218,7 @@ def test_the_readmes_study_runs(
     assert min(float(row["test_accuracy"]) for row in found) > 0.9  # labels and images belong together
 
 
-def test_the_readmes_checksums_are_torchvisions(fashion: ModuleType) -> None:
+def test_the_checksums_of_the_tutorial_are_those_of_torchvision(fashion: ModuleType) -> None:
     from torchvision.datasets import FashionMNIST
 
     row = fashion.IDX_SETS["fashion_mnist"]
@@ -243,7 +239,7 @@ def test_the_edited_tables_are_as_the_formatter_leaves_them(edited: Path) -> Non
 def test_a_new_study_runs_at_once_and_again_from_its_record(project: Path) -> None:
     done = make(project, "new_experiment", "NAME=fresh", "FROM=MNIST")
     assert done.returncode == 0 and "make fresh_poison SCALE=quick" in done.stdout, done.stderr
-    assert "`make fresh_poison`" in (project / "README.md").read_text()
+    assert "`make fresh_poison`" in (project / "docs" / "reproduction.md").read_text()
     done = make(project, "fresh_poison", "SCALE=quick", "REPEATS=2", "DIRECTIONS=3")
     assert done.returncode == 0 and (project / "figs" / "quick" / "fresh_poison.png").exists(), done.stderr
     folder = project / "results" / "quick" / "fresh_poison"

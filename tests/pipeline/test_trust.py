@@ -119,9 +119,9 @@ def test_gold_is_sampled_once_and_kept(folder: Path, monkeypatch: pytest.MonkeyP
             status=("ok", "ok", "ok"), n_values=7, n_gradients=8,
         )  # fmt: skip
 
-    monkeypatch.setattr(trust, "measure_gold", sampler)
+    monkeypatch.setattr(trust, "tethered_hmc", sampler)
     repeat = trust.Repeat(STUDY, 0)
-    minima = trust.minima_of(repeat, "paper")
+    minima = trust.load_minima(repeat, "paper")
     assert trust.by_gold(repeat, 0, minima, sample=False) == [] and not calls
     first = trust.by_gold(repeat, 0, minima, sample=True)
     assert [row["value"] for row in first] == [-1.0, -2.0, -3.0] and calls == [trust.GOLD_SIGMAS]

@@ -136,7 +136,7 @@ def test_slices_hold_the_loss_of_the_minima(no_results: Path, monkeypatch: pytes
     with pytest.raises(ResultsError, match=r"`make results/quick/modulo_data/repeat_0/minima\.json SCALE=quick`"):
         random_plane.write_slices("modulo_data", "quick")
     monkeypatch.setitem(random_plane.SIDE, "quick", 3)
-    monkeypatch.setattr(random_plane.cli.Run, "each", lambda self, tasks, unit: [task() for task in tasks])
+    monkeypatch.setattr(random_plane.cli.StageRun, "each", lambda self, tasks, unit: [task() for task in tasks])
     for name, levels in (("modulo_data", (0, 2634)), ("modulo_grokking", (200, 400))):
         repeat = Repeat(sources.find_study(name, "quick"), 0)
         minima = some_minima(repeat)
