@@ -131,7 +131,7 @@ new_experiment: | $(READY) ## a folder NAME=name that starts as a copy of FROM=f
 	@touch $@
 
 .PHONY: docs
-docs: | .venv/.docs ## the documentation as a website, docs/_build/html, warnings as errors; half a minute
+docs: | .venv/.docs ## the documentation as a website, docs/_build/html, warnings as errors; a minute
 	@$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 

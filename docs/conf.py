@@ -1,26 +1,27 @@
-"""Settings of the documentation: `make docs` builds it into docs/_build, offline, with warnings as errors."""
+"""Settings of the documentation: `make docs` builds it into docs/_build, offline, with warnings as errors.
 
-import sys
-from importlib.util import find_spec
-from pathlib import Path
+Sphinx runs as `python -m sphinx` in the repository's root, so that the package and `docs._ext` can be imported.
+"""
+
+import re
 
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
-
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
 
 project = "minima_volume"
 author = "The minima_volume developers"
 copyright = author
 html_title = "minima_volume"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery", "mathml"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+    "docs._ext.mathml",
+]
 exclude_patterns = ["_build", "_ext", "examples", "README.md"]
-# The API page documents the package once it is grouped into subpackages.
-if find_spec("minima_volume.estimators") is None:
-    exclude_patterns.append("api.md")
-    suppress_warnings = ["toc.excluded", "toc.not_readable"]
+default_role = "code"  # single backticks in docstrings
 
 myst_enable_extensions = ["alert", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -33,7 +34,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 
 sphinx_gallery_conf = {
-    "image_scrapers": ("figures.scrape_figures",),
+    "image_scrapers": ("docs._ext.figures.scrape_figures",),
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
@@ -58,6 +59,16 @@ html_theme_options = {
 }
 
 
+# Bars and asterisks that reStructuredText would read as markup. Docstrings use them as mathematics: |u|, θ*.
+MARKUP = re.compile(r"(?<!\\)[|*]")
+
+
+def escape_mathematics(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Show bars and asterisks of docstrings as they are written, except in doctests."""
+    lines[:] = [line if line.lstrip().startswith((">>>", "...")) else MARKUP.sub(r"\\\g<0>", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
     """Show the map of the package, a block that a test reads, as plain text."""
     app.add_lexer("wings", TextLexer)
+    app.connect("autodoc-process-docstring", escape_mathematics, priority=100)  # before napoleon adds its own markup

@@ -140,7 +140,7 @@ def test_what_cannot_be_meant_is_a_sentence(name: str, source: str, said: str, p
     assert sorted(project.rglob("*")) == before
 
 
-# --- the tutorial docs/new-experiment.md --------------------------------------------------------------------------------------
+# --- the tutorial docs/new-experiment.md -----------------------------------------------------------------------
 
 
 TUTORIAL = (ROOT / "docs" / "new-experiment.md").read_text()
