@@ -170,14 +170,14 @@ def render(page: str, text: str, inputs: Inputs) -> str:
     if sorted(found) != sorted(PAGES[page]):
         raise ResultsError(
             f"Expected the blocks {', '.join(PAGES[page])} once each in {page}, got {', '.join(found) or 'none'}: "
-            "Restore the line that starts each block."
+            "restore the line that starts each block."
         )
     for name in PAGES[page]:
         begin, end = f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
         before, _, rest = text.partition(begin)
         if text.count(end) != 1 or end not in rest:
             raise ResultsError(
-                f"Expected the line {end} once in {page}, after {begin}, got {text.count(end)}: Restore the line."
+                f"Expected the line {end} once in {page}, after {begin}, got {text.count(end)}: restore the line."
             )
         text = f"{before}{begin}\n\n{BLOCKS[name](inputs)}\n\n{end}{rest.partition(end)[2]}"
     return text

@@ -201,7 +201,7 @@ def compare_all() -> tuple[pd.DataFrame, pd.DataFrame]:
             volumes.append(compare_study(ours, theirs))
             slopes.append(trends.trends(ours, theirs, settings))
     if not volumes:
-        raise ResultsError("Expected paper results of a published study, got none: Run `make mnist_poison`.")
+        raise ResultsError("Expected paper results of a published study, got none: run `make mnist_poison`.")
     return pd.concat(volumes, ignore_index=True), pd.concat(slopes, ignore_index=True)
 
 

@@ -81,9 +81,9 @@ def test_slices_draw_both_studies_side_by_side(picture: Callable[..., Figure]) -
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda rows: [{**rows[0], "unseen_loss": ""}, *rows[1:]], "losses above 0 everywhere"),
-        (lambda rows: [{**rows[0], "seen_loss": "-inf"}, *rows[1:]], "losses above 0 everywhere"),
-        (lambda rows: rows[:-1], "whole planes"),
+        (lambda rows: [{**rows[0], "unseen_loss": ""}, *rows[1:]], "losses above 0 in all slices"),
+        (lambda rows: [{**rows[0], "seen_loss": "-inf"}, *rows[1:]], "losses above 0 in all slices"),
+        (lambda rows: rows[:-1], "complete planes"),
         (lambda rows: [*rows, rows[0]], "every row of modulo_data once"),
         (lambda rows: [{**rows[0], "radius_1": ""}, *rows[1:]], "a number in every row of column radius_1"),
     ],
