@@ -111,6 +111,31 @@ def _checksum(info: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     return total.hexdigest()
 
 
+def read_minimum_arrays(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read header and tensors of a minimum as NumPy arrays, without torch, and verify the checksum.
+
+    Args:
+        path: A file that `write_tensors` wrote.
+
+    Returns:
+        The header without its checksum, and arrays by name.
+
+    Raises:
+        ResultsError: If the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as archive:
+            info = dict(json.loads((archive.metadata() or {})["info"]))
+            arrays = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a mapping
+    except (*DAMAGE, SafetensorError) as error:
+        raise ResultsError(f"Expected a minimum in {path}, got: {error}. {RERUN}") from error
+    if info.pop("sha256", None) != _checksum(info, arrays):
+        raise ResultsError(f"Expected the checksum written with {path}, got another: it is damaged. {RERUN}")
+    return info, arrays
+
+
 def read_if_current(reader: Any, path: Path, wanted: str) -> Any:
     """What `reader` finds at `path` if it is whole and its header carries the fingerprint `wanted`, else None."""
     if not path.exists():

@@ -153,7 +153,7 @@ def test_generalisation_has_one_point_per_minimum(picture: Callable[..., Figure]
 
 def test_a_study_without_any_volume_has_no_generalisation() -> None:
     write("none", [{**r, "status": "unconverged", "log_volume": ""} for r in nested("none")])
-    with pytest.raises(ResultsError, match=r"minima below the threshold 0\.1, got none"):
+    with pytest.raises(ResultsError, match=r"minima below the threshold 0\.1, got fewer than two"):
         generalisation.draw("none", "paper")
 
 
@@ -170,7 +170,7 @@ def test_cutoffs_plot_the_rows(picture: Callable[..., Figure]) -> None:
     assert len(lines(figure.axes[1], "^")) == 2
     assert_readable(figure)
     write("endless", nested("endless"), cut=[{**r, "cutoff": None} for r in ends("endless")])
-    with pytest.raises(ResultsError, match="that ends within its data, got none"):
+    with pytest.raises(ResultsError, match="that passes a threshold within its data, got none"):
         cutoffs.draw("endless", "paper")
 
 

@@ -67,7 +67,7 @@ def test_a_table_without_volumes_is_refused(no_results: Path) -> None:
     folder = layout.study_folder("quick", "toys")
     for rows in ((), ROWS[-1:]):
         write_volumes(folder, rows)
-        with pytest.raises(ResultsError, match="got none that is a number"):
+        with pytest.raises(ResultsError, match="got none that is finite"):
             growing_volume.film("toys", "quick", no_results, 10)
 
 
