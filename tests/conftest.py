@@ -132,7 +132,7 @@ def hands() -> Iterator[Any]:
     """Two processes that draw, as for real films."""
     from videos import render
 
-    with render.Hands(2) as pair:
+    with render.FramePool(2) as pair:
         yield pair
 
 
