@@ -184,7 +184,7 @@ def test_l_radii_along_the_axes() -> None:
 
 @pytest.mark.parametrize("center", [(0.2, 0.2), (1.1, 0.7), (0.51, 0.01)])
 def test_l_star_area_refuses_other_centers(center: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="expected a centre in the lying bar"):
+    with pytest.raises(ValueError, match="Expected a centre in the lying bar"):
         closed_forms.l_star_area(ARM, WIDTH, center)
 
 
