@@ -5,14 +5,12 @@ import json
 import os
 import platform
 import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
-from unittest.mock import patch
 
 import torch
 
@@ -20,55 +18,17 @@ from benchmarks import accelerator, rendering, report, scaling
 from benchmarks.problems import workloads
 from benchmarks.schemes import SCHEMES, Problem, engine_on_workers, error_of_engine, error_of_grid, published_loop
 from benchmarks.timing import engine_rays, grid_points, median_seconds, rate
-from minima_volume.crossings.landscapes import Ladder
-from minima_volume.crossings.rounding import Float64Losses
-from minima_volume.crossings.sweep import MEMORY, Sweep
+from minima_volume.crossings.landscapes import LandscapeSchedule
+from minima_volume.crossings.problem import SweepProblem
+from minima_volume.crossings.scan import Targets
+from minima_volume.crossings.sweep import MEMORY, sweep_crossings
 from minima_volume.estimators.published import PAPER_GRID
 from minima_volume.pipeline.cost import forward_operations, matmul_rate
 from minima_volume.pipeline.settings import device
-from minima_volume.rays.base import Rays
 
 HERE = Path(__file__).parent
 Row = dict[str, str | float]
 T = TypeVar("T")
-
-
-@contextmanager
-def counted_operations(problem: Problem) -> Iterator[list[float]]:
-    """Float32-equivalent operations (float64 counts twice) of the engine behind the first layer, while the block runs.
-
-    Samples that float64 sees again go through all layers anew.
-    """
-    first, rest = forward_operations(problem.model, problem.samples.inputs)
-    count, sums, losses, at = [0.0], Rays.sums, Rays.losses, Float64Losses.at
-
-    def points(rays: Rays, number: int, size: int) -> None:
-        count[0] += (2 if rays.samples.inputs.dtype == torch.float64 else 1) * rest * number * size
-
-    def counting_sums(self: Rays, rays: torch.Tensor, c: torch.Tensor, sizes: list[int], *metric: Any) -> torch.Tensor:
-        points(self, len(rays), sizes[-1])
-        return sums(self, rays, c, sizes, *metric)
-
-    def counting_losses(self: Rays, rays: torch.Tensor, c: torch.Tensor, size: int, start: int = 0) -> torch.Tensor:
-        points(self, len(rays), size - start)
-        return losses(self, rays, c, size, start)
-
-    def counting_at(self: Float64Losses, *point: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-        seen_by = at(self, *point)
-
-        def seen(chosen: torch.Tensor) -> torch.Tensor:
-            count[0] += 2 * (first + rest) * len(chosen)
-            return seen_by(chosen)
-
-        return seen
-
-    # The engine has no counter of its own, so methods are wrapped for this block.
-    with (
-        patch.object(Rays, "sums", counting_sums),
-        patch.object(Rays, "losses", counting_losses),
-        patch.object(Float64Losses, "at", counting_at),
-    ):
-        yield count
 
 
 def operations_per_ray(problem: Problem, scheme: str, rays: int) -> float:
@@ -78,9 +38,12 @@ def operations_per_ray(problem: Problem, scheme: str, rays: int) -> float:
     if scheme != "engine":
         return 100 * (first + rest) * sum(map(sum, problem.landscapes)) / solved
     seen = min(rays, 8)
-    with counted_operations(problem) as count:
-        SCHEMES[scheme](problem, seen, PAPER_GRID)
-    return count[0] / (seen * solved) + first * first_layer_passes(problem, rays) / (rays * solved)
+    work = sweep_crossings(
+        problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(seen)
+    ).work
+    # Float64 counts twice. Samples that a correction evaluates again pass all layers anew.
+    behind = rest * (work.float32 + 2 * work.float64) + 2 * (first + rest) * work.corrections
+    return behind / (seen * solved) + first * first_layer_passes(problem, rays) / (rays * solved)
 
 
 def first_layer_passes(problem: Problem, rays: int) -> float:
@@ -88,11 +51,11 @@ def first_layer_passes(problem: Problem, rays: int) -> float:
 
     Directions go through once for all minima, a minimum's own weights once in float32 and once per batch in float64.
     """
-    layout = problem.minima[0].layout
-    small = min(Ladder.of(targets, layout.n_params, sharp=True).small for targets in problem.targets)
+    layout, targets = problem.minima[0].layout, [Targets.of(wanted) for wanted in problem.targets]
+    small = min(LandscapeSchedule.of(own, layout.n_params, float32_resolves=True).float64_below for own in targets)
     doubled = [max((size for size in sizes if size < small), default=0) for sizes in problem.landscapes]
     largest = [max(sizes) for sizes in problem.landscapes]
-    batches = -(-rays // Sweep(problem.model, problem.minima, problem.targets, problem.samples, MEMORY).at_once)
+    batches = -(-rays // SweepProblem(problem.model, problem.minima, targets, problem.samples, MEMORY).batch_size)
     return rays * (max(largest) + 2 * max(doubled)) + sum(largest) + 2 * sum(doubled) * batches
 
 

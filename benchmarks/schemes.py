@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from minima_volume.crossings.bracket import brackets_of, solve
-from minima_volume.crossings.scan import SCAN_NODES, Floats, Target, evaluator, means_at, scan
+from minima_volume.crossings.bracket import first_brackets, solve_brackets
+from minima_volume.crossings.continuation import heights_on, means_along, means_at
+from minima_volume.crossings.scan import Floats, Target, Targets, scan
 from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.estimators.published import PAPER_GRID
 from minima_volume.networks import directions
@@ -132,7 +133,7 @@ def engine(problem: Problem, n_rays: int, grid: Floats, first: int = 0) -> int:
     """Solve every crossing to its tolerance with this package. The grid is not used."""
     indices = range(first, first + n_rays)
     found = sweep_crossings(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=indices)
-    return int(sum(crossings.evaluations.sum() for crossings in found))
+    return int(sum(crossings.evaluations.sum() for crossings in found.crossings))
 
 
 def engine_on_workers(problem: Problem, n_rays: int, workers: int) -> None:
@@ -157,13 +158,14 @@ def error_of_engine(problem: Problem, n_rays: int) -> float:
     n_params = problem.minima[0].layout.n_params
     block = directions.draw_directions(0, range(n_rays), n_params)
     worst = 0.0
-    for minimum, targets, crossings in zip(problem.minima, problem.targets, found, strict=True):
+    for minimum, wanted, crossings in zip(problem.minima, problem.targets, found.crossings, strict=True):
+        targets = Targets.of(wanted)
         rays = RayBundle(problem.model, minimum.layout, problem.samples, block, torch.float64).rays(minimum)
         at_zero = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), targets)[0]
-        table, _ = scan(rays, targets, at_zero, SCAN_NODES)
-        problem_, _ = brackets_of(table, targets, SCAN_NODES)
-        x, _, _ = solve(evaluator(rays, targets), problem_, np.array([t.threshold for t in targets]), tolerance=1e-13)
-        error = n_params * np.abs(np.log(crossings.coefficients[problem_.ray, problem_.target]) - x)
+        table, _ = scan(means_along(rays, targets), at_zero, targets.thresholds, rays.n_rays)
+        ray, column, brackets, _ = first_brackets(table, targets.thresholds)
+        x = solve_brackets(heights_on(rays, targets, ray, column), brackets, 1e-13).x
+        error = n_params * np.abs(np.log(crossings.coefficients[ray, column]) - x)
         worst = max(worst, float(error.max(initial=0.0)))
     return worst
 
@@ -173,7 +175,7 @@ def error_of_grid(problem: Problem, n_rays: int) -> float:
     found = sweep_crossings(
         problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays)
     )
-    c = np.concatenate([crossings.coefficients.ravel() for crossings in found])
+    c = np.concatenate([crossings.coefficients.ravel() for crossings in found.crossings])
     c = c[c > 0]
     rounded = PAPER_GRID[np.minimum(np.searchsorted(PAPER_GRID, c, side="right"), 99)]
     return float(problem.minima[0].layout.n_params * np.mean(np.log(rounded / c)))

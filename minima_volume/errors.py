@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend, told in one sentence each, and anything else told without a traceback."""
+"""Errors that a user can correct, and how errors are printed without a traceback."""
 
 import os
 import sys
@@ -6,19 +6,19 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-INTERRUPTED = "\nInterrupted. Whole results are kept: the same command goes on from here."
+INTERRUPTED = "\nInterrupted. Finished results are kept: run the same command to continue."
 
 
 class UserError(Exception):
-    """What was expected, what was got, and what to do about it; shown to users of `make` without a traceback."""
+    """An error that the user can correct. Its message says what was expected, what was found, and what to do."""
 
 
 class DataError(UserError):
-    """A data set is missing, damaged or too small for what was asked of it."""
+    """A data set is missing, damaged or too small."""
 
 
 class ResultsError(UserError):
-    """A file under `results/` is not what its name says."""
+    """A stored file is missing, damaged or does not fit the present settings, or cannot be written."""
 
 
 class NumericsError(UserError):
@@ -26,20 +26,32 @@ class NumericsError(UserError):
 
 
 def describe_error(error: BaseException) -> str:
-    """A user's mistake as it is; of any other exception what happened, where, and how to see the traceback."""
+    """Describe an error in one line.
+
+    Args:
+        error: Any exception.
+
+    Returns:
+        The message of a UserError. For any other exception its type, place and message, and how to see the traceback.
+    """
     if isinstance(error, UserError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    what = " ".join(str(error).split()) or "no more is known"
+    what = " ".join(str(error).split()) or "no message"
     return f"{type(error).__name__}{where}: {what}. Run again with DEBUG=1 for the traceback."
 
 
 def print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What `sys.excepthook` shows to users of `make`: one sentence, or the traceback with DEBUG=1."""
+    """Print an uncaught exception as one line, or with its traceback if DEBUG is set. Used as `sys.excepthook`.
+
+    Args:
+        kind: The exception's class.
+        error: The exception.
+        trace: Its traceback.
+    """
     if os.environ.get("DEBUG"):
         sys.__excepthook__(kind, error, trace)
     else:
-        print(
-            INTERRUPTED if kind is KeyboardInterrupt else f"error: {describe_error(error)}", file=sys.stderr, flush=True
-        )
+        text = INTERRUPTED if kind is KeyboardInterrupt else f"error: {describe_error(error)}"
+        print(text, file=sys.stderr, flush=True)

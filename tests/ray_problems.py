@@ -37,4 +37,4 @@ def swept(model: nn.Module, samples: Samples, targets: list[Target], indices: li
     parameters: Parameters = parameters_of(model)
     layout = layout_of(parameters)
     minimum = Minimum.of(parameters, layout)
-    return sweep_crossings(model, [minimum], [targets], samples, seed=0, indices=indices, **options)[0]
+    return sweep_crossings(model, [minimum], [targets], samples, seed=0, indices=indices, **options).crossings[0]

@@ -1,205 +1,224 @@
-"""Crossings of one minimum in float32: found on a small landscape, carried to the larger ones.
+"""Crossings of one minimum along one block of directions in float32, continued from small landscapes to larger ones.
 
-The scan that guards the first crossing and the robust solve run on a pilot landscape; from there each larger landscape,
-whose curve lies close by, takes two or three heights per crossing, the first of them only over the samples that the
-smaller one lacks, and a second look at its hardest samples in float64.
-Rays whose pilot does not vouch for a larger landscape are scanned and solved on it from scratch.
+The scan that guards the first crossing and the bracketing solver run on a coarse landscape. From there each larger
+landscape takes two or three heights per crossing: its curve lies close by, and the first height is computed only over the
+samples that the smaller landscape lacks. Float64 then corrects the rounding of the last height on few samples.
+If the coarse landscape cannot certify a ray's first crossing, the ray is scanned and solved again on the larger one.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from minima_volume.crossings.bracket import brackets_of, solve
-from minima_volume.crossings.landscapes import Ladder
-from minima_volume.crossings.newton import FLATTEST, STEEPEST, Floats, Open, polish
-from minima_volume.crossings.scan import SCAN_NODES, evaluator, scan
+from minima_volume.crossings.bracket import first_brackets, solve_brackets
+from minima_volume.crossings.landscapes import LandscapeSchedule
+from minima_volume.crossings.newton import FLATTEST, STEEPEST, Heights, NewtonState, Roots, polish
+from minima_volume.crossings.rounding import Correction
+from minima_volume.crossings.scan import SCAN_NODES, Counts, Floats, Means, Targets, scan
+from minima_volume.crossings.table import CrossingTable, LossCache, Mask
 from minima_volume.rays.base import Rays
 
-# A float32 point this close (relative) leaves the float64 steps nothing but a Newton correction.
-CLOSE_IN = 1e-3
-BISECTION = 1e-4
-# A pilot vouches for a scan node of a larger landscape where its own loss lies this far below the threshold; nodes
+# Relative tolerance of a float32 crossing that is polished afterwards: one Newton step finishes it.
+FLOAT32_RTOL = 1e-3
+# Relative tolerance of the crossing of an error rate, which moves in steps.
+STEP_RTOL = 1e-4
+# The coarse landscape certifies a scan node of a larger one if its own loss there lies this far below the threshold. Nodes
 # nearer than NEAR to the crossing are inside on any curve that rises there.
 MARGIN, NEAR = np.log(3.0), np.log(1.25)
 
-# (direction (n,), coefficient, float32 losses (N,), tolerance of their sum) -> what float32 misses, see `hardest.Exact`
-Missing = Callable[[Tensor, float, Tensor, float], float]
 
+def solve_block(
+    rays: Rays, schedule: LandscapeSchedule, at_zero: Floats | None, tolerance: float, correction: Correction
+) -> CrossingTable:
+    """Find the crossings of one minimum along a block of directions.
 
-class Found:
-    """What fills up: (rays, targets) coefficients as in `sweep.Crossings`, slopes, recrossed; evaluated points (rays,)."""
+    Args:
+        rays: Float32 rays of the minimum.
+        schedule: Its targets and the order in which they are solved.
+        at_zero: Means at the minimum (columns,), or None if they are not known yet.
+        tolerance: Relative tolerance of a coefficient.
+        correction: What float32 rounds off a sum of losses.
 
-    def __init__(self, n_rays: int, ladder: Ladder, at_zero: Floats) -> None:
-        shape = (n_rays, len(ladder.targets))
-        self.ladder, self.at_zero = ladder, at_zero
-        self.coefficients, self.slopes = np.full(shape, np.nan), np.full(shape, np.nan)
-        self.coefficients[:, ~(at_zero <= ladder.thresholds)] = 0.0
-        self.recrossed = np.zeros(shape, dtype=bool)
-        self.unsettled = np.zeros(shape, dtype=bool)  # what float64 has to finish
-        self.unsettled[:, : ladder.n_wanted] = ladder.in_double()
-        self.points = np.zeros(n_rays, dtype=np.int64)
-
-    def open_unsettled(self) -> Open:
-        """The wanted crossings that float64 has to finish."""
-        wanted = slice(self.ladder.n_wanted)
-        ray, target = np.nonzero((self.unsettled & (self.coefficients > 0))[:, wanted])
-        return Open.at(ray, target, np.log(self.coefficients[ray, target]), self.slopes[ray, target])
-
-    def open(self, columns: NDArray[np.int64], start: NDArray[np.int64]) -> Open:
-        """The crossings of some columns, starting where the columns `start` cross."""
-        ray, place = np.nonzero((self.coefficients[:, start] > 0) & (self.coefficients[:, columns] != 0))
-        x = np.log(self.coefficients[ray, start[place]])
-        return Open.at(ray, columns[place], x, self.slopes[ray, start[place]])
-
-    def write(self, open_: Open, x: Floats, slope: Floats, steps: NDArray[np.int64]) -> None:
-        """Crossings found; NaN where there is none."""
-        self.coefficients[open_.ray, open_.target], self.slopes[open_.ray, open_.target] = np.exp(x), slope
-        np.add.at(self.points, open_.ray, steps)
-
-
-def close_in(rays: Rays, block: Tensor, ladder: Ladder, at_zero: Floats, tolerance: float, missing: Missing) -> Found:
-    """All crossings along a block (rays, n): those left `unsettled` to CLOSE_IN, the others to the tolerance."""
-    found = Found(rays.n_rays, ladder, at_zero)
-    every = np.ones((rays.n_rays, len(ladder.scanned)), dtype=bool)
-    table = np.full((rays.n_rays, 1 + len(SCAN_NODES), len(ladder.targets)), np.nan)
-    table[:, :, ladder.scanned] = _solved(rays, found, ladder.scanned, every)
-    below: Watched | None = None
-    for size in ladder.sizes():
-        columns = np.array(ladder.columns(size))
-        heights = Watched(rays, ladder, size, below if size > ladder.pilot else None)
-        last_digits = LastDigits(found, heights, block, tolerance, missing)
-        if size > ladder.pilot:
-            unsafe = last_digits.carry(columns) | _doubtful(found, table, columns)
-            if unsafe.any():
-                _solved(rays, found, columns, unsafe)
-                last_digits.settle(columns, unsafe)
-        else:
-            last_digits.settle(columns, np.ones((rays.n_rays, len(columns)), dtype=bool))
-        below = heights
-    return found
-
-
-class Watched:
-    """Heights of one landscape that remember each crossing's last point, x = ln c, and its losses.
-
-    `below`: the same of the next smaller landscape. Landscapes are nested, so a height at a point where that one was looked
-    at last costs only the samples that it lacks.
+    Returns:
+        The table. Crossings marked `unsettled` are known to FLOAT32_RTOL, the others to the tolerance.
     """
-
-    NEVER = float("nan"), torch.empty(0, dtype=torch.float64)
-
-    def __init__(self, rays: Rays, ladder: Ladder, size: int, below: "Watched | None" = None) -> None:
-        self.rays, self.ladder, self.size, self.below = rays, ladder, size, below
-        self.last: dict[tuple[int, int], tuple[float, Tensor]] = {}
-
-    def _below(self, open_: Open) -> tuple[Floats, list[Tensor]]:
-        """Where the smaller landscape was looked at last for each crossing, NaN where never, and its losses there."""
-        last = self.below.last if self.below else {}
-        keys = ((ray, self.ladder.start(target)) for ray, target in zip(open_.ray, open_.target, strict=True))
-        seen = [last.get(key, self.NEVER) for key in keys] if last else [self.NEVER] * len(open_.ray)
-        return np.array([x for x, _ in seen]), [losses for _, losses in seen]
-
-    def starts(self, open_: Open) -> Open:
-        """The crossings at the last points of the smaller landscape, where those are as good."""
-        last, _ = self._below(open_)
-        return replace(open_, x=np.where(np.abs(last - open_.x) < CLOSE_IN, last, open_.x))
-
-    def __call__(self, open_: Open) -> Floats:
-        means = np.empty(len(open_.ray))
-        last, losses = self._below(open_)
-        for known in (True, False):
-            rows = np.flatnonzero((last == open_.x) == known)
-            rows = rows[np.argsort(open_.ray[rows], kind="stable")]
-            if rows.size:
-                means[rows] = self._look(open_, rows, [losses[i] for i in rows] if known else [])
-        return means
-
-    def _look(self, open_: Open, rows: NDArray[np.int64], prefix: Sequence[Tensor]) -> Floats:
-        """Means of some crossings, whose losses over the smaller landscape may be known."""
-        start = len(prefix[0]) if prefix else 0
-        index, c = torch.from_numpy(open_.ray[rows]), torch.from_numpy(np.exp(open_.x[rows]))
-        losses = self.rays.losses(index, c, self.size, start)
-        losses = torch.cat([torch.stack(list(prefix)), losses], dim=1) if prefix else losses
-        for row, i in enumerate(rows):
-            self.last[open_.ray[i], open_.target[i]] = float(open_.x[i]), losses[row]
-        means: Floats = losses.mean(dim=1).cpu().numpy()
-        return means
+    if at_zero is None:
+        at_zero = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), schedule.targets)[0]
+    solver = _BlockSolver(rays, CrossingTable.empty(rays.n_rays, schedule, at_zero), tolerance, correction)
+    means = np.full((rays.n_rays, 1 + len(SCAN_NODES), len(schedule.targets)), np.nan)
+    scanned = schedule.scanned
+    means[:, :, scanned] = solver.scan(scanned, np.ones((rays.n_rays, len(scanned)), dtype=bool))
+    smaller = LossCache()
+    for size in schedule.float32_sizes:
+        here = _Landscape(size, schedule.columns(size), LossCache(), smaller)
+        if size <= schedule.coarse:
+            solver.settle(here, np.ones((rays.n_rays, len(here.columns)), dtype=bool))
+        else:
+            again = solver.follow(here) | solver.uncertified(here.columns, means)
+            if again.any():
+                solver.scan(here.columns, again)
+                solver.settle(here, again)
+        smaller = here.cache
+    return solver.table
 
 
 @dataclass(frozen=True)
-class LastDigits:
-    """The crossings of one landscape to the tolerance, with what float32 rounds off made good."""
+class _Landscape:
+    """One landscape: its size and columns, the losses evaluated on it, and those of the next smaller landscape."""
 
-    found: Found
-    heights: Watched
-    block: Tensor
+    size: int
+    columns: Counts
+    cache: LossCache
+    smaller: LossCache
+
+
+@dataclass(frozen=True)
+class _BlockSolver:
+    """The three ways in which `solve_block` finds crossings, each writing into the table."""
+
+    rays: Rays
+    table: CrossingTable
     tolerance: float
-    missing: Missing
+    correction: Correction
 
-    def carry(self, columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Crossings from those of the landscape below; which (rays, columns) were not reached."""
-        found, below = self.found, np.array([self.found.ladder.start(j) for j in columns])
-        open_ = self.heights.starts(found.open(columns, below))
-        x, slope, steps = self._mended(open_, np.inf)
-        found.write(open_, x, slope, steps)
-        found.unsettled[open_.ray, open_.target] |= slope < FLATTEST
-        found.recrossed[:, columns] = found.recrossed[:, below]
-        return np.isnan(found.coefficients[:, columns])
+    def scan(self, columns: Counts, wanted: Mask) -> Floats:
+        """Scan and solve the wanted crossings (rays, columns) to FLOAT32_RTOL; returns the scan's table of means."""
+        table, targets = self.table, self.table.schedule.targets.select(columns)
+        wanted = wanted & (table.coefficients[:, columns] != 0)
+        along = means_along(self.rays, targets)
+        means, points = scan(along, table.at_zero[columns], targets.thresholds, self.rays.n_rays, wanted)
+        ray, column, brackets, recrossed = first_brackets(means, targets.thresholds)
+        asked = wanted[ray, column]
+        ray, column, brackets = ray[asked], column[asked], brackets.select(asked)
+        table.points[:] += points
+        table.recrossed[:, columns] = np.where(wanted, recrossed, table.recrossed[:, columns])
+        table.coefficients[:, columns] = np.where(wanted, np.nan, table.coefficients[:, columns])
+        is_loss = targets.is_loss[column]
+        for rows, tolerance, bisect in ((~is_loss, STEP_RTOL, True), (is_loss, FLOAT32_RTOL, False)):
+            heights = heights_on(self.rays, targets, ray[rows], column[rows])
+            roots = solve_brackets(heights, brackets.select(rows), tolerance, bisect=bisect)
+            table.write(ray[rows], columns[column[rows]], roots)
+        return means
 
-    def settle(self, columns: NDArray[np.int64], wanted: NDArray[np.bool_]) -> None:
-        """Wanted crossings (rays, columns) that are known to CLOSE_IN; what does not settle is left to float64."""
-        found, place = self.found, np.full(len(self.found.ladder.targets), -1)
-        place[columns] = np.arange(len(columns))
-        open_ = found.open(columns, columns)
-        open_ = open_.select(wanted[open_.ray, place[open_.target]])
-        x, slope, steps = self._mended(open_, STEEPEST * CLOSE_IN)
-        settled, before = ~np.isnan(x) & (slope >= FLATTEST), np.log(found.coefficients[open_.ray, open_.target])
-        found.write(open_, np.where(settled, x, before), np.where(settled, slope, open_.slope), steps)
-        found.unsettled[open_.ray, open_.target] |= ~settled
+    def settle(self, here: _Landscape, wanted: Mask) -> None:
+        """Polish the wanted crossings (rays, columns) that are known to FLOAT32_RTOL; leave the rest to float64."""
+        table = self.table
+        ray, place = np.nonzero((table.coefficients[:, here.columns] > 0) & wanted)
+        column = here.columns[place]
+        before = np.log(table.coefficients[ray, column])
+        state = NewtonState.start(before, table.slopes[ray, column])
+        roots = self._polish(here, ray, column, state, STEEPEST * FLOAT32_RTOL)
+        settled = ~np.isnan(roots.x) & (roots.slope >= FLATTEST)
+        kept = Roots(
+            np.where(settled, roots.x, before), np.where(settled, roots.slope, state.slope), roots.steps
+        )  # fmt: skip
+        table.write(ray, column, kept)
+        table.unsettled[ray, column] |= ~settled
 
-    def _mended(self, open_: Open, trust: float) -> tuple[Floats, Floats, NDArray[np.int64]]:
-        """x, slope and heights of `polish`, with a second look in float64 where float32 is in doubt."""
-        thresholds = self.found.ladder.thresholds[open_.target]
-        x, slope, steps = polish(self.heights, open_, thresholds, self.tolerance, trust=trust)
-        for i in np.flatnonzero(~np.isnan(x)):
-            last, losses = self.heights.last[open_.ray[i], open_.target[i]]
+    def follow(self, here: _Landscape) -> Mask:
+        """Continue crossings from the next smaller landscape; which (rays, columns) were not reached."""
+        table, columns = self.table, here.columns
+        starts = table.schedule.starts(columns)
+        ray, place = np.nonzero((table.coefficients[:, starts] > 0) & (table.coefficients[:, columns] != 0))
+        column, start = columns[place], starts[place]
+        state = NewtonState.start(np.log(table.coefficients[ray, start]), table.slopes[ray, start])
+        # The smaller landscape's last point is as good a start, and its losses there are known.
+        last = here.smaller.points(ray, start)
+        near = np.abs(last - state.x) < FLOAT32_RTOL
+        state = NewtonState(np.where(near, last, state.x), state.slope, state.last_x, state.last_f, state.length)
+        roots = self._polish(here, ray, column, state, np.inf)
+        table.write(ray, column, roots)
+        table.unsettled[ray, column] |= roots.slope < FLATTEST
+        table.recrossed[:, columns] = table.recrossed[:, starts]
+        return np.isnan(table.coefficients[:, columns])
+
+    def uncertified(self, columns: Counts, means: Floats) -> Mask:
+        """Which (rays, columns) have a scan node that the coarse landscape's means do not show to be inside."""
+        nodes = np.log(np.concatenate([[np.nan], SCAN_NODES]))
+        coarse = self.table.schedule.starts(columns, coarse=True)
+        with np.errstate(all="ignore"):
+            inside = nodes[None, :, None] < np.log(self.table.coefficients[:, None, columns]) - NEAR
+            close = np.log(means[:, :, coarse] / self.table.schedule.targets.thresholds[columns]) > -MARGIN
+        return np.asarray((inside & close).any(axis=1))
+
+    def _polish(self, here: _Landscape, ray: Counts, column: Counts, state: NewtonState, trust: float) -> Roots:
+        """Newton steps on one landscape, and a float64 correction of the last height where float32 is in doubt."""
+        roots = polish(self._heights(here, ray, column), state, self.tolerance, trust=trust)
+        last = here.cache.points(ray, column)
+        for i in np.flatnonzero(~np.isnan(roots.x)):
+            losses = here.cache.losses(ray[i], column[i])
             total = float(losses.sum())
-            missed = self.missing(
-                self.block[open_.ray[i]], float(np.exp(last)), losses, self.tolerance * slope[i] * total
-            )
-            x[i] -= np.log1p(missed / total) / slope[i]
-        return x, slope, steps
+            allowed = self.tolerance * roots.slope[i] * total
+            missed = self.correction(int(ray[i]), float(np.exp(last[i])), losses, allowed)
+            roots.x[i] -= np.log1p(missed / total) / roots.slope[i]
+        return roots
+
+    def _heights(self, here: _Landscape, ray: Counts, column: Counts) -> Heights:
+        """Heights on one landscape. Losses that the smaller one has evaluated at the same point are not computed again."""
+        schedule, cache, smaller = self.table.schedule, here.cache, here.smaller
+        starts = column
+        if here.size > schedule.coarse:
+            different, place = np.unique(column, return_inverse=True)
+            starts = schedule.starts(different)[place]
+
+        def heights(rows: Counts, x: Floats) -> Floats:
+            means = np.empty(len(rows))
+            known = smaller.points(ray[rows], starts[rows]) == x
+            for same in (True, False):
+                chosen = np.flatnonzero(known == same)
+                chosen = chosen[np.argsort(ray[rows[chosen]], kind="stable")]
+                if not chosen.size:
+                    continue
+                at = rows[chosen]
+                prefix = [smaller.losses(r, s) for r, s in zip(ray[at], starts[at], strict=True)] if same else []
+                first = len(prefix[0]) if prefix else 0
+                points = torch.from_numpy(ray[at]), torch.from_numpy(np.exp(x[chosen]))
+                losses = self.rays.losses(*points, here.size, first)
+                losses = torch.cat([torch.stack(prefix), losses], dim=1) if prefix else losses
+                for row, i in enumerate(at):
+                    cache.store(int(ray[i]), int(column[i]), float(x[chosen[row]]), losses[row])
+                means[chosen] = losses.mean(dim=1).cpu().numpy()
+            return means / schedule.targets.thresholds[column[rows]]
+
+        return heights
 
 
-def _doubtful(found: Found, table: Floats, columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which (rays, columns) have a scan node that the pilot's loss (rays, 1 + nodes, targets) does not show to be inside."""
-    nodes = np.log(np.concatenate([[np.nan], SCAN_NODES]))
-    pilots = [found.ladder.start(j, pilot=True) for j in columns]
-    with np.errstate(all="ignore"):
-        inside = nodes[None, :, None] < np.log(found.coefficients[:, None, columns]) - NEAR
-        close = np.log(table[:, :, pilots] / found.ladder.thresholds[columns]) > -MARGIN
-    return np.asarray((inside & close).any(axis=1))
+# --- means along rays --------------------------------------------------------------------------------------------------
 
 
-def _solved(rays: Rays, found: Found, columns: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Floats:
-    """Scan and solve the wanted crossings (rays, columns) to CLOSE_IN; the scan's table (rays, 1 + nodes, columns)."""
-    targets = [found.ladder.targets[j] for j in columns]
-    wanted = wanted & (found.coefficients[:, columns] != 0)
-    table, points = scan(rays, targets, found.at_zero[columns], SCAN_NODES, wanted)
-    problem, recrossed = brackets_of(table, targets, SCAN_NODES)
-    problem = problem.select(wanted[problem.ray, problem.target])
-    found.points += points
-    found.recrossed[:, columns] = np.where(wanted, recrossed, found.recrossed[:, columns])
-    found.coefficients[:, columns] = np.where(wanted, np.nan, found.coefficients[:, columns])
-    in_steps = np.array([target.metric == "accuracy" for target in targets])[problem.target]
-    thresholds, evaluate = np.array([target.threshold for target in targets]), evaluator(rays, targets)
-    for rows, tolerance, bisect in ((in_steps, BISECTION, True), (~in_steps, CLOSE_IN, False)):
-        part = problem.select(rows)
-        x, slope, steps = solve(evaluate, part, thresholds, tolerance=tolerance, bisect=bisect)
-        found.write(Open.at(part.ray, columns[part.target], x, slope), x, slope, steps)
-    return table
+def means_at(rays: Rays, ray: Counts, c: Floats, targets: Targets) -> Floats:
+    """Means (k, targets) at the k points (ray, coefficient); nested landscapes take one pass over the data."""
+    out = np.empty((len(ray), len(targets)))
+    for kind in np.unique(targets.kinds):
+        columns = np.flatnonzero(targets.kinds == kind)
+        sizes, place = np.unique(targets.sizes[columns], return_inverse=True)
+        means = rays.means(
+            torch.from_numpy(ray), torch.from_numpy(c), sizes.tolist(), "loss" if kind == "loss" else "error_rate"
+        ).numpy()
+        out[:, columns] = means[:, place]
+    return out
+
+
+def heights_on(rays: Rays, targets: Targets, ray: Counts, column: Counts) -> Heights:
+    """Heights L/τ of the crossings (ray, column), each over the samples of its own target only."""
+    means = list(zip(targets.kinds.tolist(), targets.sizes.tolist(), strict=True))
+    different = sorted(set(means))
+    number_of = np.array([different.index(mean) for mean in means])[column]
+
+    def heights(rows: Counts, x: Floats) -> Floats:
+        out, c = np.empty(len(rows)), np.exp(x)
+        for number, (kind, size) in enumerate(different):
+            chosen = np.flatnonzero(number_of[rows] == number)
+            if chosen.size:
+                chosen = chosen[np.argsort(ray[rows[chosen]], kind="stable")]
+                points = torch.from_numpy(ray[rows[chosen]]), torch.from_numpy(c[chosen])
+                out[chosen] = rays.means(*points, [size], kind)[:, 0].numpy()
+        return out / targets.thresholds[column[rows]]
+
+    return heights
+
+
+def means_along(rays: Rays, targets: Targets) -> Means:
+    """The function of ray numbers and one coefficient that `scan` walks along."""
+    return lambda ray, node: means_at(rays, ray, np.full(len(ray), node), targets)

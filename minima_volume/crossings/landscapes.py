@@ -1,79 +1,93 @@
-"""The landscapes that the crossings of one minimum climb: scanned up to a pilot, carried from one to the next above it."""
+"""Nested landscapes: which of them are scanned, and in which order the others follow.
 
-from collections.abc import Sequence
+The landscape of size L is the mean loss over the first L samples. A small landscape is cheap and its curves lie close to
+those of a larger one, so crossings are found on a coarse landscape and continued to the larger ones.
+"""
+
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minima_volume.crossings.newton import Floats
-from minima_volume.crossings.scan import Target
+from minima_volume.crossings.scan import Counts, Targets
 
-# Sharp float32 heights leave about n·ROUNDING/√samples nats of error in n·ln r. Landscapes where that is more than
-# TOLERATED, and which have fewer than MANY samples, are finished in float64 as a whole; `hardest` mends the others.
+# Float32 rays whose logits are float64 leave an error of about n·ROUNDING/√samples nats in n·ln r. Landscapes where that
+# exceeds TOLERATED, and that have fewer than MANY samples, are finished in float64. Others are corrected on few samples.
 ROUNDING, TOLERATED, MANY = 2e-6, 0.005, 1024
-# Fewer samples than this average nothing away, and cost nothing in float64.
+# Fewer samples than this average no rounding away, and cost nothing in float64.
 FEW = 50
-# Fewer samples than this vouch for nothing; SHARE of the largest landscape serves where none of the others is smaller.
+# A coarse landscape has at least this many samples. Where no other landscape is small enough, SHARE of the largest serves.
 FEWEST, SHARE = 512, 1 / 8
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """A minimum's targets, followed by the pilots they are carried from; the scan solves all sizes up to `pilot`."""
+class LandscapeSchedule:
+    """The targets of one minimum, and the order in which they are solved.
 
-    targets: Sequence[Target]
+    Attributes:
+        targets: The `n_wanted` targets that were asked for, then those on the coarse landscape that others start from.
+        coarse: Size of the coarse landscape. Targets up to this size are scanned, larger ones continued.
+        float64_below: Losses on landscapes smaller than this are finished in float64.
+    """
+
+    targets: Targets
     n_wanted: int
-    pilot: int
-    small: float  # landscapes with fewer samples than this are finished in float64
+    coarse: int
+    float64_below: float
 
     @classmethod
-    def of(cls, targets: Sequence[Target], n_params: int, *, sharp: bool) -> "Ladder":
-        """The pilot is the smallest landscape that may vouch; there is none where float64 finishes everything anyway."""
-        small = float(np.clip((n_params * ROUNDING / TOLERATED) ** 2, FEW, MANY)) if sharp else float("inf")
-        losses = sorted({target.size for target in targets if target.metric == "loss"})
-        largest = max(target.size for target in targets)
-        fitting = [size for size in [*losses, int(SHARE * largest)] if FEWEST <= size <= largest / 3]
-        if not sharp or not fitting:
-            return cls(targets, len(targets), largest, small)
-        stepped = [target.size for target in targets if target.metric == "accuracy"]
-        pilot = max([min(fitting), *stepped])
-        above = {t.threshold for t in targets if t.metric == "loss" and t.size > pilot}
-        present = {t.threshold for t in targets if t.metric == "loss" and t.size == pilot}
-        pilots = [Target(pilot, threshold) for threshold in sorted(above - present)]
-        return cls([*targets, *pilots], len(targets), pilot, small)
+    def of(cls, wanted: Targets, n_params: int, *, float32_resolves: bool) -> "LandscapeSchedule":
+        """The schedule of some targets.
 
-    @cached_property
-    def thresholds(self) -> Floats:
-        """Threshold of every target."""
-        return np.array([target.threshold for target in self.targets])
+        Args:
+            wanted: Targets of one minimum.
+            n_params: Number of perturbed parameters.
+            float32_resolves: Whether float32 heights, corrected on few samples, are exact enough for large landscapes.
+                Where they are not, float64 finishes everything and there is no coarse landscape.
+        """
+        largest = wanted.largest
+        below = float(np.clip((n_params * ROUNDING / TOLERATED) ** 2, FEW, MANY)) if float32_resolves else float("inf")
+        losses = np.unique(wanted.sizes[wanted.is_loss])
+        fitting = [int(size) for size in (*losses, int(SHARE * largest)) if FEWEST <= size <= largest / 3]
+        if not float32_resolves or not fitting:
+            return cls(wanted, len(wanted), largest, below)
+        coarse = max([min(fitting), *wanted.sizes[~wanted.is_loss].tolist()])
+        above = wanted.thresholds[wanted.is_loss & (wanted.sizes > coarse)]
+        present = wanted.thresholds[wanted.is_loss & (wanted.sizes == coarse)]
+        thresholds = np.setdiff1d(above, present)
+        starts = Targets(
+            np.full(len(thresholds), coarse, dtype=np.int64), thresholds, np.full(len(thresholds), "loss", dtype="U10")
+        )
+        return cls(wanted.extend(starts), len(wanted), coarse, below)
 
-    @cached_property
-    def scanned(self) -> NDArray[np.int64]:
-        """Columns that the scan solves."""
-        return np.flatnonzero([target.size <= self.pilot for target in self.targets])
+    @property
+    def scanned(self) -> Counts:
+        """Columns that are scanned."""
+        return np.flatnonzero(self.targets.sizes <= self.coarse)
 
-    def in_double(self) -> NDArray[np.bool_]:
-        """Which wanted targets float64 has to finish."""
-        wanted = self.targets[: self.n_wanted]
-        return np.array([t.metric == "loss" and t.size < self.small for t in wanted])
+    @property
+    def in_float64(self) -> NDArray[np.bool_]:
+        """Which of the wanted targets float64 has to finish (n_wanted,)."""
+        wanted = slice(self.n_wanted)
+        return np.asarray(self.targets.is_loss[wanted] & (self.targets.sizes[wanted] < self.float64_below))
 
-    def columns(self, size: int) -> list[int]:
-        """The losses averaged over one landscape, by rising threshold."""
-        found = [j for j, t in enumerate(self.targets) if t.metric == "loss" and t.size == size]
-        return sorted(found, key=lambda j: self.targets[j].threshold)
+    @property
+    def float32_sizes(self) -> list[int]:
+        """Landscapes, ascending, whose crossings are continued or polished in float32."""
+        sizes = np.unique(self.targets.sizes[self.targets.is_loss])
+        return [int(size) for size in sizes if size > self.coarse or size >= self.float64_below]
 
-    def sizes(self) -> list[int]:
-        """Landscapes that are carried to or polished in float32, ascending."""
-        losses = {target.size for target in self.targets if target.metric == "loss"}
-        return sorted(size for size in losses if size > self.pilot or size >= self.small)
+    def columns(self, size: int) -> Counts:
+        """Columns of the losses on one landscape, by rising threshold."""
+        found = np.flatnonzero(self.targets.is_loss & (self.targets.sizes == size))
+        return found[np.argsort(self.targets.thresholds[found], kind="stable")]
 
-    def start(self, column: int, *, pilot: bool = False) -> int:
-        """The same threshold in the next smaller landscape from the pilot's on, or in the pilot's."""
-        own = self.targets[column]
-        fitting = [
-            j for j, t in enumerate(self.targets)
-            if t.metric == "loss" and t.threshold == own.threshold and self.pilot <= t.size < own.size
-        ]  # fmt: skip
-        return (min if pilot else max)(fitting, key=lambda j: self.targets[j].size)
+    def starts(self, columns: Counts, *, coarse: bool = False) -> Counts:
+        """For each column the one it starts from: the same threshold on the next smaller landscape, or on the coarse one."""
+        sizes, thresholds = self.targets.sizes, self.targets.thresholds
+        found = []
+        for j in columns:
+            fits = self.targets.is_loss & (thresholds == thresholds[j]) & (sizes >= self.coarse) & (sizes < sizes[j])
+            candidates = np.flatnonzero(fits)
+            found.append(candidates[(np.argmin if coarse else np.argmax)(sizes[candidates])])
+        return np.array(found, dtype=np.int64)

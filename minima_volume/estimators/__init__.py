@@ -1,1 +1,1 @@
-"""From radii to volumes: log-volumes, the Gaussian local volume, their diagnostics and comparisons. NumPy only."""
+"""Estimate log-volumes and the Gaussian local volume from radii, diagnose and compare them. NumPy only."""

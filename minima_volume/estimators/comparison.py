@@ -1,9 +1,10 @@
-"""Which minimum is larger, and how sure is a whole ordering: comparisons along common directions.
+"""Compare the volumes of minima that were measured along the same directions: differences, rankings and their confidence.
 
-Minima measured along the same directions share most of their luck, so differences and ranks are known better than the
-volumes themselves. The paired bootstrap keeps this: every resample draws directions, and takes the same ones for all
-minima (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993). Like every bootstrap it knows only the directions
-at hand: where one direction holds a volume the error is that of repeating with these directions, which the verdict says.
+Minima measured along the same directions share most of the sampling noise, so differences and ranks are known better than
+the volumes themselves. The paired bootstrap keeps this correlation: every resample draws directions and uses the same ones
+for all minima (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993). Like every bootstrap it knows only the
+directions that were drawn. If one direction carries a volume, the error is that of repeating with these directions, and
+the verdict of `diagnose` is "max-dominated".
 """
 
 from collections.abc import Sequence
@@ -14,17 +15,20 @@ import numpy as np
 
 from minima_volume.errors import UserError
 from minima_volume.estimators.gaussian import log_inside
-from minima_volume.estimators.radial import Floats
+from minima_volume.estimators.radial import Floats, log_mean_exp
 
 Statistic = Literal["log_volume", "typical", "gamma"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Minimum A minus minimum B in nats, its standard error, and the probability that A is larger.
+    """The log-volume of minimum A minus that of minimum B.
 
-    `probability` is the part of resamples in which A is larger, ties counted half: 0 and 1 mean beyond what the resamples
-    can tell apart, not certainty.
+    Attributes:
+        difference: The difference in nats.
+        error: Its standard error in nats.
+        probability: The fraction of resamples in which A is larger; ties count half. 0 and 1 mean that the resamples
+            cannot resolve the probability, not certainty.
     """
 
     difference: float
@@ -34,9 +38,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Minima from the largest to the smallest, and the part of resamples in which this whole order holds.
+    """Minima from the largest to the smallest.
 
-    `probabilities` (minima, minima): [i, j] is the probability that minimum i is larger than minimum j, ½ on the diagonal.
+    Attributes:
+        order: Indices of the minima, the largest first.
+        confidence: The fraction of resamples in which this whole order holds.
+        probabilities: (minima, minima); [i, j] is the probability that minimum i is larger than minimum j, ½ on the
+            diagonal.
     """
 
     order: tuple[int, ...]
@@ -53,23 +61,35 @@ def bootstrap_estimates(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[Floats, Floats]:
-    """Estimates (minima,) of all directions and (n_resamples, minima) of resampled ones, in nats.
+    """Estimate the volumes of several minima from all their directions and from resampled ones.
 
-    `log_radii` (minima, directions) along common directions. `statistic`: "log_volume" ln E[rⁿ], "typical" n·E[ln r], or
-    "gamma" ln γ_σ at `sigma`. Raises UserError for other shapes, fewer than two directions or radii that are not numbers.
+    Args:
+        log_radii: ln r along common directions, (minima, directions).
+        n_params: The dimension n.
+        statistic: What to estimate: "log_volume" is ln E[rⁿ], "typical" is n·E[ln r], "gamma" is ln γ_σ.
+        sigma: The width σ in filter units for "gamma".
+        n_resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        Estimates in nats from all directions, (minima,), and from resampled directions, (n_resamples, minima).
+
+    Raises:
+        UserError: If the radii are not finite, not shaped like this, or of fewer than two directions, or if "gamma" has
+            no width.
     """
     logs = np.asarray(log_radii, dtype=np.float64)
     if logs.ndim != 2 or logs.shape[1] < 2 or not np.isfinite(logs).all():
         raise UserError(
             f"Expected finite log radii shaped (minima, directions) with at least two directions, got {logs.shape}: "
-            "leave unconverged minima out."
+            "remove unconverged minima."
         )
     terms = _terms(logs, n_params, statistic, sigma)
-    mean = np.mean if statistic == "typical" else _log_mean_exp
+    mean = np.mean if statistic == "typical" else log_mean_exp
     draws = np.random.default_rng(seed).integers(logs.shape[1], size=(n_resamples, logs.shape[1]))
-    # One minimum at a time: (resamples, directions) is all that memory has to hold.
-    spread = np.stack([np.asarray(mean(row[draws], axis=1)) for row in terms], axis=1)
-    return np.asarray(mean(terms, axis=1)), spread
+    # One minimum at a time, so that memory holds (resamples, directions) and not that for all minima.
+    resampled = np.stack([np.asarray(mean(row[draws], axis=1)) for row in terms], axis=1)
+    return np.asarray(mean(terms, axis=1)), resampled
 
 
 def compare(
@@ -83,13 +103,39 @@ def compare(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Difference:
-    """Minimum `first` against `second` (rows of `log_radii`); arguments and errors as in `resampled`."""
+    """Compare the volumes of two minima along common directions.
+
+    Args:
+        log_radii: ln r along common directions, (minima, directions).
+        n_params: The dimension n.
+        first: Index of minimum A.
+        second: Index of minimum B.
+        statistic: What to compare: "log_volume" is ln E[rⁿ], "typical" is n·E[ln r], "gamma" is ln γ_σ.
+        sigma: The width σ in filter units for "gamma".
+        n_resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        A minus B, the standard error, and the probability that A is larger.
+
+    Raises:
+        UserError: As in `bootstrap_estimates`.
+
+    Example:
+        The radii of A are 1 % larger along every direction, which is certain whatever the spread between directions.
+
+        >>> import numpy as np
+        >>> shared = np.random.default_rng(0).normal(0, 0.1, 200)
+        >>> result = compare(np.stack([shared + 0.01, shared]), n_params=1000)
+        >>> print(f"{result.difference:.2f} nats, P(A > B) = {result.probability:.2f}")
+        10.00 nats, P(A > B) = 1.00
+    """
     pair = np.asarray(log_radii)[[first, second]]
-    full, spread = bootstrap_estimates(
+    full, resampled = bootstrap_estimates(
         pair, n_params, statistic=statistic, sigma=sigma, n_resamples=n_resamples, seed=seed
     )
-    gaps = spread[:, 0] - spread[:, 1]
-    return Difference(float(full[0] - full[1]), float(gaps.std(ddof=1)), _larger(gaps))
+    gaps = resampled[:, 0] - resampled[:, 1]
+    return Difference(float(full[0] - full[1]), float(gaps.std(ddof=1)), _probability_above_zero(gaps))
 
 
 def rank(
@@ -102,35 +148,53 @@ def rank(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Ranking:
-    """The order of all minima and its confidence, or the confidence of a given `order`, largest first.
+    """Rank minima by volume along common directions, with the confidence of the whole order.
 
-    Other arguments and errors as in `resampled`; UserError if `order` does not name every minimum once.
+    Args:
+        log_radii: ln r along common directions, (minima, directions).
+        n_params: The dimension n.
+        statistic: What to rank by: "log_volume" is ln E[rⁿ], "typical" is n·E[ln r], "gamma" is ln γ_σ.
+        sigma: The width σ in filter units for "gamma".
+        order: Indices of the minima, the largest first, whose confidence is wanted. By default it is the order of the
+            estimates.
+        n_resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        The order, its confidence, and the probability for every pair.
+
+    Raises:
+        UserError: As in `bootstrap_estimates`, or if `order` does not name every minimum once.
+
+    Example:
+        >>> import numpy as np
+        >>> shared = np.random.default_rng(0).normal(0, 0.1, 200)
+        >>> result = rank(np.stack([shared - 0.02, shared, shared - 0.01]), n_params=1000)
+        >>> result.order, result.confidence
+        ((1, 2, 0), 1.0)
     """
-    full, spread = bootstrap_estimates(
+    full, resampled = bootstrap_estimates(
         log_radii, n_params, statistic=statistic, sigma=sigma, n_resamples=n_resamples, seed=seed
     )
     chosen = np.argsort(-full, kind="stable") if order is None else np.asarray(order)
     if sorted(chosen.tolist()) != list(range(len(full))):
-        raise UserError(f"Expected an order of the minima 0 to {len(full) - 1}, got {chosen.tolist()}.")
-    falls = (np.diff(spread[:, chosen], axis=1) < 0).all(axis=1)
-    chances = np.array([[_larger(a - b) for b in spread.T] for a in spread.T])
-    return Ranking(tuple(int(i) for i in chosen), float(falls.mean()), chances)
+        raise UserError(
+            f"Expected an order of the minima 0 to {len(full) - 1}, got {chosen.tolist()}: name every minimum once."
+        )
+    in_order = (np.diff(resampled[:, chosen], axis=1) < 0).all(axis=1)
+    probabilities = np.array([[_probability_above_zero(a - b) for b in resampled.T] for a in resampled.T])
+    return Ranking(tuple(int(i) for i in chosen), float(in_order.mean()), probabilities)
 
 
 def _terms(logs: Floats, n_params: int, statistic: Statistic, sigma: float | None) -> Floats:
-    """What is averaged over directions: n·ln r, or the log-probability of a Gaussian step along the ray."""
+    """Return what is averaged over directions: n·ln r, or the log-probability of a Gaussian step along the ray."""
     if statistic != "gamma":
         return n_params * logs
     if sigma is None or not sigma > 0:
-        raise UserError(f"Expected a width σ > 0 for the statistic 'gamma', got {sigma}.")
+        raise UserError(f"Expected a width σ > 0 for the statistic 'gamma', got {sigma}: pass sigma.")
     return np.stack([log_inside(row, n_params, sigma) for row in logs])
 
 
-def _log_mean_exp(values: Floats, axis: int) -> Floats:
-    """ln mean(exp(v)) along an axis; subtracting each row's own maximum keeps every sum at least 1."""
-    peaks = values.max(axis=axis, keepdims=True)
-    return np.asarray(np.log(np.exp(values - peaks).mean(axis=axis)) + peaks.squeeze(axis))
-
-
-def _larger(gaps: Floats) -> float:
+def _probability_above_zero(gaps: Floats) -> float:
+    """Return the fraction of values above 0, counting zeros half."""
     return float((gaps > 0).mean() + 0.5 * (gaps == 0).mean())

@@ -1,13 +1,13 @@
-"""The Gaussian local volume profile: how likely a Gaussian step of width σ stays in the basin, for every σ.
+"""The Gaussian local volume γ_σ: the probability that a Gaussian step of width σ stays in the basin.
 
-γ_σ is the probability that u ~ N(0, σ²I), in filter-normalised coordinates, lies in the star-shaped basin. A Gaussian
-step has a uniform direction and a length of law σ·χ_n, independent of each other, so with P the regularised lower
-incomplete gamma function
+γ_σ is the probability that u ~ N(0, σ²I), in filter-normalised coordinates, lies in the star-shaped basin. The direction of
+a Gaussian step is uniform, and its length, distributed like σ·χ_n, is independent of the direction. With P the regularised
+lower incomplete gamma function,
 
     γ_σ = E[P(n/2, r²/2σ²)],  the mean over directions.
 
-Unlike the Lebesgue volume it is finite for every basin. At small σ all terms are near 1 and their mean is easy; at large
-σ each term is proportional to rⁿ and the mean is as hard as ln E[rⁿ]: a verdict stands beside every σ.
+Unlike the Lebesgue volume γ_σ is finite for every basin. At small σ all terms are near 1 and their mean is easy to estimate.
+At large σ each term is proportional to rⁿ, and the mean is as hard to estimate as E[rⁿ]. So every σ has its own verdict.
 """
 
 from collections.abc import Sequence
@@ -29,14 +29,24 @@ NEGLIGIBLE = 40.0
 
 
 def log_lower_gamma(a: float, x: Floats) -> Floats:
-    """ln P(a, x), the log of the regularised lower incomplete gamma function, where P itself underflows too.
+    """Return ln P(a, x), the log of the regularised lower incomplete gamma function, also where P itself underflows.
 
     For x ≥ a it is the log of scipy's P or log1p(−Q), both of order one. For x < a the substitution t = x·e⁻ˢ gives
 
         P(a, x) = xᵃ e⁻ˣ / Γ(a) · ∫₀^∞ exp(x(1 − e⁻ˢ) − a·s) ds,
 
-    an integrand that falls from 1 monotonically, integrated on the range where it is not negligible. −∞ at x = 0; the
-    error is the rounding of a·ln x, 10⁻⁹ at a = 10⁶. Raises ValueError unless a > 0 and x ≥ 0.
+    whose integrand decreases from 1. It is integrated over the range where it is not negligible. The error is the
+    rounding of a·ln x, 10⁻⁹ at a = 10⁶.
+
+    Args:
+        a: The shape, above 0.
+        x: The upper limits, at least 0, of any shape.
+
+    Returns:
+        ln P(a, x) in the shape of x; −∞ at x = 0.
+
+    Raises:
+        ValueError: If a or x is out of range.
     """
     x = np.asarray(x, dtype=np.float64)
     if not (a > 0 and (x >= 0).all()):
@@ -49,8 +59,8 @@ def log_lower_gamma(a: float, x: Floats) -> Floats:
 
 
 def _log_by_quadrature(a: float, x: Floats) -> Floats:
-    """ln P(a, x) for 0 < x < a, x one-dimensional."""
-    # Three bounds of the exponent: x − a·s; −(a − x)·s; and −x·s²/3 where s ≤ 1. The tightest range wins.
+    """Return ln P(a, x) for 0 < x < a, x one-dimensional."""
+    # Three bounds of the exponent: x − a·s; −(a − x)·s; and −x·s²/3 where s ≤ 1. The tightest one sets the range.
     gaussian = np.sqrt(3 * NEGLIGIBLE / x)
     reach = np.minimum((NEGLIGIBLE + x) / a, NEGLIGIBLE / (a - x))
     reach = np.where(gaussian <= 1, np.minimum(reach, gaussian), reach)
@@ -60,7 +70,16 @@ def _log_by_quadrature(a: float, x: Floats) -> Floats:
 
 
 def log_inside(log_radii: Floats, n_params: int, sigma: float) -> Floats:
-    """ln P(n/2, r²/2σ²) of every ray: the log-probability that a Gaussian step along it ends inside."""
+    """Return ln P(n/2, r²/2σ²) of every ray, the log-probability that a Gaussian step along it stays inside.
+
+    Args:
+        log_radii: Natural logarithms of the radii, (directions,).
+        n_params: The dimension n.
+        sigma: The width σ, in the unit of the radii.
+
+    Returns:
+        The log-probabilities in nats, (directions,).
+    """
     with np.errstate(over="ignore"):
         return log_lower_gamma(0.5 * n_params, 0.5 * np.exp(2 * (np.asarray(log_radii) - np.log(sigma))))
 
@@ -69,9 +88,12 @@ def log_inside(log_radii: Floats, n_params: int, sigma: float) -> Floats:
 class ProfilePoint:
     """ln γ_σ at one σ, in nats.
 
-    `log_gamma` counts censored rays at the cap, so it is a lower bound of the star-shaped basin's; `log_gamma_upper`
-    lets them go on for ever. `log_gamma_se` is the larger of the bootstrap's standard error and the verdict's.
-    `verdict` judges the terms: "censored" where the two bounds differ by more than the error and a thousandth of a nat.
+    Attributes:
+        sigma: The width σ in filter units.
+        log_gamma: ln γ_σ with censored rays counted at the cap, so a lower bound for the star-shaped basin.
+        log_gamma_se: Standard error, the larger of that of the bootstrap and that of the verdict.
+        log_gamma_upper: ln γ_σ with censored rays counted as infinitely long.
+        verdict: Diagnosis of the terms; "censored" if the two bounds differ by more than the error and 0.001 nats.
     """
 
     sigma: float
@@ -82,22 +104,19 @@ class ProfilePoint:
 
     @property
     def trusted(self) -> bool:
-        """Whether the estimate and its error can be taken at their word."""
-        return self.verdict.word == "converged"
+        """Whether the estimate can be used with its error."""
+        return self.verdict.trusted
 
 
 @dataclass(frozen=True)
 class Profile:
-    """ln γ_σ over ascending σ."""
+    """ln γ_σ at several widths.
+
+    Attributes:
+        points: One point per σ, in ascending order of σ.
+    """
 
     points: tuple[ProfilePoint, ...]
-
-    @property
-    def trusted_range(self) -> tuple[float, float] | None:
-        """Smallest and largest σ of the run of trusted points that starts at the smallest σ; None if there is none."""
-        good = [point.trusted for point in self.points]
-        length = good.index(False) if False in good else len(good)
-        return (self.points[0].sigma, self.points[length - 1].sigma) if length else None
 
 
 def gaussian_profile(
@@ -108,21 +127,53 @@ def gaussian_profile(
     censored: NDArray[np.bool_] | None = None,
     log_weights: Floats | None = None,
 ) -> Profile:
-    """The profile ln γ_σ of one minimum from the log radii (N,) of its rays, censored ones at their cap.
+    """Estimate the Gaussian local volume ln γ_σ = ln E[P(n/2, r²/2σ²)] of one minimum at several widths σ.
 
-    `sigmas`: widths in filter units, by default `default_sigmas`. `log_weights` (N,): logs of importance weights of
-    mean 1, for directions that are not uniform (`preconditioned`). Raises UserError without rays or with a σ ≤ 0.
+    Args:
+        log_radii: Natural logarithms of the radii, (directions,); those of censored rays at the cap.
+        n_params: The dimension n.
+        sigmas: Widths in filter units, above 0. By default 13 widths in factors of √2 around median(r)/√n.
+        censored: Whether a ray reaches the cap inside the basin, (directions,). By default no ray does.
+        log_weights: Logarithms of importance weights of mean 1, (directions,), for directions that are not uniform.
+
+    Returns:
+        One point per width, in ascending order.
+
+    Raises:
+        UserError: If there are no rays or a width is not above 0.
+
+    Example:
+        The basin is the ball of radius 1 in two dimensions, so γ_σ = 1 − exp(−1/2σ²).
+
+        >>> import numpy as np
+        >>> profile = gaussian_profile(np.zeros(200), 2, sigmas=[0.5, 1.0])
+        >>> for point in profile.points:
+        ...     print(f"σ = {point.sigma}: γ = {np.exp(point.log_gamma):.4f}, {point.verdict.word}")
+        σ = 0.5: γ = 0.8647, converged
+        σ = 1.0: γ = 0.3935, converged
     """
     logs = np.asarray(log_radii, dtype=np.float64)
     widths = np.sort(default_sigmas(logs, n_params) if sigmas is None else np.asarray(sigmas, dtype=np.float64))
     if not logs.size or not (widths > 0).all():
-        raise UserError(f"Expected at least one ray and widths σ > 0, got {logs.size} rays and σ = {widths.tolist()}.")
+        raise UserError(
+            f"Expected at least one ray and widths σ > 0, got {logs.size} rays and σ = {widths.tolist()}: "
+            "pass other radii or widths."
+        )
     hidden = np.zeros(logs.shape, dtype=bool) if censored is None else censored
     return Profile(tuple(_point(logs, n_params, float(sigma), hidden, log_weights) for sigma in widths))
 
 
 def default_sigmas(log_radii: Floats, n_params: int, count: int = 13) -> Floats:
-    """Widths around the one at which a typical step is as long as the median radius, σ = r/√n, in factors of √2."""
+    """Return widths around the one at which a typical step is as long as the median radius, σ = r/√n.
+
+    Args:
+        log_radii: Natural logarithms of the radii, (directions,).
+        n_params: The dimension n.
+        count: Number of widths.
+
+    Returns:
+        Widths in the unit of the radii, (count,), in factors of √2.
+    """
     middle = np.exp(np.median(log_radii)) / np.sqrt(n_params)
     return np.asarray(middle * np.sqrt(2.0) ** (np.arange(count) - count // 2), dtype=np.float64)
 
@@ -130,9 +181,10 @@ def default_sigmas(log_radii: Floats, n_params: int, count: int = 13) -> Floats:
 def _point(
     logs: Floats, n_params: int, sigma: float, censored: NDArray[np.bool_], log_weights: Floats | None
 ) -> ProfilePoint:
+    """Estimate and diagnose ln γ_σ at one width."""
     weights = np.zeros(logs.shape) if log_weights is None else log_weights
     terms = log_inside(logs, n_params, sigma) + weights
-    # Probabilities are at most 1; importance weights have no bound.
+    # Probabilities are at most 1. Importance weights have no bound.
     bound = 0.0 if log_weights is None else np.inf
     estimate, error = log_mean_exp(terms), bootstrap_error(terms, 1)
     upper = log_mean_exp(np.where(censored, weights, terms))

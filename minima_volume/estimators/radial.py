@@ -1,8 +1,11 @@
-"""Log-volumes of star-shaped bodies from the radii along Gaussian directions.
+"""Log-volumes of star-shaped bodies from their radii along Gaussian directions.
 
-A body that contains its centre and every segment from the centre to its points is star-shaped; with r the radius along
-a uniformly random direction its volume in n dimensions is V_ball(n) · E[rⁿ]. All volumes are natural logarithms (nats).
+A body is star-shaped if it contains a centre and every segment from the centre to its other points. If r is its radius
+along a uniformly random direction, its volume in n dimensions is V_ball(n) · E[rⁿ]. All volumes are natural logarithms
+(nats).
 """
+
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,44 +15,107 @@ Floats = NDArray[np.float64]
 
 
 def log_ball_volume(n: int) -> float:
-    """Log-volume of the unit ball in n dimensions, (n/2) ln π − ln Γ(n/2 + 1)."""
-    return 0.5 * n * np.log(np.pi) - float(gammaln(0.5 * n + 1))
+    """Return the log-volume of the unit ball, (n/2) ln π − ln Γ(n/2 + 1).
+
+    Args:
+        n: Number of dimensions, at least 0.
+
+    Returns:
+        The log-volume in nats.
+    """
+    return float(0.5 * n * np.log(np.pi) - float(gammaln(0.5 * n + 1)))
 
 
-def log_mean_exp(values: Floats) -> float:
-    """ln((1/N) Σ exp(vᵢ)) without overflow; −∞ entries count in N and contribute nothing."""
-    if values.size == 0:
-        return float("nan")
-    return float(logsumexp(values) - np.log(values.size))
+@overload
+def log_mean_exp(values: Floats, axis: None = None) -> float:
+    """Average over all entries."""
+
+
+@overload
+def log_mean_exp(values: Floats, axis: int) -> Floats:
+    """Average over one axis."""
+
+
+def log_mean_exp(values: Floats, axis: int | None = None) -> float | Floats:
+    """Return ln((1/N) Σ exp(vᵢ)) without overflow.
+
+    Args:
+        values: Exponents of any shape. Entries of −∞ count in N and add nothing to the sum.
+        axis: The axis to average over. By default the mean is over all entries.
+
+    Returns:
+        A float without an axis (NaN if there are no values), else an array without that axis.
+    """
+    if axis is None:
+        return float(logsumexp(values) - np.log(values.size)) if values.size else float("nan")
+    # The two branches round differently in the last bit, and stored tables hold results of both: volumes come from the
+    # first, bootstrap resamples and random halves from the second.
+    peaks = values.max(axis=axis, keepdims=True)
+    # Subtracting each row's own maximum keeps its sum at least 1. An infinite maximum would give ∞ − ∞.
+    with np.errstate(divide="ignore", over="ignore"):
+        means = np.exp(values - np.where(np.isinf(peaks), 0.0, peaks)).mean(axis=axis)
+        return np.asarray(np.log(means) + peaks.squeeze(axis))
 
 
 def log_mean_power(log_radii: Floats, n_params: int) -> float:
-    """ln E[rⁿ], the log-volume without the ball's constant, from the natural logarithms of N radii."""
+    """Return ln E[rⁿ], the log-volume without the ball's constant.
+
+    Args:
+        log_radii: Natural logarithms of the radii, (directions,).
+        n_params: The dimension n.
+
+    Returns:
+        The log-volume in nats. Add `log_ball_volume(n_params)` for the volume itself.
+
+    Example:
+        A ball of radius 2 in three dimensions has the volume 32π/3.
+
+        >>> import numpy as np
+        >>> log_radii = np.log([2.0, 2.0, 2.0, 2.0])
+        >>> log_volume = log_mean_power(log_radii, 3) + log_ball_volume(3)
+        >>> print(f"{np.exp(log_volume):.4f}, {32 * np.pi / 3:.4f}")
+        33.5103, 33.5103
+    """
     return log_mean_exp(n_params * np.asarray(log_radii, dtype=np.float64))
 
 
 def bootstrap_error(log_radii: Floats, n_params: int, *, n_resamples: int = 500, seed: int = 0) -> float:
-    """Standard error of ln E[rⁿ] in nats: the spread of the estimate over resampled directions.
+    """Return the bootstrap standard error of ln E[rⁿ]: the spread of the estimate over resampled directions.
 
-    Where one direction holds the whole sum the spread reflects how often resampling misses that direction; it measures
-    repeatability with the directions at hand and says nothing about larger radii that no direction has found.
+    The bootstrap knows only the radii that were drawn. It measures how well the estimate repeats with these directions
+    and cannot account for larger radii that no direction has found.
+
+    Args:
+        log_radii: Natural logarithms of the radii, (directions,).
+        n_params: The dimension n.
+        n_resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        The standard error in nats; NaN for fewer than two directions or if no radius is above 0.
     """
     values = n_params * np.asarray(log_radii, dtype=np.float64)
-    if values.size < 2:
+    if values.size < 2 or not np.isfinite(values.max()):
         return float("nan")
     draws = np.random.default_rng(seed).integers(values.size, size=(n_resamples, values.size))
-    top = values.max()
-    if not np.isfinite(top):
-        return float("nan")
-    # Subtracting the resample's own maximum keeps every sum at least 1, however far apart the radii are.
-    picked = values[draws]
-    peaks = picked.max(axis=1)
-    estimates = peaks + np.log(np.exp(picked - peaks[:, None]).mean(axis=1))
-    return float(np.std(estimates, ddof=1))
+    # A resample of empty rays only has the estimate −∞, and the spread is then NaN.
+    with np.errstate(invalid="ignore"):
+        return float(np.std(log_mean_exp(values[draws], axis=1), ddof=1))
 
 
 def typical_log_volume(log_radii: Floats, n_params: int) -> tuple[float, float]:
-    """n · mean(ln r) and its standard error n · sd(ln r)/√N: a lower bound of ln E[rⁿ] that converges with N (Jensen)."""
+    """Return n·E[ln r] and its standard error n·sd(ln r)/√N.
+
+    By Jensen's inequality the typical log-volume is a lower bound of ln E[rⁿ]. Unlike that, it converges with few
+    directions.
+
+    Args:
+        log_radii: Natural logarithms of the radii, (directions,).
+        n_params: The dimension n.
+
+    Returns:
+        The typical log-volume and its standard error, both in nats; NaN where there are too few directions.
+    """
     if log_radii.size == 0:
         return float("nan"), float("nan")
     error = np.std(log_radii, ddof=1) / np.sqrt(log_radii.size) if log_radii.size > 1 else np.nan

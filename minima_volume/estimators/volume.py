@@ -1,4 +1,4 @@
-"""Volumes of one minimum in one landscape from the crossings along its rays."""
+"""All volume estimates of one minimum in one landscape from the crossings along its rays."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,20 @@ from minima_volume.estimators.radial import Floats, bootstrap_error, log_mean_po
 
 @dataclass(frozen=True)
 class Volume:
-    """Log-volumes in nats without the ball's constant, with standard errors; NaN where there is none.
+    """Log-volumes of one minimum in nats, without the ball's constant; NaN where there is none.
 
-    `status`: "ok"; "unconverged" if the minimum itself is above the threshold; "censored" if some rays never cross up to
-    c = 1, which then count with their radius at c = 1, so that the volume is that of the basin inside the cap.
+    Attributes:
+        status: "ok" if every ray crosses the threshold; "censored" if some rays reach the cap c = 1 first, so that the
+            volume is that of the basin inside the cap; "unconverged" if the minimum itself is above the threshold.
+        n_directions: Number of rays.
+        n_crossed: Number of rays that cross the threshold.
+        n_recrossed: Number of rays that are seen below the threshold again further out.
+        log_volume: ln E[rⁿ].
+        log_volume_se: Bootstrap standard error of `log_volume`.
+        typical_log_volume: n·E[ln r].
+        typical_log_volume_se: Standard error of `typical_log_volume`.
+        log_volume_grid: The published estimate on its grid of coefficients.
+        grid_directions: Number of directions, counted from the first, that `log_volume_grid` uses.
     """
 
     status: str
@@ -30,7 +40,15 @@ class Volume:
 
 
 def log_radii(coefficients: Floats, norms: Floats) -> Floats:
-    """ln r = ln(c·‖g‖) of every ray; censored rays (NaN) at the cap c = 1."""
+    """Return ln r = ln(c·‖g‖) of every ray.
+
+    Args:
+        coefficients: First crossings c, (directions,). Censored rays (NaN) count with the cap c = 1.
+        norms: Norms ‖g‖ of the directions, (directions,).
+
+    Returns:
+        Natural logarithms of the radii, (directions,).
+    """
     return np.log(np.where(np.isnan(coefficients), 1.0, coefficients)) + np.log(norms)
 
 
@@ -42,9 +60,29 @@ def estimate_volume(
     recrossed: NDArray[np.bool_],
     grid_directions: int | None = None,
 ) -> Volume:
-    """All estimators of one minimum × landscape × threshold from the crossing coefficient of each direction.
+    """Estimate the volume of one minimum in one landscape at one threshold, by all estimators.
 
-    `coefficients` (N,): first crossings, 0 for a minimum above the threshold, NaN for a ray that never crosses.
+    Args:
+        coefficients: First crossings c, (directions,): 0 everywhere for a minimum above the threshold, NaN for a ray
+            that never crosses.
+        norms: Norms ‖g‖ of the directions, (directions,).
+        n_params: The dimension n.
+        recrossed: Whether a ray is seen below the threshold again further out, (directions,).
+        grid_directions: Number of directions that the published estimator uses, by default all.
+
+    Returns:
+        The estimates with their standard errors.
+
+    Example:
+        Two of three rays cross the threshold at a radius of 0.5. The third reaches the cap at a radius of 1.
+
+        >>> import numpy as np
+        >>> crossings = np.array([0.25, 0.5, np.nan])
+        >>> volume = estimate_volume(crossings, np.array([2.0, 1.0, 1.0]), 2, recrossed=np.zeros(3, dtype=bool))
+        >>> volume.status, volume.n_crossed
+        ('censored', 2)
+        >>> print(f"{np.exp(volume.log_volume):.3f}")  # (1/4 + 1/4 + 1) / 3
+        0.500
     """
     n = len(coefficients)
     grid = min(n, grid_directions or n)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.errors import ResultsError
-from minima_volume.networks import directions
 from minima_volume.networks.minimum import Minimum
 from minima_volume.pipeline import cli, settings
 from minima_volume.pipeline.minima import folder_of, load_minima, training_fingerprint
@@ -63,8 +62,7 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
         repeat.model, chosen, targets, repeat.samples.part(0, largest),
         seed=study.direction_seed, indices=range(start, stop), memory=memory,
     )  # fmt: skip
-    block = directions.draw_directions(study.direction_seed, range(start, stop), chosen[0].layout.n_params)
-    for level, crossings in zip(missing, found, strict=True):
+    for level, crossings in zip(missing, found.crossings, strict=True):
         arrays |= {f"level_{level}.{name}": value for name, value in vars(crossings).items()}
     seconds = clock() - started
     earlier = info["seconds"] if kept else 0.0
@@ -72,7 +70,7 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     archives.write_arrays(
         layout.block_path(folder_of(repeat, scale), start, stop),
         header,
-        arrays | {"norms": directions.direction_norms(block).numpy()},
+        arrays | {"norms": found.norms},
     )
     return seconds
 

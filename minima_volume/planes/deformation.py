@@ -33,7 +33,11 @@ def crossing(model: nn.Module, minimum: Minimum, samples: Samples, threshold: fl
     """
     wanted = [[Target(len(samples), threshold)]]
     for number in range(TRIES):
-        found = sweep_crossings(model, [minimum], wanted, samples, seed=seed, indices=[number])[0].coefficients[0, 0]
+        found = (
+            sweep_crossings(model, [minimum], wanted, samples, seed=seed, indices=[number])
+            .crossings[0]
+            .coefficients[0, 0]
+        )
         if found > 0:
             return number, float(found)
     raise ResultsError(

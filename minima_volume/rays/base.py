@@ -3,21 +3,30 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from minima_volume.networks.losses import Metric, sum_float64, zero_one_loss
+from minima_volume.networks.losses import sum_float64, zero_one_loss
 from minima_volume.networks.minimum import Samples
 from minima_volume.networks.precision import to_float64
 from minima_volume.networks.sequential import TILE_ELEMENTS
+
+# What is averaged over samples: the criterion's loss, or 1 where the predicted class is wrong.
+Kind = Literal["loss", "error_rate"]
 
 
 class Rays(ABC):
     """The rays of one minimum along a block of directions, over one data set.
 
-    `sharp`: float32 rays whose logits and criterion are computed in float64, so that mean losses over many samples need a
-    second look in float64 at few of them. `shared`: what a minimum's rays compute that no direction changes, if anything.
+    Attributes:
+        samples: The data set.
+        n_rays: Number of directions in the block.
+        sharp: Whether float32 rays compute logits and criterion in float64, so that a mean loss over many samples needs
+            a float64 correction on few of them only.
+        shared: What no direction changes and another block can use again, or None.
+        sample_evaluations: How many losses or errors were evaluated so far, samples times points.
     """
 
     sharp = False
@@ -25,23 +34,39 @@ class Rays(ABC):
 
     def __init__(self, samples: Samples, n_rays: int) -> None:
         self.samples, self.n_rays = samples, n_rays
+        self.sample_evaluations = 0
 
     @abstractmethod
     def width(self) -> int:
-        """Numbers held per sample and ray while a tile is evaluated."""
+        """Numbers kept per sample and ray while a tile is evaluated."""
 
     @abstractmethod
     def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
-        """The networks at the k points (rays[i], coefficients[i]): samples start, stop -> outputs (k, stop − start, C)."""
+        """The networks at k points as a function of samples.
+
+        Args:
+            rays: Ray number of each point, (k,), on the samples' device.
+            coefficients: Coefficient of each point, (k,), float64 on the CPU.
+
+        Returns:
+            A function of the first and last sample (start, stop) that returns outputs (k, stop − start, C).
+        """
 
     @torch.no_grad()
-    def sums(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric = "loss") -> Tensor:
-        """Summed losses (k, len(sizes)) over the first `size` samples, float64 on the CPU; sizes ascend.
+    def sums(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], kind: Kind = "loss") -> Tensor:
+        """Sum losses or errors over nested data sets at many points.
 
-        The metric "accuracy" sums misclassified samples instead, so that inside still means below a threshold.
+        Args:
+            rays: Ray number of each point, (k,).
+            coefficients: Coefficient of each point, (k,).
+            sizes: Sizes of the data sets, ascending; each holds the first `size` samples.
+            kind: What is summed.
+
+        Returns:
+            Sums (k, len(sizes)), float64 on the CPU.
         """
         result = torch.zeros(len(rays), len(sizes), dtype=torch.float64)
-        for rows, edges, tiles in self._tiles(rays, coefficients, sizes, metric):
+        for rows, edges, tiles in self._tiles(rays, coefficients, sizes, kind):
             parts = torch.stack([sum_float64(values) for values in tiles]).cpu()
             cumulative = dict(zip(edges[1:], parts.cumsum(0), strict=True))
             result[rows] = torch.stack([cumulative[size] for size in sizes], dim=1)
@@ -49,16 +74,17 @@ class Rays(ABC):
 
     @torch.no_grad()
     def losses(self, rays: Tensor, coefficients: Tensor, size: int, start: int = 0) -> Tensor:
-        """Losses (k, size − start) of the samples from `start` on, float64 on the rays' device if it has that."""
+        """Losses (k, size − start) of the samples start…size−1 at k points, in float64 where the device has it."""
         tiled = self._tiles(rays, coefficients, [size], "loss", start)
         found = [torch.cat(list(tiles), dim=-1) for _, _, tiles in tiled]
         return to_float64(torch.cat(found))
 
     def _tiles(
-        self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric, start: int = 0
+        self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], kind: Kind, start: int = 0
     ) -> Iterator[tuple[Tensor, list[int], Iterator[Tensor]]]:
         """Points that are evaluated together, the edges of their tiles of samples, and the tiles' values (points, span)."""
-        criterion = self.samples.criterion if metric == "loss" else zero_one_loss
+        self.sample_evaluations += len(rays) * (sizes[-1] - start)
+        criterion = self.samples.criterion if kind == "loss" else zero_one_loss
         targets, device = self.samples.targets, self.samples.inputs.device
         budget = TILE_ELEMENTS[device.type] // self.width()
         span = max(1, min(sizes[-1] - start, budget))
@@ -67,6 +93,6 @@ class Rays(ABC):
             outputs = self.at(rays[rows].to(device), coefficients[rows])
             yield rows, edges, (criterion(outputs(a, b), targets[a:b]) for a, b in pairwise(edges))
 
-    def means(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: Metric = "loss") -> Tensor:
-        """Mean losses (k, len(sizes)) over the first `size` samples, float64 on the CPU."""
-        return self.sums(rays, coefficients, sizes, metric) / torch.tensor(sizes, dtype=torch.float64)
+    def means(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], kind: Kind = "loss") -> Tensor:
+        """`sums` divided by the sizes: mean losses or error rates (k, len(sizes)), float64 on the CPU."""
+        return self.sums(rays, coefficients, sizes, kind) / torch.tensor(sizes, dtype=torch.float64)

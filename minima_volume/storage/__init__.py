@@ -1,1 +1,1 @@
-"""Files that are whole or absent: atomic writes, archives with checksums, tables, and the layout of `results/`."""
+"""Files that are complete or absent: atomic writes, archives with checksums, tables, and the paths under `results/`."""

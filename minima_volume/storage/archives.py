@@ -1,4 +1,4 @@
-"""JSON objects, arrays (npz) and tensors (safetensors): written whole, checked when read, never a pickle."""
+"""JSON objects, arrays (npz) and tensors (safetensors): written atomically, checked when read, never pickled."""
 
 import json
 import tokenize
@@ -17,7 +17,7 @@ from minima_volume.storage.atomic import atomic_write, write_error
 
 FORMAT = 1  # raise when a stored number would mean something else
 RERUN = "Delete it and run the same make target."
-# What numpy and zipfile raise on archives that are cut, flipped or foreign.
+# What numpy and zipfile raise for archives that are truncated, corrupted or of another kind.
 DAMAGE = (
     OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, NotImplementedError, RuntimeError,
     SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, MemoryError, OverflowError,
@@ -25,51 +25,103 @@ DAMAGE = (
 
 
 def fingerprint(*settings: object) -> str:
-    """A short hash of everything that a stored number depends on."""
+    """Return a short hash of everything that a stored number depends on.
+
+    Args:
+        *settings: Values that JSON can hold; others count with their repr. The order of dictionaries does not matter.
+
+    Returns:
+        Sixteen hexadecimal digits.
+    """
     return sha256(json.dumps([FORMAT, *settings], sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """A JSON file with sorted keys."""
+    """Write a JSON object with sorted keys.
+
+    Args:
+        path: The file to write.
+        content: The object.
+
+    Raises:
+        ResultsError: If the file cannot be written.
+    """
     with atomic_write(path) as scratch:
         scratch.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; ResultsError names the file if it is missing or damaged."""
+def read_json(path: Path, *, advice: str = RERUN) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file to read.
+        advice: What the reader of an error message can do; by default, to run the make target again.
+
+    Returns:
+        The object.
+
+    Raises:
+        ResultsError: If the file is missing, damaged or holds something else.
+    """
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise ResultsError(f"Expected a JSON object in {path}, got: {error}. {RERUN}") from error
+        raise ResultsError(f"Expected a JSON object in {path}, got: {error}. {advice}") from error
     if not isinstance(content, dict):
-        raise ResultsError(f"Expected a JSON object in {path}, got {type(content).__name__}. {RERUN}")
+        raise ResultsError(f"Expected a JSON object in {path}, got {type(content).__name__}. {advice}")
     return content
 
 
 def write_arrays(path: Path, info: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Named arrays and a JSON header in one compressed archive; the header carries a checksum of header and values."""
+    """Write named arrays and a JSON header as one compressed npz archive.
+
+    Args:
+        path: The file to write.
+        info: The header. A checksum of header and arrays is added to it.
+        arrays: Arrays by name.
+
+    Raises:
+        ResultsError: If the file cannot be written.
+    """
     header = {**info, "sha256": _checksum(info, arrays)}
     with atomic_write(path) as scratch, scratch.open("wb") as stream:
         np.savez_compressed(stream, info=np.array(json.dumps(header, sort_keys=True)), **arrays)
 
 
-def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Header and arrays of an archive, checksum verified; ResultsError if it is missing, damaged or holds objects.
+def read_arrays(path: Path, *, advice: str = RERUN) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read header and arrays of an npz archive and verify the checksum. Nothing is unpickled.
 
-    Nothing is ever unpickled.
+    Args:
+        path: The file to read.
+        advice: What the reader of an error message can do; by default, to run the make target again.
+
+    Returns:
+        The header without its checksum, and arrays by name.
+
+    Raises:
+        ResultsError: If the file is missing, damaged or holds pickled objects.
     """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         info = dict(json.loads(str(arrays.pop("info"))))
     except DAMAGE as error:
-        raise ResultsError(f"Expected arrays in {path}, got: {error}. {RERUN}") from error
-    _verify(path, info, arrays)
+        raise ResultsError(f"Expected arrays in {path}, got: {error}. {advice}") from error
+    _verify(path, info, arrays, advice)
     return info, arrays
 
 
 def write_tensors(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
-    """Parameters and training set of one minimum as safetensors; the header carries a checksum of header and values."""
+    """Write the parameters and the training set of one minimum as safetensors.
+
+    Args:
+        path: The file to write.
+        info: The header. A checksum of header and tensors is added to it.
+        tensors: Tensors by name.
+
+    Raises:
+        ResultsError: If the file cannot be written.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -81,8 +133,19 @@ def write_tensors(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any
             raise write_error(path, error) from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and tensors of a minimum, checksum verified."""
+def read_tensors(path: Path, *, advice: str = RERUN) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read header and tensors of a minimum and verify the checksum.
+
+    Args:
+        path: The file to read.
+        advice: What the reader of an error message can do; by default, to run the make target again.
+
+    Returns:
+        The header without its checksum, and tensors by name.
+
+    Raises:
+        ResultsError: If the file is missing or damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -90,19 +153,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             info = dict(json.loads((archive.metadata() or {})["info"]))
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a mapping
     except (*DAMAGE, SafetensorError) as error:
-        raise ResultsError(f"Expected a minimum in {path}, got: {error}. {RERUN}") from error
-    _verify(path, info, tensors)
+        raise ResultsError(f"Expected a minimum in {path}, got: {error}. {advice}") from error
+    _verify(path, info, tensors, advice)
     return info, tensors
 
 
-def _verify(path: Path, info: dict[str, Any], values: Mapping[str, Any]) -> None:
-    """Take the checksum out of a header and compare it with header and values."""
+def _verify(path: Path, info: dict[str, Any], values: Mapping[str, Any], advice: str) -> None:
+    """Remove the checksum from a header and compare it with header and values."""
     if info.pop("sha256", None) != _checksum(info, values):
-        raise ResultsError(f"Expected the checksum written with {path}, got another: it is damaged. {RERUN}")
+        raise ResultsError(f"Expected the checksum written with {path}, got another: it is damaged. {advice}")
 
 
 def _checksum(info: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """Of a header and of named arrays or tensors."""
+    """Hash a header and named arrays or tensors."""
     total = sha256(json.dumps(dict(info), sort_keys=True).encode())
     for name in sorted(values):
         array = np.ascontiguousarray(values[name])
@@ -137,7 +200,17 @@ def read_minimum_arrays(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[A
 
 
 def read_if_current(reader: Any, path: Path, wanted: str) -> Any:
-    """What `reader` finds at `path` if it is whole and its header carries the fingerprint `wanted`, else None."""
+    """Read a file if it is complete and was made with the present settings.
+
+    Args:
+        reader: `read_json`, `read_arrays` or `read_tensors`.
+        path: The file to read.
+        wanted: The fingerprint of the present settings, which the header must have.
+
+    Returns:
+        What the reader returns; None if the file is missing, damaged or of other settings. For a damaged file the reason
+        is printed.
+    """
     if not path.exists():
         return None
     try:

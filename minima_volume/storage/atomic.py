@@ -1,23 +1,36 @@
-"""Files that are there whole or not at all, and folders in which one process works at a time."""
+"""Atomic writes, and locks that let one process at a time work in a folder."""
 
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from minima_volume.errors import ResultsError
+from minima_volume.storage import layout
 
-SCRATCH = ".part"  # the end of the names of files that are being written
-# Read once: it can only be read by changing it, which threads must not do.
-UMASK = os.umask(0o022)
-os.umask(UMASK)
+SCRATCH = ".part"  # suffix of files that are being written
+STATUS = Path("/proc/self/status")  # Linux only
+_UMASK_LOCK = Lock()
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A scratch path that becomes `path` only if the block succeeds; readers see the old file or the new one."""
+    """Write a file so that readers see either the old one or the complete new one.
+
+    Args:
+        path: The file to write. Missing parent folders are made.
+
+    Yields:
+        A scratch path in the same folder. It replaces `path` if the block succeeds and is removed if not.
+
+    Raises:
+        ResultsError: If the file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SCRATCH)
@@ -27,8 +40,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     scratch = Path(name)
     try:
         yield scratch
-        # mkstemp makes files private; results are for everyone who may read the folder.
-        scratch.chmod(0o666 & ~UMASK)
+        # mkstemp makes private files, but everyone who may read the folder may read its results.
+        scratch.chmod(0o666 & ~_umask())
         scratch.replace(path)
     except OSError as error:
         raise write_error(path, error) from error
@@ -36,16 +49,54 @@ def atomic_write(path: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
+def _umask() -> int:
+    """Return the permission bits that the process removes from new files."""
+    try:
+        found = re.search(r"^Umask:\s*([0-7]+)$", STATUS.read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return int(found[1], 8) if found else _umask_by_setting()
+
+
+@cache
+def _umask_by_setting() -> int:
+    """Read the umask by changing it for a moment, which is the only portable way; once, because threads may notice."""
+    with _UMASK_LOCK:
+        mask = os.umask(0o077)
+        os.umask(mask)
+    return mask
+
+
 def write_error(path: Path, error: Exception) -> ResultsError:
-    """The error to raise where a file could not be written."""
-    # An OSError made by numpy carries no number and so no text of the system's.
+    """Return the error to raise if a file cannot be written.
+
+    Args:
+        path: The file.
+        error: What went wrong.
+
+    Returns:
+        A ResultsError that names the file and the reason.
+    """
+    # An OSError raised by numpy has no number and therefore no text from the system.
     why = getattr(error, "strerror", None) or error
     return ResultsError(f"Expected to write {path}, got '{why}': free or unlock the folder and run again.")
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Let one process at a time work in a folder; others say so and wait. Scratch of killed processes is removed."""
+    """Let one process at a time work in a folder. Others print that they wait.
+
+    Scratch files that killed processes left there are removed.
+
+    Args:
+        folder: The folder to lock. It is made if it is missing.
+
+    Yields:
+        Nothing. The lock is held inside the block.
+
+    Raises:
+        ResultsError: If the folder cannot be written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = (folder / ".lock").open("w")
@@ -57,13 +108,18 @@ def lock_folder(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             print(f"Another process works in {folder}: waiting for it to finish.", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
-        for place in (folder, folder / "minima", folder / "rays"):
+        for place in (folder, folder / layout.MINIMA_FOLDER, folder / layout.RAYS_FOLDER):
             for scratch in place.glob(f".*{SCRATCH}"):
                 scratch.unlink(missing_ok=True)
         yield
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file."""
+    """Write a text file atomically in UTF-8.
+
+    Args:
+        path: The file to write.
+        text: Its content, written without translating line ends.
+    """
     with atomic_write(path) as scratch:
         scratch.write_bytes(text.encode())

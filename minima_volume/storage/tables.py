@@ -1,4 +1,4 @@
-"""CSV tables, written whole with their checksums in a JSON record and compared with it when read."""
+"""CSV tables, with their checksums in a JSON record that is compared when they are read."""
 
 import csv
 import io
@@ -10,23 +10,21 @@ from typing import Any
 import numpy as np
 
 from minima_volume.errors import ResultsError
+from minima_volume.storage import layout
 from minima_volume.storage.archives import read_json, write_json
 from minima_volume.storage.atomic import write_text
 
 
-def _cell(value: object) -> str:
-    """A table cell: empty for what is not a number, so that no reader takes it for one.
-
-    Eight digits resolve 0.01 nats in a volume of 10⁶, far below every error in the table, and hide what the last bits of
-    another machine's arithmetic would change.
-    """
-    if isinstance(value, float | np.floating):
-        return f"{value:.8g}" if np.isfinite(value) else ""
-    return "" if value is None else str(value)
-
-
 def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """A CSV table with a header; what is missing or not a number is an empty cell."""
+    """Format rows as a CSV table with a header.
+
+    Args:
+        columns: The columns to write, in this order.
+        rows: Values by column. Other keys are ignored.
+
+    Returns:
+        The table. Missing values and numbers that are not finite become empty cells.
+    """
     stream = io.StringIO(newline="")
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
@@ -34,15 +32,43 @@ def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> 
     return stream.getvalue()
 
 
+def _cell(value: object) -> str:
+    """Format a table cell.
+
+    Eight digits resolve 0.01 nats in a volume of 10⁶, which is far below every error in the tables, and hide the last
+    bits, which differ between machines.
+    """
+    if isinstance(value, float | np.floating):
+        return f"{value:.8g}" if np.isfinite(value) else ""
+    return "" if value is None else str(value)
+
+
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """The CSV table `table_text` of the rows."""
+    """Write rows as a CSV table without a record.
+
+    Args:
+        path: The file to write.
+        columns: The columns to write, in this order.
+        rows: Values by column. Other keys are ignored.
+
+    Raises:
+        ResultsError: If the file cannot be written.
+    """
     write_text(path, table_text(columns, rows))
 
 
 def write_tables(record: Path, tables: Mapping[Path, str], content: Mapping[str, Any]) -> None:
-    """Tables of one folder, and beside them a JSON record with their checksums, which `read_table` compares.
+    """Write the tables of one folder and a JSON record with their checksums.
 
-    The last table is what make waits for, so it is written last: a run killed before it is made again.
+    The last table is written last because make waits for it: if the run is killed earlier, make runs it again.
+
+    Args:
+        record: The JSON file to write, in the folder of the tables.
+        tables: The text of each table by its path.
+        content: What else the record holds.
+
+    Raises:
+        ResultsError: If a file cannot be written.
     """
     *others, (last, text) = tables.items()
     for path, other in others:
@@ -52,28 +78,19 @@ def write_tables(record: Path, tables: Mapping[Path, str], content: Mapping[str,
     write_text(last, text)
 
 
-def _verify_table(path: Path) -> None:
-    """Compare a table with the checksum in the record beside it, where there is one."""
-    for record in (path.with_suffix(".json"), path.with_name("run.json")):
-        try:
-            sums = read_json(record).get("tables") if record.exists() else None
-            wanted = sums.get(path.name) if isinstance(sums, dict) else None
-        except ResultsError as error:
-            raise ResultsError(
-                f"Expected the record of {path} in {record}, got a damaged one. {_again(path)}"
-            ) from error
-        if wanted not in (None, sha256(path.read_bytes()).hexdigest()):
-            raise ResultsError(
-                f"Expected the table that {record} was written with in {path}, got another. {_again(path)}"
-            )
-
-
-def _again(path: Path) -> str:
-    return f"Delete {path} and run the same make target."
-
-
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a CSV table as text; ResultsError if the file or a column is missing, or its checksum is another."""
+    """Read a CSV table and compare it with the checksum in its record, if it has one.
+
+    Args:
+        path: The file to read.
+        columns: Columns that must be there.
+
+    Returns:
+        One dictionary of cells per row, as text and with all columns of the file.
+
+    Raises:
+        ResultsError: If the file or a column is missing, or the file is not the one that its record describes.
+    """
     try:
         with path.open(newline="") as stream:
             reader = csv.DictReader(stream)
@@ -87,3 +104,16 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         )
     _verify_table(path)
     return rows
+
+
+def _verify_table(path: Path) -> None:
+    """Compare a table with the checksum in the record of its folder, if there is one."""
+    advice = f"Delete {path} and run the same make target."
+    for record in (path.with_suffix(".json"), path.with_name(layout.RUN_RECORD)):
+        try:
+            sums = read_json(record).get("tables") if record.exists() else None
+        except ResultsError as error:
+            raise ResultsError(f"Expected the record of {path} in {record}, got a damaged one. {advice}") from error
+        wanted = sums.get(path.name) if isinstance(sums, dict) else None
+        if wanted not in (None, sha256(path.read_bytes()).hexdigest()):
+            raise ResultsError(f"Expected the table that {record} was written with in {path}, got another. {advice}")

@@ -11,8 +11,9 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor, nn
 
-from minima_volume.crossings.bracket import brackets_of, solve
-from minima_volume.crossings.scan import SCAN_NODES, Target, evaluator, scan
+from minima_volume.crossings.bracket import enclose, first_brackets, solve_brackets
+from minima_volume.crossings.continuation import heights_on, means_along, means_at
+from minima_volume.crossings.scan import SCAN_NODES, Target, Targets, scan
 from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import CRITERIA
 from minima_volume.networks.minimum import Minimum, Samples
@@ -31,20 +32,20 @@ class Curves:
     def __init__(self, heights: Heights) -> None:
         self.heights, self.n_rays = heights, len(heights)
 
-    def means(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: str = "loss") -> Tensor:
+    def means(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], kind: str = "loss") -> Tensor:
         values = [[self.heights[int(i)](float(c))] * len(sizes) for i, c in zip(rays, coefficients, strict=True)]
         return torch.tensor(values, dtype=torch.float64)
 
 
-def crossings(rays: Any, targets: list[Target], tolerance: float = 1e-12) -> tuple[np.ndarray, np.ndarray]:
+def crossings(rays: Any, wanted: list[Target], tolerance: float = 1e-12) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients (rays, targets), NaN where none, and recrossed, by scan, brackets and one solve in float64."""
-    at_zero = rays.means(torch.zeros(1).long(), torch.zeros(1).double(), [targets[0].size])[:, 0].numpy()
-    table, _ = scan(rays, targets, np.repeat(at_zero, len(targets)), SCAN_NODES)
-    problem, recrossed = brackets_of(table, targets, SCAN_NODES)
-    thresholds = np.array([target.threshold for target in targets])
-    x, _, _ = solve(evaluator(rays, targets), problem, thresholds, tolerance=tolerance)
+    targets = Targets.of(wanted)
+    at_zero = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), targets)[0]
+    table, _ = scan(means_along(rays, targets), at_zero, targets.thresholds, rays.n_rays)
+    ray, column, brackets, recrossed = first_brackets(table, targets.thresholds)
+    roots = solve_brackets(heights_on(rays, targets, ray, column), brackets, tolerance)
     found = np.full((rays.n_rays, len(targets)), np.nan)
-    found[problem.ray, problem.target] = np.exp(x)
+    found[ray, column] = np.exp(roots.x)
     return found, recrossed
 
 
@@ -159,3 +160,29 @@ def test_crossings_very_close_to_the_minimum() -> None:
 def test_minimum_on_the_threshold_is_inside() -> None:
     found, _ = crossings(Curves([power(0.1, 1.0, 2)]), [Target(1, 0.1)])
     assert 0 < found[0, 0] < 1e-7  # heights resolve c² only down to 10⁻¹⁷
+
+
+def test_the_solver_knows_no_network() -> None:
+    """Scan, brackets and solver on plain functions of x = ln c, with thresholds of their own."""
+    exponents, thresholds = np.array([1.0, 2.0, 4.5]), np.array([0.5, 0.1])
+
+    def means(ray: np.ndarray, c: float) -> np.ndarray:
+        return np.repeat(c ** exponents[ray][:, None], 2, axis=1)
+
+    table, points = scan(means, np.zeros(2), thresholds, 3)
+    ray, column, brackets, recrossed = first_brackets(table, thresholds)
+    assert ray.tolist() == [0, 0, 1, 1, 2, 2] and column.tolist() == [0, 1] * 3 and not recrossed.any()
+
+    def heights(rows: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return np.exp(exponents[ray[rows]] * x) / thresholds[column[rows]]
+
+    roots = solve_brackets(heights, brackets, 1e-13)
+    np.testing.assert_allclose(roots.x, np.log(thresholds[column]) / exponents[ray], rtol=1e-12)
+    np.testing.assert_allclose(
+        roots.slope, exponents[ray], rtol=1e-3
+    )  # straight in ln c, up to the rounding of heights
+    assert (points >= 1).all() and roots.steps.max() < 12
+    near = enclose(heights, roots.x + 0.05, roots.slope, 1e-13)
+    np.testing.assert_allclose(near.x, roots.x, rtol=1e-12)
+    # Nothing to enclose within a factor e of the point: it stays.
+    np.testing.assert_array_equal(enclose(heights, roots.x - 3.0, roots.slope, 1e-13).x, roots.x - 3.0)

@@ -1,4 +1,4 @@
-"""Crossings carried from a pilot landscape against Brent's method on the landscape itself, and against plain float64."""
+"""Crossings continued from a coarse landscape against Brent's method on the landscape itself, and against plain float64."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,9 +11,10 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from minima_volume.crossings.continuation import Found, close_in
-from minima_volume.crossings.landscapes import Ladder
-from minima_volume.crossings.scan import Target, means_at
+from minima_volume.crossings.continuation import solve_block
+from minima_volume.crossings.landscapes import LandscapeSchedule
+from minima_volume.crossings.scan import Target, Targets
+from minima_volume.crossings.table import CrossingTable
 from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.rays.base import Rays
@@ -34,7 +35,7 @@ class Landscapes:
         self.heights, self.n_rays = heights, n_rays
         self.asked = dict.fromkeys(heights, 0)
 
-    def means(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], metric: str = "loss") -> Tensor:
+    def means(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], kind: str = "loss") -> Tensor:
         self.asked[sizes[-1]] += len(rays)
         return torch.tensor([[self.heights[size](float(c)) for size in sizes] for c in coefficients]).double()
 
@@ -46,50 +47,64 @@ class Landscapes:
         return found
 
 
-def found_on(rays: Landscapes, targets: list[Target], missed: float = 0.0) -> tuple[Found, Ladder]:
-    ladder = Ladder.of(targets, N_PARAMS, sharp=True)
-    given = cast("Rays", rays)
-    at_zero = means_at(given, np.zeros(1, dtype=np.int64), np.zeros(1), ladder.targets)[0]
+def schedule_of(wanted: list[Target], *, float32_resolves: bool = True) -> LandscapeSchedule:
+    return LandscapeSchedule.of(Targets.of(wanted), N_PARAMS, float32_resolves=float32_resolves)
 
-    def missing(direction: Tensor, c: float, losses: Tensor, tolerance: float) -> float:
+
+def found_on(rays: Landscapes, wanted: list[Target], missed: float = 0.0) -> CrossingTable:
+    """The table of a block whose float32 sums are short by a share `missed`."""
+
+    def correction(ray: int, c: float, losses: Tensor, tolerance: float) -> float:
         return missed * float(losses.sum())
 
-    return close_in(given, torch.zeros(1, 1), ladder, at_zero, 1e-9, missing), ladder
+    return solve_block(cast("Rays", rays), schedule_of(wanted), None, 1e-9, correction)
 
 
 def smooth(factor: float, exponent: float) -> Callable[[float], float]:
     return lambda c: 1e-4 + factor * c**exponent
 
 
-def test_a_pilot_an_eighth_as_large_is_added() -> None:
-    ladder = Ladder.of([Target(LARGE, 0.1), Target(LARGE, 0.02)], N_PARAMS, sharp=True)
-    assert ladder.targets[2:] == [Target(SMALL, 0.02), Target(SMALL, 0.1)] and ladder.n_wanted == 2
-    nested = Ladder.of([Target(size, 0.1) for size in (60, 600, 2000, 6000, 20_000, 60_000)], N_PARAMS, sharp=True)
-    assert nested.pilot == 600 and len(nested.targets) == 6
+def test_a_coarse_landscape_an_eighth_as_large_is_added() -> None:
+    schedule = schedule_of([Target(LARGE, 0.1), Target(LARGE, 0.02)])
+    added = schedule.targets.select(np.arange(2, 4))
+    assert (
+        added.sizes.tolist() == [SMALL, SMALL] and added.thresholds.tolist() == [0.02, 0.1] and schedule.n_wanted == 2
+    )
+    assert schedule.starts(np.array([0, 1])).tolist() == [3, 2] and schedule.scanned.tolist() == [2, 3]
+    nested = schedule_of([Target(size, 0.1) for size in (60, 600, 2000, 6000, 20_000, 60_000)])
+    assert (
+        nested.coarse == 600
+        and len(nested.targets) == 6
+        and nested.float32_sizes == [60, 600, 2000, 6000, 20_000, 60_000]
+    )
+    assert nested.starts(np.array([3, 5])).tolist() == [2, 4] and nested.starts(
+        np.array([5]), coarse=True
+    ).tolist() == [1]
 
 
-@pytest.mark.parametrize("targets", [[Target(4000, 0.1)], [Target(LARGE, 0.1), Target(LARGE, 0.05, "accuracy")]])
-def test_no_pilot_where_it_saves_nothing(targets: list[Target]) -> None:
-    assert Ladder.of(targets, N_PARAMS, sharp=True).pilot == max(target.size for target in targets)
-    assert Ladder.of([Target(LARGE, 0.1)], N_PARAMS, sharp=False).pilot == LARGE
+@pytest.mark.parametrize("wanted", [[Target(4000, 0.1)], [Target(LARGE, 0.1), Target(LARGE, 0.05, "accuracy")]])
+def test_no_coarse_landscape_where_it_saves_nothing(wanted: list[Target]) -> None:
+    assert schedule_of(wanted).coarse == max(target.size for target in wanted)
+    rough = schedule_of([Target(LARGE, 0.1)], float32_resolves=False)
+    assert rough.coarse == LARGE and rough.in_float64.all()
 
 
 @pytest.mark.parametrize("shift", [0.5, 0.9, 1.0, 1.3, 3.0])
-def test_carried_to_a_curve_close_by(shift: float) -> None:
+def test_a_crossing_is_continued_to_a_curve_close_by(shift: float) -> None:
     rays = Landscapes({SMALL: smooth(40, 4.5), LARGE: smooth(40 * shift, 4.3)})
-    found, _ = found_on(rays, [Target(LARGE, 0.1), Target(LARGE, 0.02)])
+    found = found_on(rays, [Target(LARGE, 0.1), Target(LARGE, 0.02)])
     expected = [brentq(lambda c, t=t: rays.heights[LARGE](c) - t, 0.01, 1, rtol=1e-14) for t in (0.1, 0.02)]
     # A last step of SHORTEST along a slope that is a few percent off; heights are exact here.
     np.testing.assert_allclose(found.coefficients[0, :2], expected, rtol=2e-8)
     assert rays.asked[LARGE] <= 14  # the minimum itself, and at most six heights per crossing: no scan
 
 
-def test_what_float32_misses_moves_the_crossing() -> None:
+def test_a_correction_moves_the_crossing() -> None:
     rays, missed = Landscapes({SMALL: smooth(40, 4.5), LARGE: smooth(44, 4.3)}), 1e-6
-    plain, _ = found_on(rays, [Target(LARGE, 0.1)])
-    mended, _ = found_on(rays, [Target(LARGE, 0.1)], missed)
+    plain = found_on(rays, [Target(LARGE, 0.1)])
+    corrected = found_on(rays, [Target(LARGE, 0.1)], missed)
     slope = 4.3 * (1 - 1e-4 / 0.1)
-    moved = float(np.log(mended.coefficients[0, 0] / plain.coefficients[0, 0]))
+    moved = float(np.log(corrected.coefficients[0, 0] / plain.coefficients[0, 0]))
     assert moved == pytest.approx(-missed / slope, rel=1e-3)
 
 
@@ -98,40 +113,40 @@ def test_a_crossing_that_does_not_settle_is_left_to_float64() -> None:
     noisy = Landscapes(
         {LARGE: lambda c: 40 * c**4.3 * (1 + 1e-3 * generator.standard_normal()), SMALL: smooth(40, 4.3)}
     )
-    found, _ = found_on(noisy, [Target(LARGE, 0.1)])
+    found = found_on(noisy, [Target(LARGE, 0.1)])
     assert found.unsettled[0].tolist() == [True, False]
-    quiet, _ = found_on(Landscapes({SMALL: smooth(40, 4.5), LARGE: smooth(44, 4.3)}), [Target(LARGE, 0.1)])
+    quiet = found_on(Landscapes({SMALL: smooth(40, 4.5), LARGE: smooth(44, 4.3)}), [Target(LARGE, 0.1)])
     assert not quiet.unsettled.any()
 
 
-def test_an_earlier_crossing_that_the_pilot_nearly_shows_is_found() -> None:
+def test_an_earlier_crossing_that_the_coarse_landscape_nearly_shows_is_found() -> None:
     def bump(height: float) -> Callable[[float], float]:
         return lambda c: 1e-4 + height * math.exp(-(((c - 0.08) / 0.02) ** 2)) + 2 * c**4
 
     rays = Landscapes({SMALL: bump(0.07), LARGE: bump(0.13)})
-    found, _ = found_on(rays, [Target(LARGE, 0.1)])
+    found = found_on(rays, [Target(LARGE, 0.1)])
     assert found.coefficients[0, 0] == pytest.approx(brentq(lambda c: bump(0.13)(c) - 0.1, 0.01, 0.08), rel=1e-8)
 
 
-def test_a_pilot_without_a_crossing_decides_nothing() -> None:
+def test_a_coarse_landscape_without_a_crossing_decides_nothing() -> None:
     censored = Landscapes({SMALL: lambda c: 1e-3, LARGE: smooth(40, 4)})
     above = Landscapes({SMALL: lambda c: 0.2, LARGE: smooth(40, 4)})
     for rays in (censored, above):
-        found, _ = found_on(rays, [Target(LARGE, 0.1)])
+        found = found_on(rays, [Target(LARGE, 0.1)])
         assert found.coefficients[0, 0] == pytest.approx(brentq(lambda c: smooth(40, 4)(c) - 0.1, 0.01, 1), rel=1e-8)
 
 
 def test_a_landscape_without_a_crossing_or_above_the_threshold() -> None:
     flat = Landscapes({SMALL: smooth(40, 4), LARGE: lambda c: 1e-3})
-    assert math.isnan(found_on(flat, [Target(LARGE, 0.1)])[0].coefficients[0, 0])
+    assert math.isnan(found_on(flat, [Target(LARGE, 0.1)]).coefficients[0, 0])
     high = Landscapes({SMALL: smooth(40, 4), LARGE: lambda c: 0.2})
-    assert found_on(high, [Target(LARGE, 0.1)])[0].coefficients[0, 0] == 0
+    assert found_on(high, [Target(LARGE, 0.1)]).coefficients[0, 0] == 0
 
 
 def test_a_jump_stays_where_the_scan_found_it() -> None:
     rays = Landscapes({SMALL: lambda c: 1e-3 + (c > 0.3), LARGE: lambda c: 1e-3 + (c > 0.31)})
-    found, _ = found_on(rays, [Target(LARGE, 0.1)])
-    assert found.coefficients[0, 0] == pytest.approx(0.31, rel=2e-3)  # float32 closes in on a jump to 10⁻³
+    found = found_on(rays, [Target(LARGE, 0.1)])
+    assert found.coefficients[0, 0] == pytest.approx(0.31, rel=2e-3)  # float32 solves a jump to 10⁻³
 
 
 @pytest.mark.parametrize("sizes", [[6000], [60, 700, 2000, 6000]])

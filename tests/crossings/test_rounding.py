@@ -1,4 +1,4 @@
-"""Float64 on the hardest samples against float64 on all of them."""
+"""The correction of float32 rounding from few samples against float64 on all of them."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minima_volume.crossings.rounding import FIRST, SEEN, UNSEEN, Float64Losses, expected
+from minima_volume.crossings.rounding import (
+    FIRST_LOOK,
+    LOOK_ABOVE_SD,
+    STOP_BELOW_SD,
+    Float64Losses,
+    expected_margin_error,
+)
 from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import CRITERIA, Criterion, cross_entropy, loss_gradient, sensitivity
 from minima_volume.networks.minimum import Minimum, Samples
@@ -39,7 +45,7 @@ class Known(Float64Losses):
 
 
 def asked(exact: Float64Losses, rounded: Tensor, tolerated: float) -> float:
-    return exact.missing(MINIMUM, torch.zeros(2), 0.1, rounded, tolerated / UNSEEN)
+    return exact.correction(MINIMUM, torch.zeros(2), 0.1, rounded, tolerated / STOP_BELOW_SD)
 
 
 def heavy_tailed(seed: int, noise: float) -> tuple[Tensor, Tensor]:
@@ -51,7 +57,7 @@ def heavy_tailed(seed: int, noise: float) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.03, 0.1])
-def test_what_is_not_seen_errs_by_what_is_tolerated(share: float) -> None:
+def test_the_error_of_samples_that_are_not_seen_is_within_the_tolerance(share: float) -> None:
     off, seen = [], []
     for seed in range(40):
         exact, rounded = heavy_tailed(seed, 1e-5)
@@ -64,12 +70,12 @@ def test_what_is_not_seen_errs_by_what_is_tolerated(share: float) -> None:
     assert max(seen) < N
 
 
-def test_nothing_is_looked_at_where_rounding_cannot_matter() -> None:
+def test_nothing_is_evaluated_where_rounding_cannot_matter() -> None:
     exact, rounded = heavy_tailed(0, 1e-5)
     known = Known(exact)
-    missing = float(expected(rounded)) * float(sensitivity(cross_entropy, rounded).square().sum().sqrt())
-    assert asked(known, rounded, 1.01 * UNSEEN * missing / SEEN) == 0.0 and known.seen == 0
-    assert asked(known, rounded, 0.99 * UNSEEN * missing / SEEN) != 0.0 and known.seen > 0
+    missing = float(expected_margin_error(rounded)) * float(sensitivity(cross_entropy, rounded).square().sum().sqrt())
+    assert asked(known, rounded, 1.01 * STOP_BELOW_SD * missing / LOOK_ABOVE_SD) == 0.0 and known.seen == 0
+    assert asked(known, rounded, 0.99 * STOP_BELOW_SD * missing / LOOK_ABOVE_SD) != 0.0 and known.seen > 0
 
 
 def test_more_rounding_than_expected_is_noticed() -> None:
@@ -77,10 +83,10 @@ def test_more_rounding_than_expected_is_noticed() -> None:
     known = Known(exact)
     tolerated = 1e-5
     assert asked(known, rounded, tolerated) == pytest.approx(float((exact - rounded).sum()), abs=3 * tolerated)
-    assert known.seen > 4 * FIRST
+    assert known.seen > 4 * FIRST_LOOK
 
 
-def test_an_unknown_criterion_hides_nothing() -> None:
+def test_an_unknown_criterion_evaluates_every_sample() -> None:
     """No sample is taken for easy, so only the number of samples can make rounding small enough."""
     exact, rounded = heavy_tailed(0, 1e-5)
     known = Known(exact, lambda outputs, targets: (outputs.squeeze(-1) - targets).abs())
@@ -96,7 +102,7 @@ def test_a_network_at_a_point_of_its_ray() -> None:
     float32, float64 = (RayBundle(model, minimum.layout, samples, block, kind).rays(minimum).losses(*at, 700)[0]
                         for kind in (torch.float32, torch.float64))  # fmt: skip
     assert float32.dtype == torch.float64 and not torch.equal(float32, float64)
-    found = Float64Losses(model, samples).missing(minimum, block[1], 0.3, float32, 0.0)
+    found = Float64Losses(model, samples).correction(minimum, block[1], 0.3, float32, 0.0)
     assert found == pytest.approx(float((float64 - float32).sum()), rel=1e-6, abs=1e-10)
 
 

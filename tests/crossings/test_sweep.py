@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from minima_volume.crossings.problem import tolerance_for
 from minima_volume.crossings.scan import SCAN_NODES, Target
-from minima_volume.crossings.sweep import sweep_crossings, tolerance_for
+from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.estimators.radial import log_mean_power
 from minima_volume.estimators.volume import estimate_volume
-from minima_volume.networks.directions import direction_norms, draw_directions
+from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import CRITERIA
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
@@ -49,9 +50,7 @@ def radii_of(model: nn.Module, samples: Samples, threshold: float, n_directions:
     found = sweep_crossings(
         model, [Minimum.of(parameters, layout)], [[target]], samples, seed=0, indices=range(n_directions)
     )
-    return found[0].coefficients[:, 0], direction_norms(
-        draw_directions(0, range(n_directions), layout.n_params)
-    ).numpy()
+    return found.crossings[0].coefficients[:, 0], found.norms
 
 
 @pytest.mark.parametrize("n", [2, 3, 40])
@@ -222,9 +221,9 @@ def test_minima_measured_together_or_alone() -> None:
     targets = [[Target(90, 0.1)], [Target(90, 0.1), Target(45, 0.05)]]
     layout = layout_of(parameters_of(model))
     minima = [Minimum.of(parameters_of(each), layout) for each in (model, other)]
-    both = sweep_crossings(model, minima, targets, samples, seed=0, indices=range(6))
+    both = sweep_crossings(model, minima, targets, samples, seed=0, indices=range(6)).crossings
     for minimum, wanted, found in zip(minima, targets, both, strict=True):
-        (alone,) = sweep_crossings(model, [minimum], [wanted], samples, seed=0, indices=range(6))
+        (alone,) = sweep_crossings(model, [minimum], [wanted], samples, seed=0, indices=range(6)).crossings
         np.testing.assert_array_equal(found.coefficients, alone.coefficients)
 
 
@@ -267,6 +266,22 @@ def test_accuracy_crossing() -> None:
         else:
             # Steps are bracketed to 10⁻⁴ in ln c: inside just before, outside just behind.
             assert wrong(c * (1 - 2e-4)) <= 0.1 < wrong(c * (1 + 2e-4))
+
+
+def test_norms_and_work_are_returned_beside_the_crossings() -> None:
+    model, samples = trained((16, 24, 3), 51, 40)
+    parameters = parameters_of(model)
+    minimum = Minimum.of(parameters, layout_of(parameters))
+    whole, part = (
+        sweep_crossings(model, [minimum], [[Target(51, 0.3)]], samples, seed=4, indices=indices, memory=memory)
+        for indices, memory in ((range(9), 2**26), (range(3, 9), 2**14))
+    )
+    block = draw_directions(4, range(9), minimum.layout.n_params)
+    np.testing.assert_array_equal(whole.norms, block.double().norm(dim=1).numpy())
+    np.testing.assert_array_equal(part.norms, whole.norms[3:])
+    # Every point of a ray is a loss of each of the 51 samples; the minimum itself and the check come on top.
+    points = int(whole.crossings[0].evaluations.sum())
+    assert 51 * points <= whole.work.float32 + whole.work.float64 <= 51 * (points + 4)
 
 
 @pytest.mark.parametrize("n_params", [1, 6570, 235_146, 10**8])

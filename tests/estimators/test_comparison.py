@@ -1,4 +1,4 @@
-"""Paired comparisons against closed forms, exact bootstraps, and repetition of the whole measurement."""
+"""Paired comparisons against closed forms, exact bootstraps and repeated measurements."""
 
 import math
 from itertools import product
@@ -12,7 +12,7 @@ from minima_volume.estimators.gaussian import gaussian_profile
 from minima_volume.estimators.radial import bootstrap_error, log_mean_power, typical_log_volume
 
 
-def test_estimates_are_those_of_the_package() -> None:
+def test_estimates_agree_with_the_estimators_of_single_minima() -> None:
     logs = np.random.default_rng(0).normal(0, 0.02, (3, 200))
     volume, spread = bootstrap_estimates(logs, 100, n_resamples=500)
     assert volume == pytest.approx([log_mean_power(row, 100) for row in logs], abs=1e-12)
@@ -26,9 +26,9 @@ def test_estimates_are_those_of_the_package() -> None:
     )
 
 
-def test_every_resample_of_two_directions() -> None:
-    # Two directions have four resamples: (1,1), (1,2), (2,1), (2,2). A is larger along the first, far smaller along the
-    # second, so A wins in the first only, and the mixed ones go to the second direction's winner.
+def test_probability_from_all_resamples_of_two_directions() -> None:
+    # Two directions have four resamples: (1,1), (1,2), (2,1), (2,2). A is larger along the first and much smaller along
+    # the second, so A is larger in the resample (1,1) only.
     logs = np.log([[2.0, 1.0], [1.0, 4.0]])
     wins = [
         np.mean([2.0, 1.0][i] + [2.0, 1.0][j]) > [1.0, 4.0][i] + [1.0, 4.0][j] for i, j in product((0, 1), repeat=2)
@@ -40,8 +40,8 @@ def test_every_resample_of_two_directions() -> None:
 
 
 @pytest.mark.parametrize("statistic", ["log_volume", "typical", "gamma"])
-def test_a_common_factor_is_certain_whatever_the_noise(statistic: Statistic) -> None:
-    # B's radii are A's shrunk by a hundredth: 20 nats, in noise of hundreds of nats.
+def test_a_common_factor_is_certain_in_any_noise(statistic: Statistic) -> None:
+    # B's radii are 1 % smaller than A's: 20 nats, in noise of hundreds of nats.
     logs = np.random.default_rng(1).normal(0, 0.1, 300)
     found = compare(
         np.stack([logs, logs - 0.01]), 2000, statistic=statistic, sigma=1.0 if statistic == "gamma" else None
@@ -51,13 +51,13 @@ def test_a_common_factor_is_certain_whatever_the_noise(statistic: Statistic) -> 
         assert found.difference == pytest.approx(20, abs=1e-9) and found.error < 1e-9
 
 
-def test_equal_minima_are_a_coin_toss() -> None:
+def test_equal_minima_have_probability_one_half() -> None:
     logs = np.random.default_rng(2).normal(0, 0.01, 100)
     assert compare(np.stack([logs, logs]), 50) == compare(np.stack([logs, logs]), 50, 1, 0)
     assert compare(np.stack([logs, logs]), 50).probability == 0.5
 
 
-def test_swapping_turns_the_answer_round() -> None:
+def test_swapping_the_minima_changes_the_sign() -> None:
     logs = np.random.default_rng(3).normal(0, 0.03, (2, 150))
     forth, back = compare(logs, 30), compare(logs, 30, 1, 0)
     assert forth.difference == pytest.approx(-back.difference) and forth.error == pytest.approx(back.error)
@@ -65,17 +65,17 @@ def test_swapping_turns_the_answer_round() -> None:
 
 
 def test_error_is_the_spread_of_repeated_measurements() -> None:
-    # 200 repeats with fresh directions; n·E[ln r] is normal, its error known to 5 % from 200 repeats and 10 % from 100 rays.
+    # n·E[ln r] is normal. Its error is known to 5 % from 200 repeats with new directions and to 10 % from 100 rays.
     rng = np.random.default_rng(4)
     found = [compare(rng.normal(0, 0.1, (2, 100)), 10, statistic="typical", seed=i) for i in range(200)]
     differences = np.array([each.difference for each in found])
     assert np.mean([each.error for each in found]) == pytest.approx(differences.std(ddof=1), rel=0.2)
-    # So A > B is said with 95 % in about a tenth of repeats of equals, both sides together.
-    bold = np.mean([abs(each.probability - 0.5) > 0.45 for each in found])
-    assert 0.04 < bold < 0.2
+    # For equal minima a probability beyond 5 % or 95 % comes up in a tenth of the repeats.
+    decided = np.mean([abs(each.probability - 0.5) > 0.45 for each in found])
+    assert 0.04 < decided < 0.2
 
 
-def test_ordering() -> None:
+def test_ranking() -> None:
     rng = np.random.default_rng(5)
     common = rng.normal(0, 0.05, 200)
     logs = np.stack([common - 0.02, common, common - 0.01])
@@ -85,7 +85,7 @@ def test_ordering() -> None:
     assert rank(logs, 100, order=(0, 1, 2)).confidence == 0
 
 
-def test_confidence_of_an_ordering_is_at_most_that_of_its_pairs() -> None:
+def test_confidence_of_a_ranking_is_at_most_that_of_its_pairs() -> None:
     logs = np.random.default_rng(6).normal(0, 0.05, (4, 60)) + 0.01 * np.arange(4)[:, None]
     found = rank(logs, 20)
     pairs = [found.probabilities[a, b] for a, b in zip(found.order, found.order[1:], strict=False)]
@@ -93,7 +93,7 @@ def test_confidence_of_an_ordering_is_at_most_that_of_its_pairs() -> None:
     assert np.allclose(found.probabilities + found.probabilities.T, 1)
 
 
-def test_what_cannot_be_compared() -> None:
+def test_arguments_that_cannot_be_compared() -> None:
     logs = np.zeros((2, 10))
     for wrong in (np.zeros(10), np.zeros((2, 1)), np.full((2, 10), -np.inf)):
         with pytest.raises(UserError, match="finite log radii"):

@@ -1,4 +1,4 @@
-"""What must hold for any input: the estimators' bounds and symmetries, readers and command lines that only ever refuse."""
+"""Properties for any input: bounds and symmetries of the estimators; readers and command lines that work or refuse."""
 
 import io
 import math
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from minima_volume.errors import ResultsError, UserError
@@ -25,7 +25,7 @@ from minima_volume.pipeline.study import Study
 from minima_volume.storage import archives, layout, tables
 from minima_volume.training.recipe import Recipe
 
-# The same inputs in every run, so that no run fails that could not be repeated.
+# The same inputs in every run, so that every failure can be repeated.
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=100, database=None)
 settings.load_profile("repeatable")
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -37,7 +37,7 @@ coefficients = st.lists(st.floats(1e-6, 1.0) | st.just(math.nan), min_size=2, ma
 
 
 def near(value: float, size: float) -> Any:
-    """Equal up to the rounding of a few sums of terms of this size."""
+    """Equality up to the rounding of a few sums of terms of this size."""
     return pytest.approx(value, rel=1e-12, abs=1e-12 * max(1.0, size))
 
 
@@ -49,7 +49,7 @@ def norms_for(c: Floats) -> Floats:
 
 
 @given(logs)
-def test_a_log_mean_lies_between_the_largest_term_and_its_share(values: Floats) -> None:
+def test_a_log_mean_lies_between_the_largest_term_and_its_share_of_the_sum(values: Floats) -> None:
     top = values.max()
     assert top - math.log(len(values)) - 1e-9 <= log_mean_exp(values) <= top + 1e-9
 
@@ -75,7 +75,7 @@ def test_the_typical_volume_is_a_lower_bound(values: Floats, n: int) -> None:
 
 
 @given(logs, st.integers(1, 10**4), st.floats(-5, 5))
-def test_errors_do_not_know_the_unit_of_length(values: Floats, n: int, shift: float) -> None:
+def test_errors_do_not_depend_on_the_unit_of_length(values: Floats, n: int, shift: float) -> None:
     size = n * (np.abs(values).max() + abs(shift))
     error = bootstrap_error(values, n, n_resamples=20)
     assert bootstrap_error(values + shift, n, n_resamples=20) == pytest.approx(
@@ -103,7 +103,7 @@ def test_volumes_scale_with_the_directions(c: Floats, n: int, factor: float) -> 
 
 
 @given(st.lists(st.floats(1e-6, 1.0, exclude_max=True), min_size=2, max_size=60).map(np.array), st.integers(1, 10**5))
-def test_a_grid_only_rounds_up(c: Floats, n: int) -> None:
+def test_the_grid_never_rounds_down(c: Floats, n: int) -> None:
     found = estimate_volume(c, norms_for(c), n, recrossed=np.zeros(len(c), dtype=bool))
     assert found.log_volume_grid >= found.log_volume - 1e-9 * max(1.0, abs(found.log_volume))
     assert PAPER_GRID[0] == 0 and PAPER_GRID[-1] == 1 and (np.diff(PAPER_GRID) > 0).all()
@@ -118,7 +118,7 @@ def test_a_minimum_above_its_threshold_has_no_volume(count: int, n: int) -> None
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=50), st.floats(0.01, 5), st.integers(1, 50))
 def test_a_cutoff_is_the_first_size_above(losses: list[float], threshold: float, start: int) -> None:
     means = [sum(losses[:k]) / k for k in range(1, len(losses) + 1)]
-    # A mean on the threshold to the last bit may fall on either side of it.
+    # Rounding decides for a mean on the threshold.
     if any(abs(mean - threshold) < 1e-12 for mean in means):
         return
     expected = next((k for k, mean in enumerate(means, start=1) if k >= start and mean > threshold), None)
@@ -142,7 +142,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A whole file of each kind."""
+    """The bytes of an intact file of each kind."""
     folder = tmp_path_factory.mktemp("good")
     archives.write_arrays(folder / "a.npz", {"fingerprints": {}}, {"x": np.arange(9.0), "y": np.ones(3, dtype=bool)})
     archives.write_tensors(folder / "a.safetensors", {"level": 0}, {"parameters.w": torch.arange(6.0).reshape(2, 3)})
@@ -152,7 +152,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def read_or_refused(name: str, content: bytes, folder: Path) -> object:
-    """What a reader makes of a file: its content, or None where it is refused by name; any other error is a mistake."""
+    """Return the content of a file, or None if the reader refuses it by name. Any other exception fails the test."""
     path = folder / name
     path.write_bytes(content)
     try:
@@ -167,7 +167,7 @@ def read_or_refused(name: str, content: bytes, folder: Path) -> object:
 @SHARED
 def test_any_bytes_are_refused_or_read(name: str, content: bytes, tmp_path: Path) -> None:
     found = read_or_refused(name, content, tmp_path)
-    assert found is None or name in ("a.json", "a.csv")  # no checksum comes about by chance
+    assert found is None or name in ("a.json", "a.csv")  # random bytes have no valid checksum
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.safetensors"])
@@ -181,10 +181,11 @@ def test_several_changed_bytes_are_refused_or_harmless(
     for place, byte in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=8)):
         content[place] = byte
     found = read_or_refused(name, bytes(content), tmp_path)
-    assert found is None or repr(found) == repr(READERS[name](_as(tmp_path / "whole", name, good)))
+    assert found is None or repr(found) == repr(READERS[name](_intact(tmp_path / "whole", name, good)))
 
 
-def _as(folder: Path, name: str, good: dict[str, bytes]) -> Path:
+def _intact(folder: Path, name: str, good: dict[str, bytes]) -> Path:
+    """Write the intact file of this name into a folder."""
     folder.mkdir(exist_ok=True)
     (folder / name).write_bytes(good[name])
     return folder / name
@@ -202,7 +203,7 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("header", HEADERS)
-def test_archives_with_headers_made_up(header: str, tmp_path: Path) -> None:
+def test_archives_with_invented_headers(header: str, tmp_path: Path) -> None:
     text = header.encode().ljust(118) + b"\n"
     member = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(8)
     stream = io.BytesIO()
@@ -212,7 +213,7 @@ def test_archives_with_headers_made_up(header: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"1e999999", b"9" * 10_000, b"\xef\xbb\xbf{}"])
-def test_records_made_up(content: bytes, tmp_path: Path) -> None:
+def test_invented_records(content: bytes, tmp_path: Path) -> None:
     assert read_or_refused("a.json", content, tmp_path) is None
 
 
@@ -245,6 +246,8 @@ words = st.sampled_from(
 
 
 @given(arguments=st.lists(words, max_size=7))
+@example(arguments=["tiny", "--repeats", "1", "0", "0", "--scale", "quick"])
+@example(arguments=["tiny", "--repeats", "1", "-1"])
 @SHARED
 def test_any_command_line_runs_or_is_refused(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -256,17 +259,21 @@ def test_any_command_line_runs_or_is_refused(
         try:
             cli.main({"tiny": TINY}, ran.append)
         except SystemExit as end:
-            said = str(end.code) + capsys.readouterr().err
-            # Asking for help ends well; everything else says what was expected.
-            assert end.code == 0 or "error: " in said
-            assert "Traceback" not in said and not ran
-    for run in ran:
-        numbers = [repeat.number for repeat in run.repeats]
-        assert run.study.name == "tiny" and numbers == sorted(set(numbers)) and numbers
+            message = str(end.code) + capsys.readouterr().err
+            # Only a request for help exits with 0.
+            assert end.code == 0 or "error: " in message
+            assert "Traceback" not in message and not ran
+        else:
+            (run,) = ran
+            numbers = [repeat.number for repeat in run.repeats]
+            assert run.study.name == "tiny" and numbers == sorted(set(numbers)) and numbers
 
 
 @given(text=st.text(max_size=6))
-def test_any_setting_is_meant_or_refused(text: str) -> None:
+@example(text="12")
+@example(text="٣")
+@example(text="²")
+def test_any_setting_is_used_or_refused(text: str) -> None:
     try:
         assert positive("THREADS", text) == int(text) > 0
     except UserError as error:

@@ -72,9 +72,11 @@ def radii(model: nn.Module, samples: Samples, device: str) -> np.ndarray:
     here = torch.device(device)
     parameters = {name: tensor.detach().to(here) for name, tensor in parameters_of(model).items()}
     minimum = Minimum.of(parameters, layout_of(parameters))
-    return sweep_crossings(model.to(here), [minimum], [targets], samples.to(here), seed=0, indices=range(6))[
-        0
-    ].coefficients
+    return (
+        sweep_crossings(model.to(here), [minimum], [targets], samples.to(here), seed=0, indices=range(6))
+        .crossings[0]
+        .coefficients
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -26,7 +26,7 @@ def failing(error: BaseException) -> Callable[[cli.StageRun], None]:
 UNEXPECTED: tuple[tuple[str, BaseException, tuple[str, ...]], ...] = (
     ("met a mistake of ours", ZeroDivisionError("division by zero"),
      ("ZeroDivisionError in test_crash_messages.py, line", "division by zero", "DEBUG=1")),
-    ("met a mistake without a text", KeyError(), ("KeyError", "no more is known", "DEBUG=1")),
+    ("met a mistake without a text", KeyError(), ("KeyError", "no message", "DEBUG=1")),
     ("met a text of several lines", OSError("first\nsecond"), ("first second",)),
     ("asked for more memory than there is", MemoryError(), ("enough memory", "MEMORY", "THREADS")),
     ("the same inside torch", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
@@ -72,4 +72,4 @@ def test_what_fails_while_modules_load(environment: dict[str, str], shown: str, 
 
 def test_an_interrupt_while_modules_load(capsys: pytest.CaptureFixture[str]) -> None:
     errors.print_error(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "run the same command to continue" in capsys.readouterr().err

@@ -136,7 +136,7 @@ def test_a_record_killed_before_its_table_is_made_again(root: Path, monkeypatch:
     written: list[str] = []
     plain = atomic.atomic_write
     for module in (archives, atomic):
-        monkeypatch.setattr(module, "whole", lambda path: written.append(path.name) or plain(path))
+        monkeypatch.setattr(module, "atomic_write", lambda path: written.append(path.name) or plain(path))
     texts = {root / "cutoffs.csv": "a\n", root / "volumes.csv": "b\n"}
     tables.write_tables(root / "run.json", texts, {})
     assert written == ["cutoffs.csv", "run.json", "volumes.csv"]

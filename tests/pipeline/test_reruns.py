@@ -88,8 +88,8 @@ class Recorder:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.counts: list[int] = []
-        self.sweep = random_perturbs.sweep
-        patch.setattr(random_perturbs, "sweep", self)
+        self.sweep = random_perturbs.sweep_crossings
+        patch.setattr(random_perturbs, "sweep_crossings", self)
 
     def __call__(self, model: nn.Module, minima: Sequence[Minimum], *rest: Any, **options: Any) -> list[Crossings]:
         self.counts.append(len(minima))
@@ -186,13 +186,13 @@ def test_seconds_count_what_is_kept(
 
 
 def test_seconds_are_of_work(stages: Stages, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep = random_perturbs.sweep
+    sweep = random_perturbs.sweep_crossings
 
     def interrupted(*arguments: Any, **options: Any) -> list[Crossings]:
         time.sleep(1)  # stands for a machine that does other things
         return sweep(*arguments, **options)
 
-    monkeypatch.setattr(random_perturbs, "sweep", interrupted)
+    monkeypatch.setattr(random_perturbs, "sweep_crossings", interrupted)
     folder = run(stages, copied, replace(TINY, direction_seed=5), repeats=(0,))
     assert 0 < archives.read_json(folder / "repeat_0" / "rays.json")["seconds"] < 1
 

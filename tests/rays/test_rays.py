@@ -135,7 +135,9 @@ def measured(model: nn.Module, samples: Samples, sizes: list[int], metric: str =
     block = draw_directions(7, range(RAYS), layout.n_params).double()
     rays = RayBundle(model, layout, samples, block, torch.float64).rays(Minimum.of(parameters, layout, **options))
     index, c = zip(*POINTS, strict=True)
-    return rays.means(torch.tensor(index), torch.tensor(c, dtype=torch.float64), sizes, metric)
+    return rays.means(
+        torch.tensor(index), torch.tensor(c, dtype=torch.float64), sizes, "loss" if metric == "loss" else "error_rate"
+    )
 
 
 def expected(model: nn.Module, samples: Samples, sizes: list[int], metric: str = "loss", **options: bool) -> Tensor:
@@ -180,7 +182,7 @@ def test_both_paths_of_modules_and_stacks_agree(
 ) -> None:
     model, samples = seeded(make), samples_for(make)
     wanted = expected(model, samples, SIZES)
-    monkeypatch.setattr(rays_bundle, "stackable", lambda *_: False)
+    monkeypatch.setattr(rays_bundle, "is_stack", lambda *_: False)
     for limit in (10**9, 0):  # all points at once, one by one
         monkeypatch.setattr(ModuleRays, "VMAP_PARAMS", limit)
         agrees(measured(model, samples, SIZES), wanted)
@@ -279,7 +281,7 @@ def test_the_callers_model_is_untouched(make: Callable[[], nn.Module], training:
     layout = layout_of(parameters)
     target = Target(N, 3.0)
     found = sweep_crossings(model, [Minimum.of(parameters, layout)], [[target]], samples, seed=0, indices=range(3))
-    assert found[0].coefficients.shape == (3, 1)
+    assert found.crossings[0].coefficients.shape == (3, 1)
     evaluate(model, parameters, samples.inputs, samples.targets, samples.criterion)
     job = Job(parameters, samples.inputs, samples.targets, 0)
     *_, (_, trained) = train(model, [job], Recipe(epochs=2, sam_rho=0.05), samples.criterion)

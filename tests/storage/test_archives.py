@@ -1,4 +1,4 @@
-"""Files under results/: never a pickle, and damage of any byte is told by the file's name or harmless."""
+"""Archives and tables: round trips, and damage of any byte is either reported with the file's name or harmless."""
 
 import json
 import math
@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from minima_volume.errors import ResultsError
-from minima_volume.storage import archives, layout, tables
+from minima_volume.storage import archives, tables
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -59,7 +59,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
 
 
 def comparable(content: Any) -> str:
-    """All of a file's content, with types and shapes, as text."""
+    """Return a file's content, with types and shapes, as text."""
     if isinstance(content, dict):
         return repr([(name, comparable(value)) for name, value in content.items()])
     if isinstance(content, tuple):
@@ -92,7 +92,7 @@ def test_missing_files_are_named(name: str, tmp_path: Path) -> None:
 def test_truncated_files_are_named(name: str, tmp_path: Path) -> None:
     write, read = KINDS[name]
     content = write(tmp_path / name).read_bytes()
-    end = len(content.rstrip())  # a missing newline at the end of a JSON file loses nothing
+    end = len(content.rstrip())  # a JSON file without its last newline is complete
     for length in sorted({0, 1, 7, 8, 30, *range(0, end, max(1, end // 60)), end - 1}):
         (tmp_path / name).write_bytes(content[:length])
         with pytest.raises(ResultsError, match=name):
@@ -105,24 +105,35 @@ def test_flipped_bits_are_named_or_harmless(name: str, n_places: int, tmp_path: 
     content = write(tmp_path / name).read_bytes()
     whole, changed, escaped = comparable(read(tmp_path / name)), [], []
     everywhere = np.linspace(0, len(content) - 1, min(len(content), n_places), dtype=int)
-    directory = range(len(content) - 200, len(content))  # a zip archive lists its members at its end
+    directory = range(len(content) - 200, len(content))  # the directory of a zip archive is at its end
     for place in sorted({*everywhere.tolist(), *directory}):
         damaged = bytearray(content)
         damaged[place] ^= 1 << place % 8
         (tmp_path / name).write_bytes(damaged)
         try:
-            # A time stamp in a zip directory matters to nobody; another number or a lost array would.
+            # A changed time stamp in the zip directory does no harm. A changed number or a lost array does.
             if comparable(read(tmp_path / name)) != whole:
                 changed.append(place)
         except ResultsError as error:
             assert name in str(error)
-        except Exception as error:  # collected, so that one run names every kind that escapes
+        except Exception as error:  # collected, so that one run names every kind of exception
             escaped.append((place, f"{type(error).__module__}.{type(error).__name__}"))
-    assert not escaped, f"not told as ResultsError: {escaped[:5]}, {len(escaped)} in all"
-    assert not changed, f"read as something else without a word: {changed[:9]}, {len(changed)} in all"
+    assert not escaped, f"raised something else than ResultsError: {escaped[:5]}, {len(escaped)} in all"
+    assert not changed, f"read changed content without an error: {changed[:9]}, {len(changed)} in all"
 
 
-def test_json_that_is_no_object(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_errors_end_with_the_advice_of_the_caller(name: str, tmp_path: Path) -> None:
+    read: Callable[..., Any] = KINDS[name][1]
+    (tmp_path / name).write_bytes(b"[]")
+    with pytest.raises(ResultsError, match=r"\. Delete it and run the same make target[.]$"):
+        read(tmp_path / name)
+    with pytest.raises(ResultsError, match=r"\. Ask for help[.]$") as caught:
+        read(tmp_path / name, advice="Ask for help.")
+    assert "make" not in str(caught.value)
+
+
+def test_json_that_is_not_an_object(tmp_path: Path) -> None:
     for text in ("[1, 2]", "3", "{", "\x00", '{"a": }'):
         (tmp_path / "minima.json").write_text(text)
         with pytest.raises(ResultsError, match=r"minima\.json"):
@@ -134,14 +145,14 @@ def test_flipped_json_syntax_is_named(tmp_path: Path) -> None:
     content = path.read_bytes()
     for place, byte in enumerate(content):
         if chr(byte) in '{}:,"':
-            # The highest bit makes a byte that is no text at all.
+            # With the highest bit set the byte is not valid UTF-8.
             path.write_bytes(content[:place] + bytes([byte ^ 0x80]) + content[place + 1 :])
             with pytest.raises(ResultsError, match=r"minima\.json"):
                 archives.read_json(path)
 
 
 class Bomb:
-    """Unpickling it makes a file."""
+    """An object whose unpickling makes a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -156,7 +167,7 @@ def test_pickled_objects_are_refused_and_never_run(key: str, tmp_path: Path) -> 
     members = {"info": np.array(json.dumps(INFO)), key: np.array([Bomb(crater)], dtype=object)}
     np.savez(path, **members)
     with np.load(path, allow_pickle=True) as archive:
-        archive[key]  # the bomb is live
+        archive[key]  # unpickling does make the folder
     crater.rmdir()
     with pytest.raises(ResultsError, match=r"rays\.npz"):
         archives.read_arrays(path)
@@ -172,17 +183,19 @@ def test_a_bare_pickle_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["level_0.safetensors", "rays.npz", "minima.json"])
-def test_stored_recomputes_what_does_not_fit(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_read_if_current_ignores_other_settings_and_damage(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write, read = KINDS[name]
     path = tmp_path / name
-    assert archives.read_if_current(read, path, INFO["fingerprint"]) is None  # nothing there
+    assert archives.read_if_current(read, path, INFO["fingerprint"]) is None  # no file
     write(path)
     assert comparable(archives.read_if_current(read, path, INFO["fingerprint"])) == comparable(read(path))
     assert archives.read_if_current(read, path, "another") is None
     assert capsys.readouterr().out == ""
     path.write_bytes(path.read_bytes()[:40])
     assert archives.read_if_current(read, path, INFO["fingerprint"]) is None
-    assert name in capsys.readouterr().out  # says why it works again
+    assert name in capsys.readouterr().out  # tells why it is computed again
 
 
 def test_fingerprints_follow_every_setting() -> None:
@@ -190,7 +203,7 @@ def test_fingerprints_follow_every_setting() -> None:
     first = archives.fingerprint(*settings)
     assert first == archives.fingerprint(
         "digits", {"b": (2, 3), "a": 1}, 0.1, None
-    )  # the order of a table is no setting
+    )  # the order of keys is not a setting
     others = [
         archives.fingerprint("digits", {"a": 1, "b": (2, 4)}, 0.1, None),
         archives.fingerprint("digits", {"a": 1, "b": (2, 3)}, 0.1 + 1e-16, None),
@@ -201,7 +214,7 @@ def test_fingerprints_follow_every_setting() -> None:
     assert len({first, *others}) == 6
 
 
-def test_what_is_no_number_is_an_empty_cell(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite_are_empty_cells(tmp_path: Path) -> None:
     path, columns = tmp_path / "volumes.csv", ("a", "b", "c", "d", "e", "f")
     row = {"a": math.nan, "b": math.inf, "c": -math.inf, "d": None, "e": np.float64("nan"), "f": np.float32("inf")}
     tables.write_table(path, columns, [row])
@@ -215,7 +228,7 @@ def test_cells(tmp_path: Path) -> None:
     tables.write_table(path, ("text", "number", "zero", "count"), [row])
     (found,) = tables.read_table(path, ("text", "count"))
     assert found["text"] == 'a "quoted", name' and (found["zero"], found["count"]) == ("0", "0")
-    # Eight digits, 0.005 nats here: a thousandth of any error that a table states.
+    # Eight digits, 0.005 nats here, which is far below every error in a table.
     assert float(found["number"]) == pytest.approx(754321.123456789, rel=1e-8)
 
 
@@ -233,18 +246,3 @@ def test_unreadable_tables_are_named(content: bytes | None, tmp_path: Path) -> N
         path.write_bytes(content)
     with pytest.raises(ResultsError, match=r"volumes\.csv"):
         tables.read_table(path, ("study",))
-
-
-def test_paths_know_scale_and_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(layout, "ROOT", tmp_path)
-    folder = layout.repeat_folder("quick", "digits_poison", 3)
-    assert folder == tmp_path / "quick" / "digits_poison" / "repeat_3"
-    assert layout.minimum_path(folder, 10).suffix == ".safetensors"
-    assert layout.block_path(folder, 0, 25) != layout.block_path(folder, 25, 50)
-
-
-def test_columns_of_the_contract() -> None:
-    contract = """study, model, repeat, level, landscape, threshold, metric, status, n_params, n_directions, n_crossed,
-        log_volume, log_volume_se, typical_log_volume, typical_log_volume_se, log_volume_grid, train_loss, test_loss,
-        test_accuracy"""
-    assert {name.strip() for name in contract.split(",")} <= set(layout.VOLUME_COLUMNS)

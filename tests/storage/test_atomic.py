@@ -1,6 +1,12 @@
-"""Files are written whole or not at all, and one process works in a folder at a time."""
+"""Files are written completely or not at all, and one process works in a folder at a time."""
 
 import fcntl
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +15,7 @@ from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, atomic, tables
 
 
-def test_whole_replaces_only_after_success(tmp_path: Path) -> None:
+def test_atomic_write_replaces_only_after_success(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "table.csv"
     with atomic.atomic_write(path) as scratch:
         scratch.write_text("first")
@@ -28,10 +34,40 @@ def test_interrupt_leaves_no_scratch_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_written_files_have_ordinary_permissions(tmp_path: Path) -> None:
+@pytest.fixture(params=[0o022, 0o027, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+    atomic._umask_by_setting.cache_clear()
+
+
+@pytest.mark.parametrize("status", ["from the system", "without a umask", "missing"])
+def test_written_files_have_ordinary_permissions(
+    status: str, umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "status"
+    if status == "without a umask":
+        file.write_text("Name:\tpython\n")
+    if status != "from the system":
+        monkeypatch.setattr(atomic, "STATUS", file)
+    atomic._umask_by_setting.cache_clear()
     archives.write_json(tmp_path / "a.json", {})
     (tmp_path / "plain").touch()
     assert (tmp_path / "a.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o666 & ~umask
+
+
+def test_threads_read_the_same_umask(umask: int) -> None:
+    atomic._umask_by_setting.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: atomic._umask_by_setting(), range(200))) == {umask}
+    assert os.umask(umask) == umask
+
+
+def test_importing_leaves_the_umask_alone() -> None:
+    code = "import os; os.umask = None; import minima_volume.storage.atomic"
+    assert subprocess.run([sys.executable, "-W", "error", "-c", code], check=False).returncode == 0
 
 
 def test_failing_writers_leave_the_old_file(tmp_path: Path) -> None:
@@ -45,7 +81,7 @@ def test_failing_writers_leave_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ResultsError, match=r"Expected to write .*file/a\.json.*got"):
         archives.write_json(tmp_path / "file" / "a.json", {})
