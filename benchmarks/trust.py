@@ -29,8 +29,6 @@ from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc
 from minima_volume.storage import archives, layout, tables
 
 SCALE = "paper"
-COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
-CONFIDENCES = ("study", "repeat", "estimator", "sigma", "order", "confidence", "falling")
 # Widths around the typical radius divided by √n, c = 0.03 to 0.3 for all networks of the paper.
 SIGMAS = (0.01, 0.02, 0.03, 0.05, 0.1)
 GOLD_SIGMAS = (0.02, 0.03, 0.05)
@@ -85,7 +83,7 @@ def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list
         minima: The minima of the repeat.
         sample: Run the sampler if no run is stored; otherwise only stored runs are returned.
     """
-    path = folder_of(repeat, SCALE) / "gold" / f"level_{level}.json"
+    path = layout.gold_path(folder_of(repeat, SCALE), level)
     wanted = archives.fingerprint(ray_fingerprint(repeat, level), list(GOLD_SIGMAS), asdict(GOLD))
     stored = archives.read_if_current(archives.read_json, path, wanted)
     if not stored and not sample:
@@ -141,7 +139,7 @@ def measure(study: Any, gold: bool) -> None:
     """Write both tables of a study from all repeats whose rays are stored."""
     torch.set_num_threads(1)
     folder, rows, sure = layout.study_folder(SCALE, study.name), [], []
-    numbers = sorted(int(path.parent.name.removeprefix("repeat_")) for path in folder.glob("repeat_*/rays.json"))
+    numbers = layout.repeats_with(SCALE, study.name, layout.RAYS_RECORD)
     if not numbers:
         sys.exit(
             f"error: Expected rays of {study.name} at paper scale, got none: run `make {study.name} REPEATS=3` first."
@@ -155,8 +153,8 @@ def measure(study: Any, gold: bool) -> None:
         common = {"study": study.name, "repeat": number, "threshold": study.thresholds[0]}
         rows += [common | row for row in own]
         sure += [common | row for row in confidences(repeat, minima, own)]
-    tables.write_table(folder / "orderings.csv", COLUMNS, rows)
-    tables.write_table(folder / "confidences.csv", CONFIDENCES, sure)
+    tables.write_table(folder / layout.ORDERINGS, layout.ORDERING_COLUMNS, rows)
+    tables.write_table(folder / layout.CONFIDENCES, layout.CONFIDENCE_COLUMNS, sure)
 
 
 if __name__ == "__main__":

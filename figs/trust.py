@@ -11,16 +11,16 @@ from matplotlib.lines import Line2D
 
 from minima_volume.analysis import tables as analysis_tables
 from minima_volume.drawing import marks, output, style
+from minima_volume.estimators.diagnostics import TRUST
 from minima_volume.storage import layout
 from minima_volume.storage import tables as storage_tables
 
-COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
 TITLES = {
     "grid": "published grid rule",
     "log_volume": "ln E[$r^n$], solved",
     "typical": "typical volume $n$ E[ln $r$]",
 }
-CONVERGED = {"converged", "ok"}  # the words that mean so: a verdict of rays, and a status of the sampler
+CONVERGED = [word for word, trust in TRUST["verdict"].items() if trust.trusted]  # words of rays and of the sampler
 # If rays give ln γ this low and the sampler a few nats, only a logarithmic axis shows both.
 FAR = -100.0
 
@@ -34,8 +34,8 @@ def panels(frame: pd.DataFrame) -> list[tuple[str, float | None]]:
 
 def read(study: str, scale: str) -> pd.DataFrame:
     """Return the rows of orderings.csv with numbers as numbers."""
-    rows = storage_tables.read_table(layout.study_folder(scale, study) / "orderings.csv", COLUMNS)
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    rows = storage_tables.read_table(layout.study_folder(scale, study) / layout.ORDERINGS, layout.ORDERING_COLUMNS)
+    frame = pd.DataFrame(rows, columns=list(layout.ORDERING_COLUMNS))
     for name in ("repeat", "level", "threshold", "sigma", "value", "error"):
         frame[name] = analysis_tables.numbers(frame[name].tolist())
     return frame
@@ -43,7 +43,7 @@ def read(study: str, scale: str) -> pd.DataFrame:
 
 def draw(study: str, scale: str) -> list[Path]:
     """Draw a panel per estimator and a line per repeat."""
-    if not (layout.study_folder(scale, study) / "orderings.csv").exists():
+    if not (layout.study_folder(scale, study) / layout.ORDERINGS).exists():
         return []
     style.use()
     frame, settings = read(study, scale), analysis_tables.settings(scale, study)

@@ -54,7 +54,8 @@ class Transformer(nn.Module):
 
 tokens, classes = torch.randint(0, 16, (32, 8)), torch.randint(0, 4, (32,))
 model = fit(Transformer(), tokens, classes, steps=150)
-found = measure_volume(model, loss, (tokens, classes), threshold=0.5, n_directions=100, sigmas=(0.02, 0.05, 0.08))
+options = {"threshold": 0.5, "n_directions": 100, "sigmas": (0.02, 0.05, 0.08)}
+found = measure_volume(model, loss, (tokens, classes), **options)
 print(found)
 
 # %%

@@ -54,7 +54,7 @@ def studies(inputs: Inputs) -> str:
     rows = []
     for path in sorted(inputs.root.glob("*/studies.mk")):
         for study, about in re.findall(r"^about\.(\w+) := (.+)$", path.read_text(), re.MULTILINE):
-            record = layout.study_folder("paper", study) / "run.json"
+            record = layout.study_folder("paper", study) / layout.RUN_RECORD
             took = cost(archives.read_json(record)) if record.exists() else "not run yet"
             rows.append((f"`{path.parent.name}/`", f"`make {study}`", about, took))
     return table(("folder", "target", "what it asks", "at paper scale"), rows)

@@ -156,7 +156,7 @@ def _claims(claims: Iterable[Claim], *, rises: bool) -> str:
 
 
 def _is_run(study: str) -> bool:
-    return (layout.study_folder("paper", study) / "volumes.csv").exists()
+    return (layout.study_folder("paper", study) / layout.VOLUMES).exists()
 
 
 def _base(study: str, threshold: float, metric: str = "loss") -> pd.DataFrame:

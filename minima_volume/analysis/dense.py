@@ -23,7 +23,7 @@ def read_layers(path: Path) -> Layers:
     Raises:
         ResultsError: The file is missing or damaged, or does not hold finite weights of a stack of linear layers.
     """
-    _, arrays = archives.read_minimum_arrays(path)
+    _, arrays = archives.read_tensors_as_arrays(path)
     named = {name.removeprefix(PREFIX): array for name, array in arrays.items() if name.startswith(PREFIX)}
     numbers = sorted({int(name.split(".")[0]) for name in named if name.endswith(".weight")})
     try:

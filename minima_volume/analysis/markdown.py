@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-MINUS = "\N{MINUS SIGN}"
+MINUS, BLANK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -13,9 +13,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def with_error(value: float, error: float) -> str:
-    """Return `value ± error` with a sign, to two digits of the error."""
+    """Return `value ± error` with a sign, to two digits of the error, with blanks that do not break."""
     digits = min(6, max(0, 1 - math.floor(math.log10(error)))) if error > 0 else 2
-    return f"{value:+.{digits}f} ± {error:.{digits}f}".replace("-", MINUS)
+    return f"{value:+.{digits}f}{BLANK}±{BLANK}{error:.{digits}f}".replace("-", MINUS)
 
 
 def thousands(value: float, digits: int = 0) -> str:

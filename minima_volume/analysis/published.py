@@ -20,12 +20,7 @@ PUBLISHED_COLUMNS = (
     "study", "repeat_name", "level", "landscape", "threshold", "log_volume_grid", "loss_at_zero", "test_loss",
     "test_accuracy", "source",
 )  # fmt: skip
-COLUMNS = (
-    "study", "level", "landscape", "threshold", "ours_repeats", "ours_without_volume", "ours_log_volume_grid",
-    "ours_spread", "published_repeats", "published_without_volume", "published_log_volume_grid", "published_spread",
-    "relative_difference", "grid_steps", "standard_errors", "within", "ours_loss_at_zero", "published_loss_at_zero",
-    "ours_test_loss", "published_test_loss", "test_loss_standard_errors", "ours_test_accuracy", "published_test_accuracy",
-)  # fmt: skip
+COLUMNS = layout.COMPARISON_COLUMNS
 KEY = ["level", "landscape", "threshold"]
 OUTCOMES = ["test_loss", "test_accuracy"]
 
@@ -207,14 +202,14 @@ def compare_all() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def main() -> list[Path]:
     """Write both tables; return their paths."""
-    paths = [layout.ROOT / "paper" / name for name in ("comparison.csv", "comparison_trends.csv")]
+    paths = layout.comparison_paths("paper")
     for path, frame in zip(paths, compare_all(), strict=True):
         storage_tables.write_table(
             path,
             list(frame.columns),
             [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")],
         )
-    return paths
+    return list(paths)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def radii(scale: str, study: str, repeat: int, frame: pd.DataFrame) -> dict[tupl
     """
     settings = tables.settings(scale, study)
     rows = tables.base_landscape(frame[frame["repeat"] == repeat])
-    blocks = _blocks(layout.repeat_folder(scale, study, repeat) / "rays", int(rows["n_directions"].max()))
+    blocks = _blocks(layout.repeat_folder(scale, study, repeat), int(rows["n_directions"].max()))
     if not blocks:
         raise ResultsError(f"Expected the rays of repeat {repeat}, got only tables: run `make {study} SCALE={scale}`.")
     parts = [archives.read_arrays(path)[1] for path in blocks]
@@ -65,13 +65,13 @@ def radii(scale: str, study: str, repeat: int, frame: pd.DataFrame) -> dict[tupl
 def repeats(scale: str, study: str, frame: pd.DataFrame) -> list[int]:
     """Return the repeats of a table whose rays are stored."""
     counts = frame.groupby("repeat")["n_directions"].max()
-    folders = {int(number): layout.repeat_folder(scale, study, int(number)) / "rays" for number in counts.index}
+    folders = {int(number): layout.repeat_folder(scale, study, int(number)) for number in counts.index}
     return [number for number, folder in folders.items() if _blocks(folder, int(counts[number]))]
 
 
 def _blocks(folder: Path, n_directions: int) -> list[Path]:
     """Return files that together hold the first `n_directions`. A run with another number may have left others behind."""
-    spans = {tuple(map(int, path.stem.split("_")[1:])): path for path in folder.glob("directions_*_*.npz")}
+    spans = layout.blocks_in(folder)
     chosen, at = [], 0
     while at < n_directions:
         stops = [stop for start, stop in spans if start == at and stop <= n_directions]
@@ -86,7 +86,7 @@ def _joined(
     parts: list[dict[str, NDArray[np.float64]]], level: int, study: str, scale: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the norms and the coefficients of one level along all directions."""
-    name = f"level_{level}.coefficients"
+    name = layout.crossings_key(level, "coefficients")
     if any(name not in part or "norms" not in part for part in parts):
         raise ResultsError(
             f"Expected rays of level {level} in all blocks of {study}, got fewer: run `make {study} SCALE={scale}`."

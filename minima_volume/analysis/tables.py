@@ -74,7 +74,7 @@ def settings(scale: str, study: str) -> Settings:
     Raises:
         ResultsError: run.json is missing, damaged or lacks a setting.
     """
-    path = layout.study_folder(scale, study) / "run.json"
+    path = layout.study_folder(scale, study) / layout.RUN_RECORD
     found = archives.read_json(path).get("settings")
     row = found if isinstance(found, dict) else {}
     names = [field.name for field in fields(Settings)]
@@ -92,7 +92,7 @@ def volumes(scale: str, study: str) -> pd.DataFrame:
     Raises:
         ResultsError: The table is missing, empty, damaged or has a row twice.
     """
-    frame = _read(scale, study, "volumes.csv", layout.VOLUME_COLUMNS)
+    frame = _read(scale, study, layout.VOLUMES, layout.VOLUME_COLUMNS)
     unknown = sorted(set(frame["status"]) - set(STATUSES))
     if unknown:
         raise ResultsError(f"Expected a status among {', '.join(STATUSES)} in {study}, got {unknown}.")
@@ -110,7 +110,7 @@ def cutoffs(scale: str, study: str) -> pd.DataFrame:
     Raises:
         ResultsError: The table is missing, empty, damaged or has a row twice.
     """
-    frame = _read(scale, study, "cutoffs.csv", layout.CUTOFF_COLUMNS)
+    frame = _read(scale, study, layout.CUTOFFS, layout.CUTOFF_COLUMNS)
     wrong = frame["cutoff"].notna() & ~frame["cutoff"].between(1, frame["n_samples"])
     if wrong.any():
         raise ResultsError(
@@ -128,7 +128,7 @@ def slices(scale: str, study: str) -> pd.DataFrame:
         ResultsError: The table is missing, damaged, has a loss that is not a positive number, or lacks part of a grid.
     """
     again = f"delete it and run `make slices SCALE={scale}`"
-    frame = _read(scale, study, "slices.csv", layout.SLICE_COLUMNS)
+    frame = _read(scale, study, layout.SLICES, layout.SLICE_COLUMNS)
     losses = frame[["seen_loss", "unseen_loss"]]
     if not (np.isfinite(losses) & (losses > 0)).all(axis=None):
         raise ResultsError(f"Expected losses above 0 in all slices of {study}, got others: {again}.")
@@ -141,7 +141,7 @@ def slices(scale: str, study: str) -> pd.DataFrame:
 
 def studies(scale: str) -> list[str]:
     """Return the studies of a scale that have a table of volumes, by name."""
-    return sorted(path.parent.name for path in (layout.ROOT / scale).glob("*/volumes.csv"))
+    return layout.studies_with_volumes(scale)
 
 
 def base_landscape(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,12 +9,9 @@ import pandas as pd
 from minima_volume.analysis import power_law, tables
 from minima_volume.analysis.power_law import Slope
 from minima_volume.analysis.student import limit_95
+from minima_volume.storage import layout
 
-COLUMNS = (
-    "study", "quantity", "held", "threshold", "against", "values", "ours_repeats", "ours_slope", "ours_slope_se",
-    "ours_direction", "published_repeats", "published_slope", "published_slope_se", "published_direction",
-    "direction", "standard_errors", "ours_solved_slope", "ours_solved_slope_se",
-)  # fmt: skip
+COLUMNS = layout.COMPARISON_TREND_COLUMNS
 AGAINST = {"extra": "training samples", "batch_size": "batch size", "epochs": "epochs"}
 Cut = tuple[str, str, float]  # quantity, what is fixed, threshold (NaN for test losses)
 

@@ -106,8 +106,8 @@ def test_certain_rises_by_hand() -> None:
 
 
 def test_numbers_in_tables() -> None:
-    assert markdown.with_error(-0.1326, 0.0034) == "−0.1326 ± 0.0034"
-    assert markdown.with_error(1.0, 0.0) == "+1.00 ± 0.00"
+    assert markdown.with_error(-0.1326, 0.0034) == "−0.1326\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.0034"
+    assert markdown.with_error(1.0, 0.0) == "+1.00\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.00"
     assert markdown.thousands(-1_098_400) == "−1,098k" and markdown.thousands(658_449, 1) == "658.4k"
     assert (markdown.ratio(301.2), markdown.ratio(float("nan")), markdown.signed(float("nan"))) == ("300", "—", "—")
     assert [markdown.duration(s) for s in (20, 100, 400, 7000)] == ["20 s", "1.7 min", "6.7 min", "1.9 h"]
