@@ -58,7 +58,7 @@ def test_blocks_without_results_say_so(tmp_path: Path, monkeypatch: pytest.Monke
         assert "not run yet" in text if name == "studies" else text == claims.MISSING
 
 
-def test_studies_that_ran_show_what_they_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_studies_show_the_cost_of_their_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "ROOT", tmp_path / "results")
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "studies.mk").write_text(

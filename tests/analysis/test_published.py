@@ -24,7 +24,7 @@ SETTINGS = analysis_tables.Settings(
 
 
 def ours(slopes: tuple[float, ...], *, noise: float = 0.0, landscapes: bool = False, **changed: Any) -> pd.DataFrame:
-    """Rows of volumes.csv: ln V/n = 5 + slope·ln D of each repeat, and what noise adds; test loss 2/D."""
+    """Rows of volumes.csv: ln V/n = 5 + slope·ln D plus noise in each repeat, and test loss 2/D."""
     rng = np.random.default_rng(0)
     return pd.DataFrame([
         {"study": "mnist_data", "repeat": repeat, "level": level, "landscape": landscape, "threshold": 0.1, "metric": "loss",

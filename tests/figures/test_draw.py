@@ -1,4 +1,4 @@
-"""All figures together: registered, drawn once, marked where they are quick."""
+"""All figures together: each is registered and drawn once, and quick ones are marked."""
 
 import os
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def test_every_figure_is_registered() -> None:
     assert scripts - {"__init__", "draw"} == {draw.name_of(module) for module in draw.FIGURES}
 
 
-def test_draw_makes_what_it_can_once_and_says_what_it_skipped(
+def test_figures_are_drawn_once_and_missing_results_are_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two that can be drawn, two that lack something, one that is not for this study: the others take the same path.

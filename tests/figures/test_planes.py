@@ -1,4 +1,4 @@
-"""Figures of stored planes, rays and minima: they draw what the files hold, and refuse files of another run."""
+"""Figures of stored planes, rays and minima: they draw the contents of the files and refuse files of another run."""
 
 import math
 from collections.abc import Callable
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("folders")
 def sliced(
     study: str, levels: tuple[int, int], damage: Callable[[Rows], Rows] = lambda rows: rows, **changed: Any
 ) -> None:
-    """Planes of two minima whose loss is a paraboloid over the radii, and the table that belongs to them."""
+    """Write planes of two minima whose loss is a paraboloid over the radii, and their table."""
     radius = np.linspace(-8, 8, 5)
     cells = [
         {"repeat": 0, "level": level, "n_train": 20 + level, "radius_1": x, "radius_2": y,
@@ -159,7 +159,7 @@ def swiss(study: str, damage: bool = False, levels: tuple[int, ...] = LEVELS) ->
     return model
 
 
-def test_boundaries_are_the_networks_own(picture: Callable[..., Figure]) -> None:
+def test_boundaries_agree_with_the_network_in_torch(picture: Callable[..., Figure]) -> None:
     model = swiss("spirals")
     path = layout.minimum_path(layout.repeat_folder("paper", "spirals", 0), 0)
     points = np.random.default_rng(0).uniform(-13, 13, (50, 2))

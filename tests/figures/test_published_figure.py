@@ -1,4 +1,4 @@
-"""Published numbers beside ours: worked by hand, and facts about studies that we have."""
+"""The figure and the table of published numbers: worked by hand, and checked against the studies."""
 
 import math
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def test_published_grid_step_of_a_stored_volume() -> None:
     assert analysis_published.grid_step(922_978, 235_146) == pytest.approx(2 * 235_146 / 32, rel=2e-3)
 
 
-def test_published_table_is_facts_about_our_studies() -> None:
+def test_published_table_names_only_our_studies() -> None:
     rows = tables.read_table(analysis_published.PUBLISHED, analysis_published.PUBLISHED_COLUMNS)
     offered = "".join(path.read_text() for path in ROOT.glob("*/studies.mk"))
     assert {r["study"] for r in rows} <= set(offered.split()) and all(r["source"] for r in rows)

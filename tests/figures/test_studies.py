@@ -1,4 +1,4 @@
-"""Figures of one study's tables, and of two: what they plot equals the rows."""
+"""Figures of one or two studies: the points that they draw equal the rows of the tables."""
 
 import math
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def test_fixed_landscape_plots_the_rows(picture: Callable[..., Figure]) -> None:
 
 
 @pytest.mark.parametrize(("level_means", "marked"), [("extra", 2), ("batch_size", 0)])
-def test_only_data_studies_have_a_natural_minimum(
+def test_only_studies_of_data_mark_the_minimum_of_the_base_data(
     level_means: str, marked: int, picture: Callable[..., Figure]
 ) -> None:
     write("kind", [row("kind", r, level, 0, t) for r in (0, 1) for level in (10, 50) for t in THRESHOLDS],

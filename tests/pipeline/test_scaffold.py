@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Make in the copy, importing the copy's package, as from a fresh shell."""
+    """Run make in the copy, with the package of the copy, as from a new shell."""
     foreign = (
         "MAKEFLAGS",
         "MFLAGS",
@@ -83,7 +83,7 @@ def test_the_new_row_is_the_old_one_under_a_new_name(source: str, project: Path)
     )
 
 
-def test_a_folder_stands_for_its_first_study(project: Path) -> None:
+def test_a_folder_means_its_first_study(project: Path) -> None:
     assert new_experiment(project, "fresh", "MNIST") == "fresh_poison"
     assert row_of(project / "fresh").data == "digits"  # needs no download
 
@@ -102,7 +102,7 @@ def test_make_knows_the_new_study_and_nothing_else_was_touched(project: Path) ->
     assert re.search(r"^  fresh_data +a copy of digits_data so far$", make(project, "help").stdout, re.MULTILINE)
 
 
-def test_new_files_are_as_the_formatter_leaves_them(project: Path) -> None:
+def test_new_files_are_formatted(project: Path) -> None:
     for i, source in enumerate(SOURCES):
         new_experiment(project, f"fresh{i}", source)
     ruff = [sys.executable, "-m", "ruff"]
@@ -132,7 +132,7 @@ def test_new_files_are_as_the_formatter_leaves_them(project: Path) -> None:
         ("fresh", "mnist_dat", "got 'mnist_dat'"),
     ],
 )
-def test_what_cannot_be_meant_is_a_sentence(name: str, source: str, said: str, project: Path) -> None:
+def test_wrong_names_and_sources_give_one_message(name: str, source: str, said: str, project: Path) -> None:
     before = sorted(project.rglob("*"))
     with pytest.raises(UserError, match=said) as caught:
         new_experiment(project, name, source)
@@ -176,7 +176,7 @@ def fashion(edited: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def archives(module: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten patterns under noise as the data set's archives, whose checksums the copy is given to expect."""
+    """Write ten noisy patterns as the archives of the data set, and make the copy expect their checksums."""
     rng, patterns = np.random.default_rng(0), np.random.default_rng(1).integers(0, 180, (10, 28, 28))
     folder.mkdir(parents=True)
     sums = []
@@ -226,7 +226,7 @@ def test_the_checksums_of_the_tutorial_are_those_of_torchvision(fashion: ModuleT
     assert FashionMNIST.__name__ == row.source
 
 
-def test_the_edited_tables_are_as_the_formatter_leaves_them(edited: Path) -> None:
+def test_the_edited_files_are_formatted(edited: Path) -> None:
     changed = [str(edited / "minima_volume" / "training" / "datasets.py"), str(edited / "fashion" / "config.py")]
     done = subprocess.run([sys.executable, "-m", "ruff", "format", "--check", *changed], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -256,7 +256,7 @@ def test_a_new_study_runs_at_once_and_again_from_its_record(project: Path) -> No
     ]
 
 
-def test_make_says_one_sentence(project: Path) -> None:
+def test_make_prints_one_message(project: Path) -> None:
     done = make(project, "new_experiment", "FROM=MNIST")
     first, *rest = done.stderr.splitlines()
     assert done.returncode != 0 and done.stdout == "" and first.startswith("error: Expected NAME to be letters")

@@ -1,4 +1,4 @@
-"""The films: they decode frame by frame, depend on nothing before, and refuse what is missing."""
+"""Films: they decode frame by frame, frames are independent, and missing inputs are refused."""
 
 import re
 import time
@@ -32,7 +32,7 @@ def test_missing_tables_are_refused_with_the_command(no_results: Path) -> None:
         growing_volume.film("digits_data", "paper", no_results, 10)
 
 
-def test_a_study_that_no_config_holds_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"Expected a study mnist_dato .* got none"):
         sources.find_study("mnist_dato", "quick")
 
@@ -90,7 +90,7 @@ def test_a_frame_does_not_depend_on_the_frames_before(scene: Any, example: Any) 
     assert len(first) == 3 * TINY.width * TINY.height
 
 
-def test_few_frames_are_in_flight() -> None:
+def test_few_frames_are_in_memory() -> None:
     """However long the film, at most `limit` frames exist at once."""
     alive = most = 0
 
@@ -108,8 +108,8 @@ def test_few_frames_are_in_flight() -> None:
     assert taken == list(range(1000)) and most == 4
 
 
-def test_what_is_drawn_waits_for_the_encoder(example: Any, tmp_path: Path) -> None:
-    """The whole chain draws a frame only when the encoder asks for it, and equal neighbours once."""
+def test_frames_are_drawn_when_the_encoder_asks(example: Any, tmp_path: Path) -> None:
+    """A frame is drawn only when the encoder asks for it, and equal neighbours once."""
     hand, ahead = OneHand(), []
     states = (0, 0, 0, 1, 2, 2)
     render.make_film(render.Film("few", surface_contours.Contours(example[1]), states, 1, ""), tmp_path, TINY, hand)
@@ -127,7 +127,7 @@ def test_a_failing_scene_stops_the_film(film: Any, hands: Any, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failing_encoder_is_a_sentence(example: Any, tmp_path: Path) -> None:
+def test_a_failing_encoder_gives_one_message(example: Any, tmp_path: Path) -> None:
     odd = encode.Quality("odd", 191, 108, 10, 18, "veryfast")  # H.264 in yuv420p takes even sizes only
     broken = render.Film("broken", surface_contours.Contours(example[1]), tuple(range(12)), 0, "")
     with pytest.raises(encode.MovieError, match=r"Expected ffmpeg to write a film, got: .*width not divisible by 2"):
@@ -135,7 +135,7 @@ def test_a_failing_encoder_is_a_sentence(example: Any, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_timeline_spreads_and_stops() -> None:
+def test_timeline_spreads_states_and_pauses() -> None:
     states = render.timeline(100, 2.0, 10, [(0, 0.3), (99, 0.5)])
     assert len(states) == 20 + 3 + 5 and list(states) == sorted(states)
     assert states.count(0) == 4 and states.count(99) == 6
@@ -150,7 +150,7 @@ def test_quality_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(size.width % 2 == size.height % 2 == 0 for size in encode.QUALITIES.values())
 
 
-def test_the_second_time_nothing_is_made(
+def test_a_second_run_makes_nothing(
     example: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written: list[str] = []
