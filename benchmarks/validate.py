@@ -1,4 +1,4 @@
-"""Every estimator on bodies whose volume is known: how far off it is, and whether its own error bar and verdict say so."""
+"""Test every estimator on bodies of known volume: its error, its own standard error, and its verdict."""
 
 import argparse
 import csv
@@ -14,19 +14,20 @@ from matplotlib.figure import Figure
 from minima_volume import Measurement, measure_volume
 from minima_volume.rays.preconditioner import Preconditioner, diagonal_preconditioner
 from minima_volume.sampling.elliptical import elliptical_slice_path
+from minima_volume.sampling.local_volume import LocalVolume
 from minima_volume.sampling.tethered import tethered_hmc
 from minima_volume.storage.atomic import atomic_write
 from minima_volume.testing import bodies
-from minima_volume.testing.bodies import SIZE, Body
+from minima_volume.testing.bodies import CROSSING, Body
 from minima_volume.testing.ellipsoid import Ellipsoid
 
 HERE = Path(__file__).resolve().parent
 DIRECTIONS = 500
-# At the radius of a typical ray, and beyond it.
-SIGMAS = (SIZE, 2 * SIZE)
+# At the radius of a typical ray, and at twice that.
+SIGMAS = (CROSSING, 2 * CROSSING)
 MARKS = "osD^vPX*"
-# Chains are followed on bodies up to this size; an n of 5,000 takes a minute.
-MOST_FOR_CHAINS = 5000
+# Number of parameters up to which samplers run; 5,000 take a minute.
+MAX_SAMPLER_PARAMS = 5000
 BODIES: tuple[Callable[[], Body], ...] = (
     lambda: bodies.ball(1000),
     lambda: bodies.ellipsoid(10, 0.5),
@@ -47,7 +48,17 @@ BODIES: tuple[Callable[[], Body], ...] = (
 
 @dataclass(frozen=True)
 class Row:
-    """One estimate of one body, in nats; `error` is estimate − exact, `error_bar` the estimator's own standard error."""
+    """One estimate of one body in nats.
+
+    Attributes:
+        body: Name of the body.
+        quantity: Estimated quantity.
+        estimator: Name of the estimator.
+        exact: Exact value.
+        error: Estimate − exact.
+        error_bar: The estimator's own standard error.
+        verdict: The estimator's own verdict.
+    """
 
     body: str
     quantity: str
@@ -58,8 +69,8 @@ class Row:
     verdict: str
 
 
-def measured(body: Body, preconditioner: Preconditioner | str | None) -> Measurement:
-    """The body through the public door."""
+def measure(body: Body, preconditioner: Preconditioner | str | None) -> Measurement:
+    """Measure a body with `measure_volume`."""
     sigmas = SIGMAS if body.log_gamma else None
     return measure_volume(
         body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=DIRECTIONS, sigmas=sigmas,
@@ -68,7 +79,7 @@ def measured(body: Body, preconditioner: Preconditioner | str | None) -> Measure
 
 
 def from_rays(body: Body, name: str, found: Measurement) -> Iterator[Row]:
-    """ln E[rⁿ], the typical volume, and ln γ where the truth is known."""
+    """Compare ln E[rⁿ], the typical volume, and ln γ with their exact values, if these are known."""
     volume, exact = found.volume, body.log_volume
     yield Row(body.name, "ln E[rⁿ]", name, exact, volume.log_volume - exact, found.log_volume_se, found.verdict.word)
     if name == "rays":
@@ -88,44 +99,46 @@ def from_rays(body: Body, name: str, found: Measurement) -> Iterator[Row]:
 
 
 def along_rays(body: Body) -> Iterator[Row]:
-    """Rays along Gaussian directions, and along preconditioned ones: the right shape, one with noise, a measured one."""
-    yield from from_rays(body, "rays", measured(body, None))
+    """Measure with Gaussian directions, and with preconditioners that are exact, noisy, and fitted to the curvature."""
+    yield from from_rays(body, "rays", measure(body, None))
     if body.curvatures is not None:
         h = torch.from_numpy(body.curvatures)
         noise = 0.3 * torch.randn(len(h), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        yield from from_rays(body, "preconditioned, exact", measured(body, diagonal_preconditioner(h, body.threshold)))
+        yield from from_rays(body, "preconditioned, exact", measure(body, diagonal_preconditioner(h, body.threshold)))
         noisy = diagonal_preconditioner(h * noise.exp(), body.threshold)
-        yield from from_rays(body, "preconditioned, 30 % noise", measured(body, noisy))
+        yield from from_rays(body, "preconditioned, 30 % noise", measure(body, noisy))
     if body.name.startswith("linear"):
-        yield from from_rays(body, "preconditioned, measured", measured(body, "curvature"))
+        yield from from_rays(body, "preconditioned, measured", measure(body, "curvature"))
 
 
 def by_chains(body: Body) -> Iterator[Row]:
-    """The two estimators that follow chains instead of rays, on ellipsoids."""
-    if body.curvatures is None or body.log_gamma is None or body.n_params > MOST_FOR_CHAINS:
+    """Compare ln γ on ellipsoids from tethered HMC ("gold") and the elliptical slice path ("annealed")."""
+    if body.curvatures is None or body.log_gamma is None or body.n_params > MAX_SAMPLER_PARAMS:
         return
     potential = Ellipsoid(body.curvatures)
-    gold = tethered_hmc(potential, body.threshold, SIGMAS, seed=0)
-    annealed = elliptical_slice_path(potential, body.threshold, SIGMAS, seed=0)
-    for i, sigma in enumerate(SIGMAS):
-        truth, rung = body.log_gamma(sigma), gold.at(sigma)
-        name = f"ln γ, σ = {sigma:.2g}"
-        yield Row(body.name, name, "gold", truth, gold.log_gamma[rung] - truth, gold.error()[rung], gold.status[rung])
-        gap = annealed.log_gamma[i] - truth
-        yield Row(body.name, name, "annealed", truth, gap, annealed.error()[i], annealed.status[i])
+    samplers: dict[str, LocalVolume] = {
+        "gold": tethered_hmc(potential, body.threshold, SIGMAS, seed=0),
+        "annealed": elliptical_slice_path(potential, body.threshold, SIGMAS, seed=0),
+    }
+    for sigma in SIGMAS:
+        exact, quantity = body.log_gamma(sigma), f"ln γ, σ = {sigma:.2g}"
+        for name, found in samplers.items():
+            i = found.at(sigma)
+            yield Row(body.name, quantity, name, exact, found.log_gamma[i] - exact, found.error()[i], found.status[i])
 
 
 ESTIMATORS = (along_rays, by_chains)
 
 
 def page(rows: list[Row]) -> str:
-    """The table as markdown."""
+    """Return the table as Markdown."""
     head = (
         "# Estimators on bodies of known volume\n\n"
-        f"`make validate` writes this page. Errors are estimates minus the exact value, in nats; ± is the estimator's own\n"
-        f"standard error. Rays: {DIRECTIONS} directions, seed 0. Where the word is `converged` or `ok` the error should be\n"
-        "at most three standard errors, or the solver's tolerance of 0.01 nats where that is larger. A `lower bound` is\n"
-        "one by its definition; any other word says not to believe the number.\n\n"
+        "`make validate` writes this page. Errors are estimates minus the exact value, in nats; ± is the estimator's own\n"
+        f"standard error. Rays use {DIRECTIONS} directions and seed 0; `gold` is tethered Hamiltonian Monte Carlo and\n"
+        "`annealed` the elliptical slice path. If the verdict is `converged` or `ok`, the error should be at most three\n"
+        "standard errors or 0.01 nats, the tolerance of the solver. A `lower bound` is below the exact value by\n"
+        "definition. With any other verdict the number is unreliable.\n\n"
         "| body | quantity | estimator | exact | error | ± | verdict |\n|---|---|---|---|---|---|---|\n"
     )
     return head + "".join(
@@ -136,7 +149,7 @@ def page(rows: list[Row]) -> str:
 
 
 def picture(rows: list[Row]) -> Figure:
-    """Errors with bars of three standard errors, one line per body and quantity; filled where the verdict believes them."""
+    """Draw the errors with bars of three standard errors; markers are filled if the verdict is converged or ok."""
     lines = list(dict.fromkeys((row.body, row.quantity) for row in rows))
     names = list(dict.fromkeys(row.estimator for row in rows))
     figure = Figure(figsize=(9, 0.26 * len(lines) + 1), layout="constrained")
@@ -153,13 +166,13 @@ def picture(rows: list[Row]) -> Figure:
     axes.axvline(0, color="0.7", zorder=0)
     axes.set_xscale("symlog", linthresh=0.1)
     axes.set_yticks(np.arange(len(lines)), [f"{body} · {quantity}" for body, quantity in lines], fontsize=7)
-    axes.set(xlabel="estimate − exact (nats); bars: 3 standard errors; filled: believed", ylim=(len(lines), -1))
+    axes.set(xlabel="estimate − exact (nats); bars: 3 standard errors; filled: converged or ok", ylim=(len(lines), -1))
     axes.legend(loc="lower right", fontsize=7)
     return figure
 
 
 def write(rows: list[Row], folder: Path) -> None:
-    """validation.md, .csv and .png."""
+    """Write validation.md, .csv and .png."""
     with atomic_write(folder / "validation.md") as scratch:
         scratch.write_text(page(rows))
     with atomic_write(folder / "validation.csv") as scratch, scratch.open("w", newline="") as stream:
@@ -171,9 +184,9 @@ def write(rows: list[Row], folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure every body with every estimator, and write the page."""
+    """Measure every body with every estimator and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=HERE, help="where the page is written")
+    parser.add_argument("--folder", type=Path, default=HERE, help="folder of the results")
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
     rows: list[Row] = []

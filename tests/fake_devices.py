@@ -1,7 +1,7 @@
-"""Pretended accelerators: CPU arithmetic on tensors that say they live elsewhere, under the rules of a real device.
+"""Fake accelerators: tensors with CPU arithmetic that report another device and follow the rules of a real one.
 
-Mixing them with the CPU's tensors raises, as it does there, and a pretended Apple GPU has no float64. Code that passes keeps
-its tensors together and asks for no precision that the device lacks; how a device rounds is not pretended.
+As on a real device, operations that mix them with CPU tensors raise, and a fake Apple GPU has no float64. Code that passes
+keeps its tensors on one device and uses only precisions that the device has. Rounding of real devices is not imitated.
 """
 
 from typing import Any
@@ -13,16 +13,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 ATEN = torch.ops.aten
-# What real devices accept beside their own tensors: copies from one to another, and indices on the CPU.
+# Operations that real devices allow with CPU tensors: copies between devices, and indices on the CPU.
 BETWEEN = {
     ATEN._to_copy.default, ATEN.copy_.default, ATEN.index.Tensor, ATEN.index_put.default, ATEN.index_put_.default,
 }  # fmt: skip
-# What PyTorch itself is told: the one device for which it asks neither for a driver nor for a stream.
+# The device that PyTorch sees: the only one that needs neither a driver nor a stream.
 ELSEWHERE = torch.device("meta")
 
 
 class Elsewhere(Tensor):
-    """A tensor on the pretended device, its numbers `inner` on the CPU."""
+    """A tensor on the fake device `claimed`, with its numbers `inner` on the CPU."""
 
     inner: Tensor
     claimed: torch.device
@@ -30,35 +30,35 @@ class Elsewhere(Tensor):
 
     @staticmethod
     def __new__(cls, inner: Tensor, claimed: torch.device) -> "Elsewhere":
-        """A shell with the shape of the numbers."""
-        shell: Elsewhere = Tensor._make_wrapper_subclass(
+        """Create a tensor without data in the shape of the numbers."""
+        wrapper: Elsewhere = Tensor._make_wrapper_subclass(
             cls, inner.shape, strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype,
             device=ELSEWHERE,
         )  # fmt: skip
-        shell.inner, shell.claimed = inner, claimed
-        return shell
+        wrapper.inner, wrapper.claimed = inner, claimed
+        return wrapper
 
     @property
     def device(self) -> torch.device:
-        """Where the tensor says that it lives."""
+        """The fake device."""
         return self.claimed
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Raise: `Pretended` answers first wherever it is at work."""
+        """Raise an error. Within `Pretended` this is never called, because the mode comes first."""
         raise RuntimeError(
             f"Expected tensors of {cls.__name__} inside `with Pretended(…)`, got one outside, in {func}."
         )
 
 
 class Renamed(TorchFunctionMode):
-    """Calls that name the pretended device, told the name that PyTorch knows."""
+    """Replaces the name of the fake device in calls by a device that PyTorch knows."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """The call under the other name; `tolist`, which shells refuse, on the numbers themselves."""
+        """Call the function with the other name; `tolist`, which wrappers do not support, gets the inner numbers."""
         if func is Tensor.tolist and isinstance(args[0], Elsewhere):
             return args[0].inner.tolist()
 
@@ -71,14 +71,14 @@ class Renamed(TorchFunctionMode):
 
 
 class Pretended(TorchDispatchMode):
-    """While entered, `name` is a device of this machine."""
+    """A context in which this machine has a device called `name`."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.claimed, self.renamed = torch.device(name), Renamed(name)
 
     def __enter__(self) -> "Pretended":
-        # Numbers of a shell cannot be swapped inside an existing parameter.
+        # The data of a wrapper cannot be exchanged within an existing parameter.
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         self.renamed.__enter__()
         super().__enter__()
@@ -90,13 +90,13 @@ class Pretended(TorchDispatchMode):
         torch.__future__.set_overwrite_module_params_on_conversion(False)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """The operation on the CPU's numbers, if a real device would have done it."""
+        """Run the operation on the inner numbers, or raise as a real device would."""
         leaves = tree_leaves((args, kwargs))
-        shells = [leaf for leaf in leaves if isinstance(leaf, Elsewhere)]
+        wrappers = [leaf for leaf in leaves if isinstance(leaf, Elsewhere)]
         here = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim and not isinstance(leaf, Elsewhere)]
-        if shells and here and func not in BETWEEN:
+        if wrappers and here and func not in BETWEEN:
             raise RuntimeError(f"Expected all tensors on {self.claimed}, got one on the CPU, in {func}.")
-        away, kwargs = bool(shells), dict(kwargs or {})
+        away, kwargs = bool(wrappers), dict(kwargs or {})
         if kwargs.get("device") is not None:
             away, kwargs["device"] = kwargs["device"] == ELSEWHERE, torch.device("cpu")
         elif func is ATEN.copy_.default:
@@ -105,13 +105,13 @@ class Pretended(TorchDispatchMode):
             raise RuntimeError(f"Expected a generator on {self.claimed}, got one on the CPU, in {func}.")
         bare = [tree_map(lambda leaf: leaf.inner if isinstance(leaf, Elsewhere) else leaf, x) for x in (args, kwargs)]
         made = func(*bare[0], **bare[1])
-        return tree_map(lambda leaf: self._sent(leaf, shells, func), made) if away else made
+        return tree_map(lambda leaf: self._wrap(leaf, wrappers, func), made) if away else made
 
-    def _sent(self, leaf: Any, shells: list[Elsewhere], func: Any) -> Any:
-        """A result in its shell; the old one where the operation wrote in place."""
+    def _wrap(self, leaf: Any, wrappers: list[Elsewhere], func: Any) -> Any:
+        """Wrap a result, or return the existing wrapper if the operation worked in place."""
         if not isinstance(leaf, Tensor):
             return leaf
         if self.claimed.type == "mps" and leaf.dtype == torch.float64:
             raise TypeError(f"Expected no float64 on {self.claimed}, which has none, got it from {func}.")
-        own = [shell for shell in shells if shell.inner is leaf]
+        own = [wrapper for wrapper in wrappers if wrapper.inner is leaf]
         return own[0] if own else Elsewhere(leaf, self.claimed)

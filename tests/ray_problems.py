@@ -1,4 +1,4 @@
-"""Small trained networks, a sweep of one of them, and the plain step beside it."""
+"""Small trained networks and their crossings."""
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,12 @@ from tests import reference
 
 
 def plain_step(model: nn.Module, g: Tensor) -> dict[str, Tensor]:
-    """The plain step with the flat vector in the layout's order."""
+    """Return the steps of the reference with the flat vector in the order of the layout."""
     return reference.step(model, g, [name for name, _ in layout_of(parameters_of(model)).shapes])
 
 
 def trained(widths: tuple[int, ...], n: int, epochs: int, seed: int = 0) -> tuple[nn.Module, Samples]:
-    """A float32 network trained on noisy clusters until its loss is well below 0.1."""
+    """Return a float32 network trained on noisy clusters to a loss well below 0.1, and the clusters."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = mlp(*widths).eval()
@@ -33,7 +33,7 @@ def trained(widths: tuple[int, ...], n: int, epochs: int, seed: int = 0) -> tupl
 
 
 def swept(model: nn.Module, samples: Samples, targets: list[Target], indices: list[int], **options: int) -> Crossings:
-    """The sweep of one minimum."""
+    """Return the crossings of one minimum."""
     parameters: Parameters = parameters_of(model)
     layout = layout_of(parameters)
     minimum = Minimum.of(parameters, layout)

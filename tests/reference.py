@@ -1,4 +1,4 @@
-"""The measurement written as plain float64 loops that share no line with the package: what its numbers must agree with."""
+"""The measurement as plain float64 loops that share no code with the package, as a reference for its numbers."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ GRID = [(k / 99) ** 2 for k in range(100)]
 def step(
     model: nn.Module, direction: Tensor, names: Iterable[str] | None = None, *, normalise: bool = True
 ) -> dict[str, Tensor]:
-    """s∘g of each parameter, filter by filter, from the flat direction; `names` is its order if not by name."""
+    """Return s∘g of each parameter, filter by filter, from a flat direction in the order of `names` or sorted by name."""
     direction, steps, place = direction.double(), {}, 0
     weights = {name: weight.detach().double() for name, weight in model.named_parameters()}
     for name in names or sorted(weights):
@@ -31,7 +31,7 @@ def step(
 
 
 def outputs(model: nn.Module, steps: Mapping[str, Tensor], c: float, inputs: Tensor) -> Tensor:
-    """Outputs of a float64 copy of the model with θ* + c·s∘g written into it."""
+    """Return the outputs of a float64 copy of the model at θ* + c·s∘g."""
     copy = deepcopy(model).double().eval()
     with torch.no_grad():
         for name, weight in copy.named_parameters():
@@ -40,7 +40,7 @@ def outputs(model: nn.Module, steps: Mapping[str, Tensor], c: float, inputs: Ten
 
 
 def along(model: nn.Module, steps: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Callable[[float], float]:
-    """c ↦ mean cross-entropy at θ* + c·s∘g in float64; one working copy is reused, its weights written anew each time."""
+    """Return the function c ↦ mean cross-entropy at θ* + c·s∘g in float64. All calls overwrite one copy of the model."""
     start = {name: weight.detach().double().clone() for name, weight in model.named_parameters()}
     work, x = deepcopy(model).double().eval(), inputs.double()
 
@@ -54,9 +54,10 @@ def along(model: nn.Module, steps: Mapping[str, Tensor], inputs: Tensor, targets
 
 
 def crossing(height: Callable[[float], float], threshold: float) -> tuple[float, float]:
-    """The first crossing and the published grid's coefficient: walk the 100 grid points, then solve in the last gap.
+    """Return the first crossing and the coefficient of the published grid.
 
-    (0, 0) if the minimum itself lies above, (NaN, NaN) if no grid point does.
+    The 100 grid points are visited in order, and the crossing is solved in the last interval. The result is (0, 0) if the
+    minimum is above the threshold, and (NaN, NaN) if no grid point is.
     """
     if not height(0.0) <= threshold:
         return 0.0, 0.0
@@ -67,6 +68,6 @@ def crossing(height: Callable[[float], float], threshold: float) -> tuple[float,
 
 
 def log_mean_exp(values: list[float]) -> float:
-    """ln of the mean of exp(v), largest value taken out by hand."""
+    """Return ln of the mean of exp(v), computed relative to the largest value."""
     top = max(values)
     return top + math.log(math.fsum(math.exp(v - top) for v in values) / len(values))

@@ -1,30 +1,26 @@
-"""What users do wrong, and how to do it here: a trigger is called with an empty folder and with a patch to undo."""
+"""Mistakes of users of `make`: what they did, a part of the message, and a trigger that repeats the mistake.
+
+A trigger is called with an empty folder and a monkeypatch.
+"""
 
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional
 
-import minima_volume as __init__
-from minima_volume.networks import curvature, parameters
+from minima_volume.networks import parameters
 from minima_volume.networks.losses import cross_entropy
-from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.pipeline import cli, minima, random_perturbs, train_models, volume_estimation
-from minima_volume.pipeline.settings import device
+from minima_volume.pipeline import cli, minima, random_perturbs, scaffold, train_models, volume_estimation
+from minima_volume.pipeline.settings import device, positive
 from minima_volume.pipeline.study import Repeat, Study
-from minima_volume.sampling import elliptical
 from minima_volume.storage import archives, layout, tables
-from minima_volume.testing import ellipsoid
 from minima_volume.training import datasets, interventions, models, trainer
 from minima_volume.training.recipe import Recipe
+from tests.project import ROOT
 
 TINY = Study(
     name="tiny", title="Tiny", data="digits", model="digits_mlp", intervention="poison", base=48, levels=(0, 16),
@@ -33,10 +29,11 @@ TINY = Study(
 DIGITS = datasets.load_digits(Path(), 0)
 HEADER = {"fingerprint": "0123456789abcdef"}
 Trigger = Callable[[Path, pytest.MonkeyPatch], object]
+Mistake = tuple[str, str, Trigger]
 
 
 def command(*arguments: str, work: Callable[[cli.StageRun], None] = lambda run: None) -> Trigger:
-    """A stage called with these arguments, its error caught before it is told."""
+    """Run a stage with these arguments, and let its error through."""
 
     def call(folder: Path, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(layout, "ROOT", folder)
@@ -47,7 +44,7 @@ def command(*arguments: str, work: Callable[[cli.StageRun], None] = lambda run: 
 
 
 def at(setting: str, value: str, call: Callable[[], object]) -> Trigger:
-    """A call with one setting in the environment."""
+    """Call a function with one setting in the environment."""
 
     def trigger(folder: Path, patch: pytest.MonkeyPatch) -> object:
         patch.setenv(setting, value)
@@ -57,7 +54,7 @@ def at(setting: str, value: str, call: Callable[[], object]) -> Trigger:
 
 
 def written(name: str, content: bytes | None, read: Callable[[Path], object]) -> Trigger:
-    """Reading a file that holds this content, or that is not there."""
+    """Read a file with this content, or a missing file if there is none."""
 
     def trigger(folder: Path, patch: pytest.MonkeyPatch) -> object:
         if content is not None:
@@ -161,81 +158,58 @@ def two_batched_jobs(folder: Path, patch: pytest.MonkeyPatch) -> None:
     list(trainer.train(models.build_model("digits_mlp"), [job, job], Recipe(1, batch_size=2), cross_entropy))
 
 
-SINGLE = partial(functional.cross_entropy, reduction="none")
-DATA = (torch.eye(4)[:, :2], torch.tensor([0, 1, 0, 1]))
-
-
-def measured(model: nn.Module | None = None, loss: Any = SINGLE, data: Any = DATA, **options: Any) -> Trigger:
-    """The volume of a linear layer, with what is wrong about it."""
-
-    def call(folder: Path, patch: pytest.MonkeyPatch) -> object:
-        given = {"threshold": 9.0, "n_directions": 2} | options
-        return __init__.measure_volume(model or nn.Linear(2, 2), loss, data, **given)
-
-    return call
-
-
-class Pair(nn.Linear):
-    """Returns its outputs twice."""
-
-    def forward(self, inputs: torch.Tensor) -> Any:
-        return super().forward(inputs), super().forward(inputs)
-
-
-class Keeping(nn.Linear):
-    """Keeps what it computed last."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs)
-        self.last = super().forward(torch.ones(1, inputs))
-
-
-class Switched(nn.Linear):
-    """Doubles its outputs from the sixth call on, whichever copy is called."""
-
-    calls = 0
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        Switched.calls += 1
-        return super().forward(inputs) * (1 if Switched.calls < 6 else 2)
-
-
-def switched(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Switched, "calls", 0)
-    measured(Switched(2, 2))(folder, patch)
-
-
-def falling(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    flat = nn.Linear(2, 1)
-    nn.init.zeros_(flat.weight)
-    nn.init.zeros_(flat.bias)
-    measured(flat, loss=lambda outputs, targets: 1 - (9 * outputs[:, 0]).clamp(-9, 9) ** 2)(folder, patch)
-
-
 def data_in_a_file(folder: Path, patch: pytest.MonkeyPatch) -> None:
     (folder / "data").touch()
     datasets.LOADERS["mnist"](folder / "data", 0)
 
 
-def wide(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    model = nn.Linear(2, curvature.MOST_OUTPUTS + 1)
-    found = parameters.parameters_of(model)
-    minimum, samples = Minimum.of(found, parameters.layout_of(found)), Samples(*DATA, cross_entropy)
-    curvature.gauss_newton_rows(model, minimum, samples)
-
-
-class Above(ellipsoid.Ellipsoid):
-    """An ellipsoid's loss lifted by 1."""
-
-    def values(self, points: torch.Tensor) -> torch.Tensor:
-        return 1 + super().values(points)
-
-
-above = Above(np.ones(3))
-
-
-def few_trials(*_: object) -> None:
-    settings = elliptical.EllipticalSettings(replicas=2, chains=2, trials=2, burn=1, keep=2, rank=1, fits=0)
-    elliptical.elliptical_slice_path(
-        ellipsoid.Ellipsoid(np.geomspace(1, 1e6, 50)), 0.1, [1.0], seed=0, settings=settings
-    )
+MAKE_MISTAKES: tuple[Mistake, ...] = (
+    ("ran a misspelt study", "Expected a study among tiny, got 'tony'", command("tony", "--repeats", "0")),
+    ("asked for repeat -1", "counted from 0, got '-1'", command("tiny", "--repeats=-1")),
+    ("misspelt the scale", "SCALE to be one of quick, paper, got 'papr'",
+     command("tiny", "--repeats", "0", "--scale", "papr")),
+    ("asked for more samples than there are", "got 5048 for base and extra data: lower the levels. (tiny, repeat 0)",
+     command("tiny", "--repeats", "0", work=too_many_samples)),
+    ("set THREADS=0", "THREADS to be a whole number above 0, got '0'", lambda *_: positive("THREADS", "0")),
+    ("set DEVICE=tpu", "DEVICE to be one of cpu, cuda, mps, got 'tpu'", at("DEVICE", "tpu", device)),
+    ("set DEVICE=mps without one", "a device that this machine has, got DEVICE=mps", without_a_gpu),
+    ("wrote a threshold of 0 into a row", "thresholds above 0 in study tiny, got (0.0,): mend its row",
+     lambda *_: replace(TINY, thresholds=(0.0,)).validate()),
+    ("misspelt a column of quick", "quick of study tiny, got n_direction",
+     lambda *_: replace(TINY, quick={"n_direction": 3}).at_scale("quick")),
+    ("misspelt a model", "a model among", lambda *_: models.build_model("digits_mpl")),
+    ("had a damaged archive in DATA_DIR", "Expected md5", wrong_archives),
+    ("had no archives and no connection", "point DATA_DIR at them", no_connection),
+    ("let DATA_DIR be a file", "DATA_DIR to be a folder to write to", data_in_a_file),
+    ("asked for too many extras", "training samples of digits 8×8, got 5048",
+     lambda *_: interventions.more_data(DIGITS, 48, 5000, 0)),
+    ("asked for more of class 0 than there are", "samples of class 0 and",
+     lambda *_: interventions.imbalanced_base(DIGITS, 1000, 0, 0)),
+    ("asked for more balanced extras than are left", "extra samples of digits 8×8, got 1290",
+     lambda *_: interventions.imbalanced_base(DIGITS, 50, 1290, 0)),
+    ("measured a model without parameters", "at least one parameter to perturb", lambda *_: parameters.layout_of({})),
+    ("measured whole-number parameters", "floating-point parameters, got torch.int64",
+     lambda *_: parameters.layout_of({"a": torch.zeros(2, dtype=torch.int64)})),
+    ("measured before training", "levels 0, 16, got none: run train_models.py first", untrained),
+    ("made volumes before rays", "Expected crossings of study tiny", unmeasured),
+    ("trained with lr=1e3", "Expected a finite training loss in study tiny, level 16, model seed 0", diverged),
+    ("gathered before measuring", "Expected a JSON object in", gathered_too_early),
+    ("kept records of other settings", "present settings", of_other_settings),
+    ("trained two networks in batches at once", "expected one job at a time", two_batched_jobs),
+    ("let a file stand where a folder belongs", "Expected to write", into_a_file),
+    ("deleted a record", "Expected a JSON object in", written("run.json", None, archives.read_json)),
+    ("put a list into a record", "a.json, got list", written("a.json", b"[1]", archives.read_json)),
+    ("cut an archive short", "Expected arrays in", written("a.npz", b"PK\x03\x04", archives.read_arrays)),
+    ("cut a minimum short", "Expected a minimum in", written("a.safetensors", b"\x08", archives.read_tensors)),
+    ("changed a number in an archive", "Expected the checksum written with", flipped_arrays),
+    ("deleted a table", "Expected a table in", written("a.csv", None, lambda path: tables.read_table(path, ["study"]))),
+    ("kept a table of an older version", "Expected the columns level in",
+     written("a.csv", b"study\ntiny\n", lambda path: tables.read_table(path, ["level"]))),
+    ("changed a number in a table", "got another. Delete", table_of_another_record),
+    ("damaged the record beside a table", "got a damaged one. Delete", table_of_a_damaged_record),
+    ("started an experiment from a misspelt one", "Expected FROM to be an experiment folder",
+     lambda *_: scaffold.new_experiment(ROOT, "new", "MNITS")),
+    ("named an experiment 8x8", "Expected NAME to be letters", lambda *_: scaffold.new_experiment(ROOT, "8x8", "MNIST")),
+    ("named an experiment as one that is there", "not there yet, got 'sam'",
+     lambda *_: scaffold.new_experiment(ROOT, "sam", "MNIST")),
+)  # fmt: skip

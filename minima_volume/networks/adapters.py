@@ -1,4 +1,4 @@
-"""A user's model, loss function and data as the engine wants them: repeatable, one value per sample, tensors held whole."""
+"""Adapters from a user's model, loss function and data to the types that the engine uses, with checks of all three."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,25 +14,41 @@ from minima_volume.networks.losses import Criterion
 from minima_volume.networks.minimum import Samples
 from minima_volume.networks.precision import copy_model, to_float64
 
-# One network's outputs (N, …) and targets (N, …) -> values (N,) or (N, …); or a torch loss module that averages them.
+# (outputs (N, …), targets (N, …)) of one network -> losses (N,) or (N, …); or a torch loss module that averages them.
 LossFunction = Callable[[Any, Any], Tensor]
 Data = tuple[Tensor, Tensor] | Iterable[Any]
 # Samples in one forward pass of the checks.
-CHUNK = 256
+CHECK_BATCH = 256
 
 
 def per_sample(loss_fn: LossFunction) -> Criterion:
-    """The engine's criterion (rays, N, …), (N, …) -> (rays, N) of a loss on one network's outputs.
+    """Convert a loss function to a criterion that returns one loss per sample for many networks at once.
 
-    A loss module that averages, such as `nn.CrossEntropyLoss()`, is copied with `reduction="none"`; values with further
-    axes, such as one per token, are averaged over them. Raises UserError for other reductions, such as "sum", and for
-    functions that return a scalar.
+    Args:
+        loss_fn: A function (outputs (N, …), targets (N, …)) -> losses (N, …), or a torch loss module. Modules with
+            `reduction="mean"`, such as `nn.CrossEntropyLoss()`, are copied with `reduction="none"`. Losses with further
+            axes, such as one per token, are averaged over them.
+
+    Returns:
+        A function (outputs (rays, N, …), targets (N, …)) -> losses (rays, N).
+
+    Raises:
+        UserError: `loss_fn` has another reduction such as "sum". The returned function raises it if `loss_fn` returns
+            a scalar.
+
+    Example:
+        >>> import torch
+        >>> criterion = per_sample(torch.nn.MSELoss())
+        >>> outputs = torch.tensor([[[1.0], [2.0]], [[1.0], [0.0]]])  # two networks, two samples
+        >>> criterion(outputs, torch.tensor([[0.0], [0.0]]))
+        tensor([[1., 4.],
+                [1., 0.]])
     """
     single = _unreduced(loss_fn)
 
     def criterion(outputs: Tensor, targets: Tensor) -> Tensor:
         wanted = targets.to(outputs.dtype) if targets.is_floating_point() else targets
-        # Samples do not mix, so those of all rays go through the loss at once.
+        # The loss treats samples separately, so one call can take the samples of all networks.
         repeated = wanted.expand(len(outputs), *wanted.shape).flatten(0, 1)
         return _values(single, outputs.flatten(0, 1), repeated).view(outputs.shape[:2])
 
@@ -40,9 +56,10 @@ def per_sample(loss_fn: LossFunction) -> Criterion:
 
 
 def _unreduced(loss_fn: LossFunction) -> LossFunction:
+    """Return a loss function as it is, and a loss module as a copy that does not average."""
     if not isinstance(loss_fn, nn.Module):
         return loss_fn
-    # A copy in any case: its weights follow the precision of the outputs.
+    # Always a copy, because its weights will be converted to the precision of the outputs.
     copy, reduction = deepcopy(loss_fn), getattr(loss_fn, "reduction", None)
     if reduction not in (None, "none", "mean"):
         raise UserError(f"Expected a loss with reduction 'mean' or 'none', got '{reduction}': build it with 'none'.")
@@ -52,7 +69,7 @@ def _unreduced(loss_fn: LossFunction) -> LossFunction:
 
 
 def _values(single: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Values (N,) of one network."""
+    """Return one loss per sample (N,)."""
     if isinstance(single, nn.Module):
         single = single.to(outputs.device, outputs.dtype)
     values = single(outputs, targets)
@@ -66,15 +83,33 @@ def _values(single: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def as_samples(data: Data, criterion: Criterion, device: torch.device) -> Samples:
-    """Samples on a device from (inputs, targets) tensors, or from a loader that yields such pairs.
+    """Collect samples on a device.
 
-    Raises DataError where there are no samples, or anything but pairs of equally long tensors.
+    Args:
+        data: A pair (inputs, targets) of tensors, or a loader that yields such pairs. Loaders are read once and kept in
+            memory. Integer targets are converted to int64.
+        criterion: Loss per sample, for example from `per_sample`.
+        device: Device of the samples.
+
+    Returns:
+        All samples, in the order of the data.
+
+    Raises:
+        DataError: There are no samples, or the data are not pairs of equally long tensors.
+
+    Example:
+        >>> import torch
+        >>> from minima_volume.networks.losses import cross_entropy
+        >>> batches = [(torch.zeros(3, 2), torch.tensor([0, 1, 0])), (torch.ones(1, 2), torch.tensor([1]))]
+        >>> samples = as_samples(batches, cross_entropy, torch.device("cpu"))
+        >>> len(samples), samples.targets
+        (4, tensor([0, 1, 0, 1]))
     """
     if data is None or isinstance(data, torch.utils.data.Dataset):
         raise DataError(f"Expected (inputs, targets) tensors or a loader, got {type(data).__name__}: use a DataLoader.")
     pairs: list[Any] = [data] if _is_pair(data) else list(data)
     if not pairs:
-        raise DataError("Expected at least one sample, got an empty loader.")
+        raise DataError("Expected at least one sample, got an empty loader: check the data.")
     wrong = next((pair for pair in pairs if not _is_pair(pair)), None)
     if wrong is not None:
         parts = f" of {', '.join(type(part).__name__ for part in wrong)}" if isinstance(wrong, tuple | list) else ""
@@ -83,13 +118,15 @@ def as_samples(data: Data, criterion: Criterion, device: torch.device) -> Sample
         )
     inputs, targets = (torch.cat([pair[i].detach() for pair in pairs]).to(device) for i in (0, 1))
     if not len(inputs) or len(inputs) != len(targets):
-        raise DataError(f"Expected as many targets as inputs and at least one, got {len(targets)} and {len(inputs)}.")
+        raise DataError(
+            f"Expected as many targets as inputs and at least one, got {len(targets)} and {len(inputs)}: check the data."
+        )
     whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
     return Samples(inputs, targets.long() if whole else targets, criterion)
 
 
 def _is_pair(data: Any) -> bool:
-    """Whether data is (inputs, targets)."""
+    """Return whether data is a pair of tensors."""
     return isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
 
 
@@ -97,17 +134,26 @@ def _is_pair(data: Any) -> bool:
 def check_model(
     model: nn.Module, samples: Samples, loss_fn: LossFunction | None = None, *, classes: bool = False
 ) -> float:
-    """The mean loss at the minimum, from a copy of the model; its losses must be finite, repeatable and what the user means.
+    """Check on a copy of a model that its losses are finite, deterministic and independent between samples.
 
-    Raises UserError for models that are not deterministic functions of a sample (dropout, or batch normalisation in
-    training mode), or whose average is not the mean of the per-sample losses (class weights, ignored targets), or that do
-    not return a tensor; NumericsError for losses that are not finite.
+    Args:
+        model: Trained network.
+        samples: Data set and criterion.
+        loss_fn: The user's loss, whose mean must agree with the mean of the losses per sample.
+        classes: Whether outputs must be scores of classes, as an accuracy needs.
+
+    Returns:
+        The mean loss at the minimum.
+
+    Raises:
+        UserError: The model is not a deterministic function of each sample (dropout, or batch normalisation in training
+            mode), does not return a tensor or scores of classes, or is wrapped; the mean loss is negative; or the user's
+            loss is not a plain mean (class weights, ignored targets).
+        NumericsError: Some losses are not finite.
     """
     dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | torch.jit.ScriptModule):
-        raise UserError(
-            f"Expected a plain module, got {type(model).__name__}: pass the model that it wraps or was made of."
-        )
+        raise UserError(f"Expected a plain module, got {type(model).__name__}: pass the original module.")
     copy, samples = copy_model(model, samples.inputs.device, dtype), samples.to(samples.inputs.device, dtype)
     training = [name for name, part in copy.named_modules() if part.training and hasattr(part, "running_mean")]
     if training:
@@ -116,7 +162,7 @@ def check_model(
         )
     if classes:
         _check_classes(copy, samples)
-    first = _losses(copy, samples, CHUNK)
+    first = _losses(copy, samples, CHECK_BATCH)
     if not first.isfinite().all():
         raise NumericsError(
             f"Expected finite losses at the minimum, got {int((~first.isfinite()).sum())} of {len(first)} that are NaN or "
@@ -124,43 +170,43 @@ def check_model(
         )
     if first.mean() < 0:
         raise UserError(
-            f"Expected a mean loss of at least 0, got {float(first.mean()):.4g}: add a constant to it and to the threshold."
+            f"Expected a mean loss of at least 0, got {float(first.mean()):.4g}: add a constant to loss and threshold."
         )
-    again = _losses(copy, samples, max(1, min(CHUNK, len(samples)) // 2))
+    again = _losses(copy, samples, max(1, min(CHECK_BATCH, len(samples)) // 2))
     if not torch.allclose(first, again, rtol=1e-3, atol=1e-5):
         worst = int((first - again).abs().argmax())
         raise UserError(
-            f"Expected the same loss twice, got {first[worst]:.6g} and {again[worst]:.6g} for sample {worst}: the model is "
-            "random or mixes samples of a batch, or the loss pairs every output with every target; call model.eval(), or "
-            "give outputs and targets the same shape."
+            f"Expected the same loss twice, got {first[worst]:.6g} and {again[worst]:.6g} for sample {worst}: call "
+            "model.eval() if the model is random or mixes the samples of a batch, and give outputs and targets the same "
+            "shape."
         )
     if isinstance(loss_fn, nn.Module) and getattr(loss_fn, "reduction", None) == "mean":
-        for start in range(0, len(samples), CHUNK):
-            _check_mean(copy, samples.part(start, start + CHUNK), deepcopy(loss_fn))
+        for start in range(0, len(samples), CHECK_BATCH):
+            _check_mean(copy, samples.part(start, start + CHECK_BATCH), deepcopy(loss_fn))
     return float(to_float64(first).mean())
 
 
 def _check_classes(model: nn.Module, samples: Samples) -> None:
-    """Raise UserError where outputs and targets do not say which class is right."""
-    outputs, targets = _tensor(model(samples.inputs[:CHUNK])), samples.targets
+    """Raise UserError unless outputs are scores of classes and targets are class numbers."""
+    outputs, targets = _tensor(model(samples.inputs[:CHECK_BATCH])), samples.targets
     if outputs.ndim != 2 or targets.ndim != 1 or (targets != targets.long()).any():
         raise UserError(
             f"Expected scores (N, classes) and whole class numbers (N,) for an accuracy, got outputs {tuple(outputs.shape)} "
             f"and {targets.dtype} targets {tuple(targets.shape)}: reshape them."
         )
     if outputs.shape[1] == 1 and ((outputs >= 0) & (outputs <= 1)).all():
-        raise UserError(
-            "Expected logits, above 0 for class 1, got only numbers between 0 and 1: leave the sigmoid away."
-        )
+        raise UserError("Expected logits, above 0 for class 1, got only numbers between 0 and 1: remove the sigmoid.")
 
 
-def _losses(model: nn.Module, samples: Samples, chunk: int) -> Tensor:
-    parts = [samples.part(i, i + chunk) for i in range(0, len(samples), chunk)]
+def _losses(model: nn.Module, samples: Samples, batch: int) -> Tensor:
+    """Return the losses (N,), computed in batches."""
+    parts = [samples.part(i, i + batch) for i in range(0, len(samples), batch)]
     outputs = ((model(part.inputs), part) for part in parts)
     return torch.cat([samples.criterion(_tensor(out)[None], part.targets)[0] for out, part in outputs])
 
 
 def _tensor(out: object) -> Tensor:
+    """Return the output of a model; raise UserError if it is not a tensor."""
     if not isinstance(out, Tensor):
         raise UserError(
             f"Expected the model to return a tensor, got {type(out).__name__}: wrap it in a module that returns its logits."
@@ -169,23 +215,24 @@ def _tensor(out: object) -> Tensor:
 
 
 def _check_mean(model: nn.Module, part: Samples, loss_fn: nn.Module) -> None:
+    """Raise UserError if the loss module does not return the mean of the losses per sample."""
     outputs = model(part.inputs)
     wanted = part.targets.to(outputs.dtype) if part.targets.is_floating_point() else part.targets
-    said, ours = loss_fn.to(outputs.dtype)(outputs, wanted), part.criterion(outputs[None], part.targets).mean()
-    if not torch.allclose(said, ours, rtol=1e-3, atol=1e-6):
+    returned, mean = loss_fn.to(outputs.dtype)(outputs, wanted), part.criterion(outputs[None], part.targets).mean()
+    if not torch.allclose(returned, mean, rtol=1e-3, atol=1e-6):
         raise UserError(
-            f"Expected the loss {float(said):.6g} to be the mean of the samples' losses, got {float(ours):.6g}: it weighs "
-            "classes or ignores targets; pass a loss with reduction='none' that says what each sample counts."
+            f"Expected the loss {float(returned):.6g} to be the mean of the samples' losses, got {float(mean):.6g}: pass a "
+            "loss with reduction='none' if yours weighs classes or ignores targets."
         )
 
 
 @contextmanager
 def unfused_attention() -> Iterator[None]:
-    """Without the fused kernels of attention that cannot take a batch of networks: the encoder layer's, and the CPU's."""
+    """Disable the fused attention kernels that cannot evaluate a batch of networks."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        # On a GPU the others have batching rules, and PyTorch picks among them.
+        # On a GPU the other kernels have batching rules.
         with sdpa_kernel([SDPBackend.MATH]) if not torch.cuda.is_available() else nullcontext():
             yield
     finally:

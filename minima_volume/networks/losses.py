@@ -1,4 +1,4 @@
-"""Per-sample criteria: what is averaged over a data set to give a landscape's height."""
+"""Criteria: losses per sample, whose mean over a data set is the height of a landscape."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -10,31 +10,63 @@ from torch.nn import functional
 from minima_volume.networks.precision import device_for
 
 Metric = Literal["loss", "accuracy"]
-# (outputs (rays, N, C), targets (N,)) -> values (rays, N); those of this module take any leading axes, or none.
+# (outputs (rays, N, C), targets (N,)) -> values (rays, N). The criteria of this module take any number of leading axes.
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """−ln softmax(outputs)[target] in nats; targets are class numbers (N,)."""
+    """Return −ln softmax(outputs)[target] in nats.
+
+    Args:
+        outputs: Logits (…, N, C).
+        targets: Class numbers (N,).
+
+    Returns:
+        Losses (…, N).
+    """
     labels = targets.expand(outputs.shape[:-1])
     return functional.cross_entropy(outputs.movedim(-1, min(1, outputs.ndim - 1)), labels, reduction="none")
 
 
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of the logit outputs (…, N, 1) against classes 0 and 1, in nats."""
+    """Return the cross-entropy of logits against classes 0 and 1 in nats.
+
+    Args:
+        outputs: Logits (…, N, 1) of class 1.
+        targets: Classes 0 and 1 (N,).
+
+    Returns:
+        Losses (…, N).
+    """
     logits = outputs.squeeze(-1)
     # Sign +1 for class 1 and −1 for class 0 turns both cases into softplus of one margin.
     return functional.softplus(logits * (1 - 2 * targets.to(logits.dtype)))
 
 
 def one_hot_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean over classes of (outputs − one_hot(target))², the MSE of the modular-arithmetic studies."""
+    """Return the mean over classes of (outputs − one_hot(target))², the loss of the modular-arithmetic studies.
+
+    Args:
+        outputs: Scores (…, N, C).
+        targets: Class numbers (N,).
+
+    Returns:
+        Losses (…, N).
+    """
     wanted = functional.one_hot(targets.long(), outputs.shape[-1]).to(outputs.dtype)
     return (outputs - wanted).square().mean(dim=-1)
 
 
 def zero_one_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 where the predicted class is wrong, else 0; a single output column is a logit."""
+    """Return 1 where the predicted class is wrong and 0 elsewhere.
+
+    Args:
+        outputs: Scores (…, N, C), or logits (…, N, 1) of class 1.
+        targets: Class numbers (N,).
+
+    Returns:
+        Zeros and ones (…, N) in the precision of the outputs.
+    """
     predicted = (outputs.squeeze(-1) > 0).long() if outputs.shape[-1] == 1 else outputs.argmax(dim=-1)
     return (predicted != targets.long()).to(outputs.dtype)
 
@@ -47,9 +79,18 @@ CRITERIA: dict[str, Criterion] = {
 
 
 def loss_gradient(criterion: Criterion, outputs: Tensor, targets: Tensor) -> Tensor:
-    """∂ criterion/∂ outputs (N, C), sample by sample: closed forms for this module's criteria, autograd for any other.
+    """Return ∂ criterion/∂ outputs of every sample.
 
-    softmax(z) − one_hot(y) for cross-entropy, σ(z) − y for the binary one, 2(z − one_hot(y))/C for the squared error.
+    The closed forms are softmax(z) − one_hot(y) for cross-entropy, σ(z) − y for binary cross-entropy, and
+    2(z − one_hot(y))/C for the squared error. Other criteria are differentiated by autograd.
+
+    Args:
+        criterion: Loss per sample.
+        outputs: z (N, C).
+        targets: y (N,).
+
+    Returns:
+        Gradients (N, C).
     """
     if criterion is binary_cross_entropy:
         return torch.sigmoid(outputs).sub_(targets.to(outputs.dtype).unsqueeze(-1))
@@ -64,9 +105,17 @@ def loss_gradient(criterion: Criterion, outputs: Tensor, targets: Tensor) -> Ten
 
 
 def sensitivity(criterion: Criterion, losses: Tensor) -> Tensor:
-    """How fast a loss of this height moves with its sample's outputs, up to a factor of two; 1 for unknown criteria.
+    """Return how strongly losses of given values depend on their outputs, up to a factor of two.
 
-    1 − e^(−loss), the probability of the wrong classes, for both cross-entropies, and √loss for the squared error.
+    This is 1 − exp(−loss), the probability of the wrong classes, for both cross-entropies, √loss for the squared error,
+    and 1 for any other criterion.
+
+    Args:
+        criterion: Loss per sample.
+        losses: Values of any shape.
+
+    Returns:
+        Sensitivities of the same shape.
     """
     if criterion in (cross_entropy, binary_cross_entropy):
         return -torch.expm1(-losses)
@@ -74,5 +123,5 @@ def sensitivity(criterion: Criterion, losses: Tensor) -> Tensor:
 
 
 def sum_float64(values: Tensor) -> Tensor:
-    """Sum over samples, accumulated in float64: (…, N) -> (…)."""
+    """Sum over samples (…, N) -> (…) in float64."""
     return values.to(device_for(torch.float64, values.device)).sum(dim=-1, dtype=torch.float64)

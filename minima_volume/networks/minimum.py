@@ -1,7 +1,7 @@
-"""Data sets whose first L samples are the landscape of size L, minima in filter-normalised coordinates, and their rays.
+"""Data sets and minima: what a loss is averaged over, and trained parameters in filter-normalised coordinates.
 
-Data sets are nested: one pass over the largest gives the mean loss of every smaller one. Sums run in float64 and are
-divided once.
+The landscape of size L is the mean loss over the first L samples of a data set. So landscapes are nested: one pass over
+the largest gives the mean loss of every smaller one.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +16,13 @@ from minima_volume.networks.parameters import Layout, Parameters, filter_scales
 
 @dataclass(frozen=True)
 class Samples:
-    """A data set and the loss that its landscapes average."""
+    """A data set and the loss that its landscapes average.
+
+    Attributes:
+        inputs: Inputs (N, …).
+        targets: Targets (N, …).
+        criterion: Loss per sample; see `minima_volume.networks.losses.Criterion`.
+    """
 
     inputs: Tensor
     targets: Tensor
@@ -26,23 +32,29 @@ class Samples:
         return len(self.inputs)
 
     def part(self, start: int, stop: int) -> "Samples":
-        """The samples start:stop as views."""
+        """Return views of the samples start to stop − 1."""
         return replace(self, inputs=self.inputs[start:stop], targets=self.targets[start:stop])
 
     def shuffled(self) -> "Samples":
-        """The same samples in an order that is always the same."""
+        """Return the samples in a random but fixed order."""
         order = torch.randperm(len(self), generator=generator("samples", 0)).to(self.inputs.device)
         return replace(self, inputs=self.inputs[order], targets=self.targets[order])
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "Samples":
-        """The same samples on a device, floating-point inputs in another precision if one is given."""
+        """Move the samples to a device and convert floating-point inputs to `dtype` if one is given."""
         inputs = self.inputs.to(device, dtype if self.inputs.is_floating_point() else None)
         return replace(self, inputs=inputs, targets=self.targets.to(device))
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """Trained parameters, and the scale of every perturbed coordinate."""
+    """Trained parameters θ* and the scale s of every perturbed coordinate u, θ = θ* + s∘u.
+
+    Attributes:
+        parameters: All parameters of the model by name, perturbed or not.
+        layout: The perturbed parameters, n coordinates.
+        scales: s (n,).
+    """
 
     parameters: Parameters
     layout: Layout
@@ -50,16 +62,16 @@ class Minimum:
 
     @classmethod
     def of(cls, parameters: Parameters, layout: Layout, *, normalise: bool = True) -> "Minimum":
-        """A minimum in filter-normalised coordinates, or in raw ones if not `normalise`."""
+        """Create a minimum in filter-normalised coordinates, or in raw ones if not `normalise`."""
         return cls(parameters, layout, filter_scales(parameters, layout, normalise=normalise))
 
     def moved(self, step: Tensor) -> Parameters:
-        """All parameters at θ* + s∘step, differentiable in `step` (n,)."""
+        """Return all parameters at θ* + s∘step, differentiable in `step` (n,)."""
         steps = self.layout.split(self.scales * step)
         return {name: value + steps[name] if name in steps else value for name, value in self.parameters.items()}
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Minimum":
-        """Copy on another device or in another precision."""
+        """Move the minimum to a device and convert floating-point tensors to `dtype`."""
         parameters = {
             name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
             for name, tensor in self.parameters.items()

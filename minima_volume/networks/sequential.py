@@ -1,11 +1,16 @@
-"""What is known of `nn.Sequential` stacks: which layers have fast code, their memory layout and tile sizes."""
+"""Properties of `nn.Sequential` stacks: which layers have fast code, their memory layout, and tile sizes."""
 
 import torch
 from torch import Tensor, nn
 
 
 def is_dense(model: nn.Module, input_dims: int) -> bool:
-    """Whether `model` is a stack of linear layers with biases and ReLU between, flattened first or not at all."""
+    """Return whether a model consists of linear layers with biases and ReLU in between, after an optional Flatten.
+
+    Args:
+        model: Any module.
+        input_dims: Number of axes of its inputs, including the sample axis.
+    """
     if not isinstance(model, nn.Sequential) or not is_stack(model, input_dims):
         return False
     layers = list(model)[1:] if isinstance(model[0], nn.Flatten) else list(model)
@@ -13,14 +18,18 @@ def is_dense(model: nn.Module, input_dims: int) -> bool:
     return dense and len(layers) % 2 == 1 and all(type(layer) is nn.ReLU for layer in layers[1::2])
 
 
-# Activations of one tile stay in a core's cache on a CPU; a GPU wants enough work per launch instead.
+# Activations of one tile by device. On a CPU they stay in a core's cache; on a GPU each launch needs enough work.
+# Tests patch this dictionary, so every module must use this object.
 TILE_ELEMENTS = {"cpu": 2**18, "cuda": 2**26, "mps": 2**24}
 
 
 def to_channels_last(images: Tensor) -> Tensor:
-    """Images (…, channels, rows, columns) in the order of memory that convolutions on a CPU are fastest with.
+    """Return images with channels last in memory if they are on the CPU, where convolutions are then fastest.
 
-    `contiguous(memory_format=…)` leaves images of one channel as they are, which convolutions take for channels first.
+    `contiguous(memory_format=…)` does not change images with one channel, and convolutions treat those as channels first.
+
+    Args:
+        images: Images (…, channels, rows, columns).
     """
     if images.device.type != "cpu":
         return images
@@ -30,22 +39,29 @@ def to_channels_last(images: Tensor) -> Tensor:
 
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.ELU, nn.Identity)
 POOLING = (nn.MaxPool2d, nn.AvgPool2d)
-# A product with so few columns runs twice as fast with the samples along its rows, and faster in whole registers.
-THIN, REGISTER = 16, 4
+# A product X·Wᵀ with at most this many columns is twice as fast if computed as (W·Xᵀ)ᵀ,
+THIN = 16
+# and faster again if the number of rows of W is padded to a multiple of this.
+ROW_MULTIPLE = 4
 IMAGES = 4  # axes of images (samples, channels, rows, columns)
 
 
 def _plain_linear(layer: nn.Module, dims: int) -> bool:
-    """A linear layer on vectors, or an ungrouped convolution on zero-padded images."""
+    """Return whether a layer is linear on vectors, or a convolution without groups on zero-padded images."""
     if type(layer) is nn.Conv2d:
         return dims == IMAGES and layer.groups == 1 and layer.padding_mode == "zeros"
     return type(layer) is nn.Linear and dims == 2
 
 
 def is_stack(model: nn.Module, input_dims: int) -> bool:
-    """Whether the fast path knows every layer, met by activations of `input_dims` axes, and no parameter is shared.
+    """Return whether the fast path can evaluate a model.
 
-    It computes what the layers' classes say, so what is hooked onto a module or a weight is for the other path.
+    It can if every layer is of a known class and no parameter is shared. The fast path ignores hooks and
+    parametrisations, so models that have any take the general path.
+
+    Args:
+        model: Any module.
+        input_dims: Number of axes of its inputs, including the sample axis.
     """
     if not isinstance(model, nn.Sequential) or type(model).forward is not nn.Sequential.forward:
         return False

@@ -1,8 +1,7 @@
-"""Mean losses along filter-normalised rays θ* + c·(s∘g), for many rays at once and any model.
+"""Rays θ* + c·(s∘g) of any model, evaluated by the fastest path that its structure allows.
 
-Two paths with one interface, chosen by the model's structure: `StackedRays` for `nn.Sequential` stacks, and `ModuleRays`
-for any other `nn.Module`, one functional call per point, batched with vmap where the network is small. Neither touches
-the caller's model.
+There are two paths with one interface: `StackedRays` for `nn.Sequential` stacks, and `ModuleRays` for any other
+`nn.Module`. Both work on a copy of the model.
 """
 
 import torch
@@ -18,7 +17,15 @@ from minima_volume.rays.stacked import Stack, StackedRays
 
 
 class RayBundle:
-    """A block of directions over one data set in one precision; gives the rays of any minimum along them."""
+    """A block of directions over one data set in one precision, from which the rays of any minimum are made.
+
+    Args:
+        model: Network; it is copied.
+        layout: The perturbed parameters, n coordinates.
+        samples: Data set and criterion.
+        block: Directions g (rays, n).
+        dtype: Precision of the parameters and activations.
+    """
 
     def __init__(self, model: nn.Module, layout: Layout, samples: Samples, block: Tensor, dtype: torch.dtype) -> None:
         device = device_for(dtype, samples.inputs.device)
@@ -29,9 +36,12 @@ class RayBundle:
             self.stack = Stack(self.model, layout, self.samples, self.block)
 
     def rays(self, minimum: Minimum, n_samples: int | None = None, shared: Tensor | None = None) -> Rays:
-        """The rays that start at `minimum`; `n_samples` says how many of the samples they will be asked for.
+        """Return the rays that start at a minimum.
 
-        `shared`: `Rays.shared` of the same minimum, samples and precision along another block of directions.
+        Args:
+            minimum: Origin of the rays.
+            n_samples: Number of samples, from the first on, that the rays will be evaluated for. The default is all.
+            shared: `Rays.shared` of the same minimum, samples and precision along another block of directions.
         """
         here = minimum.to(self.block.device, self.dtype)
         return (
@@ -42,7 +52,13 @@ class RayBundle:
 
 
 def bytes_per_ray(model: nn.Module, layout: Layout, samples: Samples) -> int:
-    """Bytes that one ray keeps in float32: its direction, its scaled copy, and its first-layer product where shared."""
+    """Return the memory of one ray in bytes: its direction, the scaled copy, and the product of the first layer.
+
+    Args:
+        model: Network.
+        layout: The perturbed parameters.
+        samples: Data set; every sample has its own product.
+    """
     first = next((layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)), None)
     shared = is_stack(model, samples.inputs.ndim) and isinstance(first, nn.Linear)
     product = len(samples) * first.out_features if shared and isinstance(first, nn.Linear) else 0

@@ -1,4 +1,4 @@
-"""Rays through any `nn.Module`: one functional call per point, batched with vmap where the network is small."""
+"""Rays of any `nn.Module`: one functional call per point, batched with vmap if the network is small."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -12,9 +12,16 @@ from minima_volume.rays.base import Rays
 
 
 class ModuleRays(Rays):
-    """Rays through any module: functional calls on θ* + c·(s∘g)."""
+    """Rays of any module, evaluated by functional calls at θ* + c·(s∘g).
 
-    VMAP_PARAMS = 20_000  # beyond this, copies of the weights no longer fit the cache and one call per point is faster
+    Args:
+        model: Network in the precision of the minimum.
+        samples: Data set and criterion.
+        block: Directions g (rays, n).
+        minimum: Origin of the rays.
+    """
+
+    VMAP_PARAMS = 20_000  # above this the copies of the weights do not fit the cache, and one call per point is faster
 
     def __init__(self, model: nn.Module, samples: Samples, block: Tensor, minimum: Minimum) -> None:
         super().__init__(samples, len(block))
@@ -24,7 +31,7 @@ class ModuleRays(Rays):
 
     @torch.no_grad()
     def _takes_vmap(self) -> bool:
-        """Whether networks can be evaluated side by side: not with recurrent layers, or branches on values."""
+        """Return whether vmap can batch the networks; it cannot if they have recurrent layers or branch on values."""
         try:
             vmap(self._one, in_dims=(0, None))(self.block[:2] * 0, self.samples.inputs[:1])
         except RuntimeError:
@@ -32,29 +39,32 @@ class ModuleRays(Rays):
         return True
 
     def _one(self, step: Tensor, inputs: Tensor) -> Tensor:
+        """Return the outputs of the network at θ* + s∘step."""
         out: Tensor = functional_call(self.model, self.minimum.moved(step), (inputs,))
         return out
 
     @cached_property
     def _widest(self) -> int:
+        """A guess from the sizes of an input and an output, because a module does not declare its activations."""
         first = self.samples.inputs[:1]
-        # A functional call, because an earlier one may have left its tensors in a module that shares weights.
+        # Not self.model(first): an earlier functional call may have left its tensors in a module that shares weights.
         with torch.no_grad():
             outputs = functional_call(self.model, self.minimum.parameters, (first,))
         return max(64, 4 * first.numel(), 2 * outputs.numel())
 
     def width(self) -> int:
-        """A guess from the sizes of an input and an output; a module does not tell its activations beforehand."""
+        """Return the estimated number of values that are held per sample and ray."""
         return self._widest
 
     def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
+        """Return the networks at the points (rays[i], coefficients[i]); see `Rays.at`."""
         steps = self.block[rays] * coefficients.to(self.block.device, self.block.dtype).unsqueeze(1)
         inputs = self.samples.inputs
         if len(rays) > 1 and self.batched:
-            return lambda start, stop: _widened(vmap(self._one, in_dims=(0, None))(steps, inputs[start:stop]))
-        return lambda start, stop: _widened(torch.stack([self._one(step, inputs[start:stop]) for step in steps]))
+            return lambda start, stop: _to_float64(vmap(self._one, in_dims=(0, None))(steps, inputs[start:stop]))
+        return lambda start, stop: _to_float64(torch.stack([self._one(step, inputs[start:stop]) for step in steps]))
 
 
-def _widened(outputs: Tensor) -> Tensor:
-    """Outputs in float64 where the device has it: a float32 criterion sees no loss below 10⁻⁷."""
+def _to_float64(outputs: Tensor) -> Tensor:
+    """Convert outputs to float64 if the device has it: a float32 criterion cannot resolve losses below 10⁻⁷."""
     return outputs if outputs.device.type == "mps" else outputs.double()

@@ -1,7 +1,7 @@
-"""Ratios of normalising constants along a ladder of distributions, with the influence of every draw on the result.
+"""Ratios of normalising constants along a ladder of distributions, by Bennett's acceptance ratio.
 
-Neighbours are joined by Bennett's acceptance ratio; to first order each estimate is a sum of means over the draws of
-single rungs, so the error of a whole ladder follows from one influence series per rung.
+To first order the estimate is a sum of means over the draws of each rung. So its error follows from the influence of
+every draw on the result, with the autocorrelation of the chains included.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,19 @@ from scipy.special import expit
 
 from minima_volume.estimators.radial import Floats
 
+# Overlap of two rungs below which their ratio rests on a few draws.
+MIN_OVERLAP = 0.05
+
 
 @dataclass(frozen=True)
 class BennettRatio:
-    """ln(Z₁/Z₀) in nats, the first-order influence of every draw on it, and how much the two rungs overlap.
+    """The estimate of ln(Z₁/Z₀) for two rungs, with what its error is computed from.
 
-    The influences `forward` (draws of rung 0) and `backward` (of rung 1) have mean 0; the estimate's error is the error of
-    their means. `overlap` is the smaller of the two mean acceptances: 0.5 for equal rungs, 0 for disjoint ones.
+    Attributes:
+        log_ratio: ln(Z₁/Z₀) in nats.
+        forward: First-order influence of each draw of rung 0 on `log_ratio`, with mean 0.
+        backward: First-order influence of each draw of rung 1, with mean 0.
+        overlap: The smaller of the two mean acceptances: 0.5 for equal rungs, 0 for disjoint ones.
     """
 
     log_ratio: float
@@ -29,10 +35,16 @@ class BennettRatio:
 
 
 def bennett_ratio(forward: Floats, backward: Floats) -> BennettRatio:
-    """ln(Z₁/Z₀) from Δ = U₁ − U₀ at draws of rung 0 (`forward`) and at draws of rung 1 (`backward`), any equal shapes.
+    """Estimate r = ln(Z₁/Z₀) from energy differences Δ = U₁ − U₀.
 
-    Solves mean₀ f(Δ + r) = mean₁ f(−Δ − r) for r, f(x) = 1/(1 + eˣ). Source: Bennett, J. Comput. Phys. 22 (1976) 245.
-    Infinite Δ are allowed: a hard wall of rung 1 at draws of rung 0 (+∞) or of rung 0 at draws of rung 1 (−∞).
+    Solves mean₀ f(Δ + r) = mean₁ f(−Δ − r) with f(x) = 1/(1 + eˣ). Source: Bennett, J. Comput. Phys. 22 (1976) 245.
+
+    Args:
+        forward: Δ at the draws of rung 0. It may be +∞, behind a hard wall of rung 1.
+        backward: Δ at the draws of rung 1. It may be −∞, behind a hard wall of rung 0.
+
+    Returns:
+        The estimate; its `log_ratio` is NaN if all Δ are infinite or no r solves the equation.
     """
     finite = np.concatenate([forward[np.isfinite(forward)], backward[np.isfinite(backward)]])
     if finite.size == 0:
@@ -41,7 +53,7 @@ def bennett_ratio(forward: Floats, backward: Floats) -> BennettRatio:
     def gap(r: float) -> float:
         return float(expit(-forward - r).mean() - expit(backward + r).mean())
 
-    # At −Δ_max the left side is at least the right one wherever Δ is finite; the margin covers walls on either side.
+    # Without infinite Δ the root lies between −Δ_max and −Δ_min. The margin covers walls on either side.
     low, high = -finite.max() - 50, -finite.min() + 50
     ratio = float(brentq(gap, low, high, xtol=1e-10)) if gap(low) > 0 > gap(high) else float("nan")
     ahead, back = expit(-forward - ratio), expit(backward + ratio)
@@ -51,11 +63,14 @@ def bennett_ratio(forward: Floats, backward: Floats) -> BennettRatio:
 
 @dataclass(frozen=True)
 class Ladder:
-    """ln(Z_j/Z_0) on every rung j with what its errors are made of.
+    """The estimates of ln(Z_j/Z_0) for all rungs j of a ladder, with what their errors are computed from.
 
-    `log_z` and `overlap` (rungs,): the sum of the bridges below and the smallest of their overlaps. `variance` (rungs,):
-    of `log_z`, less what the rung's own draws add; `pending`: the influence of those draws, to be joined with whatever
-    else is made of them before `mean_error` takes it, because both fluctuate together.
+    Attributes:
+        log_z: ln(Z_j/Z_0) (rungs,) in nats, the sum of the ratios up to rung j.
+        variance: Variance of `log_z` (rungs,) without the contribution of the rung's own draws.
+        pending: Influence of each rung's own draws on its `log_z`. Other means over these draws fluctuate with it, so
+            `error` adds the influences before it squares them.
+        overlap: Smallest overlap of the ratios up to rung j (rungs,).
     """
 
     log_z: Floats
@@ -64,14 +79,25 @@ class Ladder:
     overlap: Floats
 
     def error(self, rung: int, influence: Floats | float = 0.0) -> float:
-        """Standard error of ln Z_j plus a mean over the rung's draws of the given influence."""
+        """Return the standard error of ln Z_j plus a mean over the rung's draws with the given influence."""
         return float(np.sqrt(self.variance[rung] + chain_error(self.pending[rung] + influence) ** 2))
 
 
 def join_ladder(ahead: Sequence[Floats], behind: Sequence[Floats]) -> Ladder:
-    """Join J + 1 rungs of draws (T, chains) from U_{j+1} − U_j at the draws of rung j and of rung j + 1, both (J,)."""
+    """Estimate ln(Z_j/Z_0) for all J + 1 rungs of a ladder from energy differences of neighbours.
+
+    Args:
+        ahead: U_{j+1} − U_j at the draws of rung j, J arrays (draws, chains).
+        behind: U_{j+1} − U_j at the draws of rung j + 1, J arrays (draws, chains).
+
+    Returns:
+        The ladder.
+
+    Raises:
+        ValueError: There are no differences.
+    """
     if not ahead:
-        raise ValueError("expected at least two rungs; a single one needs no ladder")
+        raise ValueError("Expected at least two rungs, got one: pass the differences of at least one pair.")
     log_z, variance, overlap = [0.0], [0.0], [0.5]
     pending = [np.zeros_like(ahead[0])]
     for forward, backward in zip(ahead, behind, strict=True):
@@ -84,11 +110,18 @@ def join_ladder(ahead: Sequence[Floats], behind: Sequence[Floats]) -> Ladder:
 
 
 def chain_status(*, thin: bool, spread: float, within: float, drift: float) -> str:
-    """What two errors and the halves of the run say of an estimate.
+    """Return whether an estimate can be trusted, as one word.
 
-    "thin": too few draws carry it, or some replica has none; "disagree": replicas spread more than three times wider than
-    autocorrelations explain;
-    "drift": its later half differs from its earlier one by more than three standard errors of that difference, 2·within.
+    Args:
+        thin: Whether too few draws determine the estimate.
+        spread: Standard error from the spread of the replicas.
+        within: Standard error from autocorrelations within the chains.
+        drift: Estimate from the later half of the draws minus that from the earlier half.
+
+    Returns:
+        "thin" if too few draws determine the estimate or an error is not finite. "disagree" if `spread` is more than
+        three times `within`. "drift" if the halves differ by more than three standard errors of their difference, which
+        is 2·within. Otherwise "ok".
     """
     if thin or not (np.isfinite(within) and np.isfinite(spread)):
         return "thin"
@@ -98,16 +131,30 @@ def chain_status(*, thin: bool, spread: float, within: float, drift: float) -> s
 
 
 def log_mean_weight(weights: Floats) -> tuple[float, Floats]:
-    """ln of the mean of weights ≥ 0 and the influence of every weight on it, w/mean − 1; −∞ and zeros if all are 0."""
+    """Return the logarithm of a mean and the influence of each value on it.
+
+    Args:
+        weights: Values w ≥ 0 of any shape.
+
+    Returns:
+        ln mean(w), and w/mean(w) − 1. These are −∞ and zeros if all values are 0.
+    """
     mean = float(weights.mean())
     return (float(np.log(mean)), weights / mean - 1) if mean > 0 else (float("-inf"), np.zeros_like(weights))
 
 
 def autocorrelation_time(series: Floats, *, window: float = 5.0) -> float:
-    """Integrated autocorrelation time 1 + 2 Σ ρ(t) of a series (T, chains) about its grand mean, at least 1.
+    """Return the integrated autocorrelation time 1 + 2 Σ ρ(t) of a series about its grand mean.
 
-    The sum stops at the first lag t ≥ `window` × its own value so far. Source: Sokal, "Monte Carlo Methods in Statistical
+    The sum stops at the first lag t ≥ `window` times its value so far. Source: Sokal, "Monte Carlo Methods in Statistical
     Mechanics", 1996.
+
+    Args:
+        series: Values (draws, chains).
+        window: Length of the sum in autocorrelation times.
+
+    Returns:
+        The time in draws, at least 1.
     """
     centred = series - series.mean()
     variance = float((centred**2).mean())
@@ -122,11 +169,18 @@ def autocorrelation_time(series: Floats, *, window: float = 5.0) -> float:
 
 
 def chain_error(series: Floats) -> float:
-    """Standard error of the mean of a series (T, chains), from its variance and integrated autocorrelation time."""
+    """Return the standard error of the mean of a series (draws, chains) from its integrated autocorrelation time."""
     return float(np.sqrt(series.var() * autocorrelation_time(series) / series.size))
 
 
 def replica_error(values: Floats) -> float:
-    """Standard error of the mean of independent replicas (R,): sd/√R; NaN for fewer than two, or one without an estimate."""
+    """Return the standard error sd/√R of the mean of R independent replicas.
+
+    Args:
+        values: Estimates (R,).
+
+    Returns:
+        The error, or NaN if there are fewer than two replicas or some estimate is not finite.
+    """
     known = values.size > 1 and bool(np.isfinite(values).all())
     return float(np.std(values, ddof=1) / np.sqrt(values.size)) if known else float("nan")

@@ -2,34 +2,42 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from minima_volume.networks.low_rank import IdentityPlusLowRank, leading_eigenvectors
 
 
 @dataclass(frozen=True)
 class MassMatrix:
-    """A symmetric positive matrix I + V diag(d) Vᵀ; without a basis V (n, r) its axes are the coordinates."""
+    """The symmetric positive matrix I + V·diag(d)·Vᵀ, or I + diag(d) if there is no basis.
+
+    Attributes:
+        strengths: d (r,) > −1, or (n,) without a basis.
+        basis: V (n, r) with orthonormal columns.
+    """
 
     strengths: Tensor
     basis: Tensor | None = None
 
     def power(self, vectors: Tensor, exponent: float) -> Tensor:
-        """The matrix to a power, applied to rows (k, n)."""
-        factors = (1 + self.strengths) ** exponent
-        if self.basis is None:
-            return vectors * factors
-        return vectors + ((vectors @ self.basis) * (factors - 1)) @ self.basis.T
+        """Return the matrix to the given power times each row of `vectors` (k, n)."""
+        return IdentityPlusLowRank((1 + self.strengths) ** exponent, self.basis).apply(vectors)
 
     def scaled(self, factor: float) -> "MassMatrix":
-        """I + factor · V diag(d) Vᵀ."""
+        """Return I + factor·V·diag(d)·Vᵀ."""
         return MassMatrix(factor * self.strengths, self.basis)
 
     @classmethod
     def of_gradients(cls, gradients: Tensor, rank: int | None) -> "MassMatrix":
-        """The mean precision of a density under a standard Gaussian from draws g (m, n) of the remaining gradient.
+        """Estimate the precision of a density relative to a standard Gaussian from gradients of the remaining energy.
 
-        For a Gaussian of precision 1 + d along an axis, E[g²] = d²/(1 + d); solved for d along the coordinates, or along
-        the `rank` leading principal axes of the draws less the mean of what the axes left out hold of each draw.
+        Along an axis on which the density is Gaussian with precision 1 + d, the gradient g = d·z has E[g²] = d²/(1 + d).
+        This is solved for d along the coordinates, or along the leading principal axes of the gradients. With axes, the
+        mean of E[g²] over the other axes counts as noise and is subtracted.
+
+        Args:
+            gradients: g (m, n) at draws of the density.
+            rank: Number of principal axes; None for the coordinates.
         """
         if rank is None:
             return cls(_strength(gradients.square().mean(dim=0)))
@@ -39,15 +47,6 @@ class MassMatrix:
         return cls(_strength(squares).to(gradients.dtype), basis)
 
 
-def leading_eigenvectors(rows: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The `rank` largest eigenvalues of rowsᵀrows, their vectors (n, r), and the other eigenvalues that are not 0."""
-    wide = len(rows) < rows.shape[1]
-    values, vectors = torch.linalg.eigh((rows @ rows.T if wide else rows.T @ rows).double())
-    values = values.clamp_min(1e-300)
-    top = vectors[:, -rank:]
-    basis = (rows.T.double() @ top) / values[-rank:].sqrt() if wide else top
-    return values[-rank:], basis.to(rows.dtype), values[:-rank]
-
-
 def _strength(squares: Tensor) -> Tensor:
+    """Return the d ≥ 0 with d²/(1 + d) = E[g²]."""
     return (squares + (squares.square() + 4 * squares).sqrt()) / 2

@@ -1,67 +1,101 @@
-"""Heights of a loss surface above many points at once, in filter-normalised coordinates u around a minimum at u = 0."""
+"""Loss surfaces L(u) in filter-normalised coordinates u around a minimum at u = 0, evaluated at many points at once."""
 
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jacrev, vmap
+from torch.func import functional_call, vmap
 
 from minima_volume.errors import NumericsError
+from minima_volume.networks.curvature import gauss_newton_row
 from minima_volume.networks.losses import sum_float64
+from minima_volume.networks.low_rank import leading_eigenvectors
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.precision import copy_model
-from minima_volume.sampling.mass import MassMatrix, leading_eigenvectors
+from minima_volume.sampling.mass import MassMatrix
 
-CURVATURE_PAIRS = 1024  # pairs of a point and a sample behind a mean curvature
-TILE_ELEMENTS = 2**20  # samples × points × widest layer of one tile: activations that stay in a core's cache
+# Least number of pairs of a point and a sample that a mean curvature averages over.
+MIN_CURVATURE_PAIRS = 1024
+# Samples × points × widest layer that are evaluated together. On a CPU these activations stay in a core's cache.
+MAX_TILE_ACTIVATIONS = 2**20
 
 
 class Potential(Protocol):
-    """A loss surface L(u) over n coordinates."""
+    """A loss surface L(u) over n coordinates with its minimum at u = 0."""
 
     @property
     def n_params(self) -> int:
-        """Number of coordinates n."""
+        """Number n of coordinates."""
 
     def values(self, points: Tensor) -> Tensor:
-        """L at points (k, n) -> (k,), float64."""
+        """Return L (k,) at points (k, n), in float64."""
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """L (k,) in float64 and ∇L (k, n) in the precision of the points."""
+        """Return L (k,) in float64 and ∇L (k, n) in the precision of the points."""
 
 
 def check_inside(potential: Potential, threshold: float) -> None:
-    """Raise NumericsError if the minimum, u = 0, does not lie below the threshold."""
+    """Raise NumericsError unless the loss at the minimum, L(0), is below the threshold."""
     height = float(potential.values(torch.zeros(1, potential.n_params))[0])
     if not height < threshold:
         raise NumericsError(
-            f"Expected a minimum below the threshold {threshold}, got the loss {height:.4g}: train it longer or raise "
+            f"Expected a minimum below the threshold {threshold}, got the loss {height:.4g}: train longer or raise "
             "the threshold."
         )
 
 
 class CountingPotential:
-    """A potential that counts how many points it was asked for."""
+    """A potential that counts its evaluations.
+
+    Attributes:
+        n_values: Number of points at which only L was evaluated.
+        n_gradients: Number of points at which L and ∇L were evaluated.
+    """
 
     def __init__(self, potential: Potential) -> None:
         self.potential, self.n_params = potential, potential.n_params
         self.n_values = self.n_gradients = 0
 
     def values(self, points: Tensor) -> Tensor:
-        """L at points (k, n) -> (k,)."""
+        """Return L (k,) at points (k, n)."""
         self.n_values += len(points)
         return self.potential.values(points)
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """L (k,) and ∇L (k, n)."""
+        """Return L (k,) and ∇L (k, n)."""
         self.n_gradients += len(points)
         return self.potential.values_and_gradients(points)
 
 
 class NetworkPotential:
-    """Mean loss of a network over samples at θ* + s∘u; evaluated in `dtype`, summed over samples in float64.
+    """The mean loss L(u) of a network over samples at θ* + s∘u, with gradients and curvature for samplers.
 
-    Points may lie on any device; what is said of them lies there too.
+    Points may be on any device, and results are returned on the same device.
+
+    Args:
+        model: Network; it is copied and evaluated in evaluation mode.
+        minimum: Origin θ* and scales s of the coordinates.
+        samples: Data set and criterion. All evaluations run on its device.
+        dtype: Precision of the evaluation. Sums over samples are always float64.
+
+    Example:
+        >>> import torch
+        >>> from minima_volume.networks.losses import cross_entropy
+        >>> from minima_volume.networks.minimum import Minimum, Samples
+        >>> from minima_volume.networks.parameters import layout_of, parameters_of
+        >>> model = torch.nn.Linear(2, 3)
+        >>> minimum = Minimum.of(parameters_of(model), layout_of(parameters_of(model)))
+        >>> samples = Samples(torch.eye(2), torch.tensor([0, 1]), cross_entropy)
+        >>> potential = NetworkPotential(model, minimum, samples)
+        >>> potential.n_params
+        9
+        >>> losses, gradients = potential.values_and_gradients(torch.zeros(5, 9))
+        >>> losses.shape, gradients.shape
+        (torch.Size([5]), torch.Size([5, 9]))
+        >>> expected = torch.nn.CrossEntropyLoss()(model(samples.inputs), samples.targets)
+        >>> torch.allclose(losses, expected.double(), rtol=1e-5)
+        True
     """
 
     def __init__(
@@ -71,31 +105,31 @@ class NetworkPotential:
         self.model = copy_model(model, device, dtype).eval()
         self.minimum, self.samples = minimum.to(device, dtype), samples.to(device, dtype)
         widest = max((max(tensor.shape) for tensor in minimum.parameters.values() if tensor.ndim > 1), default=1)
-        self.per_tile = max(1, TILE_ELEMENTS // (len(samples) * widest))
+        self.per_tile = max(1, MAX_TILE_ACTIVATIONS // (len(samples) * widest))
 
     @property
     def n_params(self) -> int:
-        """Number of perturbed parameters."""
+        """Number n of perturbed parameters."""
         return self.minimum.layout.n_params
 
     def _outputs(self, point: Tensor, inputs: Tensor) -> Tensor:
-        """Outputs (N, C) of the network at one point u (n,)."""
+        """Return the outputs (N, C) of the network at one point u (n,)."""
         result: Tensor = functional_call(self.model, self.minimum.moved(point), (inputs,))
         return result
 
     def sums(self, points: Tensor) -> Tensor:
-        """Summed losses (k,) at points (k, n), differentiable."""
+        """Return the losses (k,) summed over samples at points (k, n), differentiable in the points."""
         outputs = vmap(self._outputs, in_dims=(0, None))(points, self.samples.inputs)
         return sum_float64(self.samples.criterion(outputs, self.samples.targets))
 
     @torch.no_grad()
     def values(self, points: Tensor) -> Tensor:
-        """L at points (k, n) -> (k,), float64."""
+        """Return L (k,) at points (k, n), in float64."""
         tiles = points.to(self.minimum.scales).split(self.per_tile)
         return torch.cat([self.sums(tile).to(points.device) for tile in tiles]) / len(self.samples)
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """L (k,) in float64 and ∇L (k, n) with respect to u."""
+        """Return L (k,) in float64 and ∇L (k, n) with respect to u, in the precision of the points."""
         values, gradients = [], []
         for tile in points.to(self.minimum.scales).split(self.per_tile):
             at = tile.detach().requires_grad_()
@@ -105,25 +139,21 @@ class NetworkPotential:
         return torch.cat(values) / len(self.samples), torch.cat(gradients).to(points) / len(self.samples)
 
     def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> MassMatrix:
-        """I + the leading part of the mean Gauss–Newton matrix E[JᵀHJ] over random pairs of a point and a sample.
+        """Return I + the leading part of the Gauss–Newton matrix, averaged over the points.
 
-        J is the Jacobian of the sample's outputs with respect to u and H ≥ 0 the Hessian of its loss with respect to them;
-        each pair gives one row JᵀH^½ξ with random signs ξ, whose square has the pair's matrix as its mean.
+        The matrix is estimated from random pairs of a point and a sample, with one row each; see `gauss_newton_row`.
+
+        Args:
+            points: Points (k, n) to average over.
+            rank: Number of leading eigenvectors.
+            draws: Generator of the pairs and signs.
         """
-        pairs = max(4 * rank, CURVATURE_PAIRS)
+        pairs = max(4 * rank, MIN_CURVATURE_PAIRS)
         point = torch.randint(len(points), (pairs,), generator=draws)
         sample = torch.randint(len(self.samples), (pairs,), generator=draws)
         n_outputs = self._outputs(points[0].to(self.minimum.scales), self.samples.inputs[:1]).shape[-1]
         signs = 2.0 * torch.randint(2, (pairs, n_outputs), generator=draws) - 1
-
-        def row(at: Tensor, x: Tensor, y: Tensor, sign: Tensor) -> Tensor:
-            outputs = self._outputs(at, x[None])[0]
-            curvature = jacrev(jacrev(lambda o: self.samples.criterion(o[None, None], y[None])[0, 0]))(outputs)
-            values, vectors = torch.linalg.eigh(curvature)
-            root = vectors @ (values.clamp_min(0).sqrt() * (vectors.T @ sign))
-            result: Tensor = grad(lambda u: self._outputs(u, x[None])[0] @ root)(at)
-            return result
-
+        row = partial(gauss_newton_row, self.model, self.minimum, self.samples.criterion)
         at = points[point].to(self.minimum.scales)
         rows = vmap(row)(at, self.samples.inputs[sample], self.samples.targets[sample], signs.to(at)).detach()
         values, basis, _ = leading_eigenvectors(rows.to(points.device), rank)

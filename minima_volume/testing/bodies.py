@@ -1,8 +1,8 @@
-"""Basins whose volume is known, as tiny models that go through the same public functions as any network.
+"""Basins of known volume, as tiny models that can be measured like any network.
 
-Except for the linear model, the model *is* a point u in n dimensions, at rest at 0, and the loss says how far out it is.
-Exact volumes are natural logarithms without the ball's constant, ln V − ln V_ball(n) = ln E[rⁿ], as everywhere. Sizes are
-chosen such that rays leave near c = 0.15, where those of trained networks do.
+Except for the linear model, the parameters of the model are a point u in n dimensions with the minimum at 0, and the loss
+is a function of u. Exact volumes are ln V − ln V_ball(n) = ln E[rⁿ] in nats, as everywhere in the package. The sizes are
+chosen so that rays cross the threshold near c = 0.15, as in trained networks.
 """
 
 from collections.abc import Callable
@@ -20,16 +20,24 @@ from minima_volume.networks.adapters import LossFunction
 from minima_volume.networks.directions import generator
 from minima_volume.testing.ellipsoid import Ellipsoid
 
-# A radius of SIZE·√n is a coefficient of about SIZE.
-SIZE = 0.15
+# Coefficient c at which rays cross the threshold; the radius is about c·√n.
+CROSSING = 0.15
 
 
 @dataclass(frozen=True)
 class Body:
-    """A model at rest with a basin of known volume.
+    """A model at a minimum whose basin has a known volume.
 
-    `log_volume`: exact ln E[rⁿ] in filter units. `log_gamma`: exact ln γ_σ as a function of σ, where there is a closed form
-    or a one-dimensional integral. `curvatures` (n,): of the loss along the axes, for bodies that are ellipsoids along them.
+    Attributes:
+        name: Name with the number of dimensions.
+        n_params: Number n of parameters.
+        model: The model at its minimum.
+        loss_fn: Loss function.
+        data: Inputs and targets.
+        threshold: Loss at the boundary of the basin.
+        log_volume: Exact ln E[rⁿ] in filter-normalised coordinates, in nats.
+        log_gamma: Exact ln γ_σ in nats as a function of σ, or None if it is unknown.
+        curvatures: Curvatures of the loss along the coordinates (n,), for ellipsoids with these axes, else None.
     """
 
     name: str
@@ -44,14 +52,18 @@ class Body:
 
 
 class Position(nn.Module):
-    """A model that returns its n parameters, all zero, once per input."""
+    """A model that returns its n parameters, initially 0, for every input.
+
+    Args:
+        n_params: n.
+    """
 
     def __init__(self, n_params: int) -> None:
         super().__init__()
         self.u = nn.Parameter(torch.zeros(n_params))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs (N, n), whatever the inputs (N, 1)."""
+        """Return the parameters as outputs (N, n) for inputs (N, …)."""
         return self.u.expand(len(inputs), -1)
 
 
@@ -64,14 +76,27 @@ def _body(
     log_gamma: Callable[[float], float] | None = None,
     curvatures: Floats | None = None,
 ) -> Body:
-    """A body {u : height(u) ≤ threshold}; `height` maps points (N, n) to (N,)."""
+    """Create the body {u : height(u) ≤ threshold}, where `height` maps points (N, n) to (N,)."""
     data = (torch.zeros(1, 1), torch.zeros(1))
     return Body(name, n, Position(n), lambda u, _: height(u), data, threshold, log_volume, log_gamma, curvatures)
 
 
 def ball(n: int) -> Body:
-    """|u|² ≤ R²: n·ln R, and γ_σ = P(n/2, R²/2σ²)."""
-    radius = SIZE * np.sqrt(n)
+    """Return the ball |u|² ≤ R² with ln E[rⁿ] = n·ln R and γ_σ = P(n/2, R²/2σ²).
+
+    Args:
+        n: Number of dimensions.
+
+    Example:
+        >>> from minima_volume import measure_volume
+        >>> body = ball(20)
+        >>> found = measure_volume(
+        ...     body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=5, progress=False
+        ... )
+        >>> abs(found.log_volume - body.log_volume) < 0.01
+        True
+    """
+    radius = CROSSING * np.sqrt(n)
     return _body(
         f"ball, n = {n:,}", n, lambda u: u.square().sum(dim=1), float(radius**2), float(n * np.log(radius)),
         lambda sigma: float(log_inside(np.log([radius]), n, sigma)[0]), np.full(n, 2.0),
@@ -79,9 +104,20 @@ def ball(n: int) -> Body:
 
 
 def ellipsoid(n: int, spread: float) -> Body:
-    """½ Σ h u² ≤ τ with ln h at the normal quantiles times `spread`: (n/2)·ln 2τ − ½ Σ ln h."""
+    """Return the ellipsoid ½ Σ h u² ≤ τ with ln E[rⁿ] = (n/2)·ln 2τ − ½ Σ ln h.
+
+    Args:
+        n: Number of dimensions.
+        spread: Standard deviation of ln h, which are normal quantiles.
+
+    Example:
+        With equal curvatures it is the ball:
+
+        >>> bool(abs(ellipsoid(100, 0.0).log_volume - ball(100).log_volume) < 1e-9)
+        True
+    """
     h = np.exp(spread * ndtri((np.arange(n) + 0.5) / n))
-    tau, axes = float(0.5 * SIZE**2 * n * h.mean()), torch.from_numpy(h)
+    tau, axes = float(0.5 * CROSSING**2 * n * h.mean()), torch.from_numpy(h)
     return _body(
         f"ellipsoid, sd ln h = {spread:g}, n = {n:,}", n, lambda u: 0.5 * (u.square() * axes.to(u)).sum(dim=1), tau,
         float(0.5 * n * np.log(2 * tau) - 0.5 * np.log(h).sum()), lambda sigma: Ellipsoid(h).log_mass(sigma, tau), h,
@@ -89,8 +125,12 @@ def ellipsoid(n: int, spread: float) -> Body:
 
 
 def cube(n: int) -> Body:
-    """max |u| ≤ s: n·ln 2s − ln V_ball, and γ_σ = erf(s/σ√2)ⁿ."""
-    side = float(SIZE * np.sqrt(2 * np.log(n + 1)))
+    """Return the cube max |u| ≤ s with ln E[rⁿ] = n·ln 2s − ln V_ball and γ_σ = erf(s/σ√2)ⁿ.
+
+    Args:
+        n: Number of dimensions.
+    """
+    side = float(CROSSING * np.sqrt(2 * np.log(n + 1)))
     return _body(
         f"cube, n = {n:,}", n, lambda u: u.abs().amax(dim=1).square(), side**2,
         float(n * np.log(2 * side) - log_ball_volume(n)), lambda sigma: float(n * np.log(erf(side / (sigma * np.sqrt(2))))),
@@ -98,8 +138,12 @@ def cube(n: int) -> Body:
 
 
 def cross_polytope(n: int) -> Body:
-    """Σ |u| ≤ s: n·ln 2s − ln n! − ln V_ball."""
-    reach = float(SIZE * n * np.sqrt(2 / np.pi))
+    """Return the cross-polytope Σ |u| ≤ s with ln E[rⁿ] = n·ln 2s − ln n! − ln V_ball.
+
+    Args:
+        n: Number of dimensions.
+    """
+    reach = float(CROSSING * n * np.sqrt(2 / np.pi))
     return _body(
         f"cross-polytope, n = {n:,}", n, lambda u: u.abs().sum(dim=1).square(), reach**2,
         float(n * np.log(2 * reach) - gammaln(n + 1) - log_ball_volume(n)),
@@ -107,16 +151,24 @@ def cross_polytope(n: int) -> Body:
 
 
 def two_wells(n: int, ratio: float = 9.0) -> Body:
-    """Two Gaussian wells around one minimum, each wide where the other is narrow: a body with four long arms.
+    """Return a body with long arms: two Gaussian wells around one minimum, each wide where the other is narrow.
 
-    With x the first and y the second half of the coordinates, L = −ln ½(e^(−A) + e^(−B)), A = (|x|² + q|y|²)/2w² and B the
-    same with x and y exchanged. The radius depends on t = |x|²/|u|² alone, which is Beta(n/4, n/4) over directions, so that
-    volume and γ_σ are integrals over t. Raises ValueError unless n is even.
+    With x the first and y the second half of the coordinates, L = −ln ½(e^(−A) + e^(−B)), where A = (|x|² + q|y|²)/2w² and
+    B is the same with x and y exchanged. The radius depends only on t = |x|²/|u|², which has the distribution Beta(n/4, n/4)
+    over directions. So the volume and γ_σ are integrals over t.
+
+    Args:
+        n: Number of dimensions, even.
+        ratio: q > 1, the ratio of the curvatures of each well.
+
+    Raises:
+        ValueError: n is odd.
     """
     if n % 2:
-        raise ValueError(f"expected an even number of dimensions, got {n}")
-    half, width, tau = n // 2, float(SIZE * np.sqrt(1 + ratio)), 0.25 * n
-    # Equal steps in the logit of t, which holds both arms' ends.
+        raise ValueError(f"Expected an even number of dimensions, got {n}: add or remove one.")
+    half = n // 2
+    width, tau = float(CROSSING * np.sqrt(1 + ratio)), 0.25 * n
+    # Equal steps in the logit of t resolve both ends.
     logits = np.linspace(-60, 60, 6001)
     ln_t, ln_rest = -np.log1p(np.exp(-logits)), -np.log1p(np.exp(logits))
     log_weights = 0.5 * half * (ln_t + ln_rest) - betaln(0.5 * half, 0.5 * half) + np.log(logits[1] - logits[0])
@@ -135,25 +187,34 @@ def two_wells(n: int, ratio: float = 9.0) -> Body:
 
 
 def _two_well_radius(share: float, ratio: float, tau: float) -> float:
-    """ln r in units of the width, where |x|² = share·r²."""
+    """Return ln r in units of the width in a direction with |x|² = share·r²."""
     a, b = (0.5 * (part + ratio * (1 - part)) for part in (share, 1 - share))
 
     def excess(log_r: float) -> float:
         square = np.exp(2 * log_r)
         return float(np.log(2) - np.logaddexp(-a * square, -b * square) - tau)
 
-    # L lies between min(A, B) and that plus ln 2.
+    # min(A, B) ≤ L ≤ min(A, B) + ln 2.
     low, high = (0.5 * np.log(height / min(a, b)) for height in (max(tau - np.log(2), 1e-3 * tau), tau))
     return float(brentq(excess, low - 1e-9, high + 1e-9, xtol=1e-14))
 
 
 def linear_model(n: int, n_samples: int = 400, seed: int = 0) -> Body:
-    """A linear model at its least-squares solution w: an ellipsoid with the curvature 2|w|²XᵀX/N in filter units.
+    """Return a linear model at its least-squares solution w: an ellipsoid with curvature 2|w|²XᵀX/N.
 
-    {L ≤ τ} has (n/2)·ln(τ − L₀) − ½ ln det(|w|²XᵀX/N). Raises ValueError unless there are more samples than parameters.
+    The basin {L ≤ τ} has ln E[rⁿ] = (n/2)·ln(τ − L₀) − ½ ln det(|w|²XᵀX/N) in filter-normalised coordinates, with L₀ the
+    loss at the minimum.
+
+    Args:
+        n: Number of inputs and parameters.
+        n_samples: Number N of samples, more than n.
+        seed: Seed of the data.
+
+    Raises:
+        ValueError: There are not more samples than parameters.
     """
     if n_samples <= n:
-        raise ValueError(f"expected more than {n} samples, got {n_samples}")
+        raise ValueError(f"Expected more than {n} samples, got {n_samples}: raise n_samples.")
     draw = generator("linear model", n, n_samples, seed)
     axes = torch.exp(0.5 * torch.linspace(-1, 1, n, dtype=torch.float64))
     inputs = (torch.randn(n_samples, n, generator=draw, dtype=torch.float64) * axes).float()
@@ -170,7 +231,7 @@ def linear_model(n: int, n_samples: int = 400, seed: int = 0) -> Body:
         * float(solution.square().sum())
         / n_samples
     )
-    rise = float(0.5 * SIZE**2 * n * h.mean())
+    rise = float(0.5 * CROSSING**2 * n * h.mean())
     return Body(
         f"linear model, n = {n:,}", n, nn.Sequential(layer), nn.MSELoss(), (inputs, targets), residual + rise,
         float(0.5 * n * np.log(2 * rise) - 0.5 * np.log(h).sum()), lambda sigma: Ellipsoid(h).log_mass(sigma, rise),

@@ -8,11 +8,17 @@ from torch import Tensor
 from minima_volume.estimators.radial import Floats
 from minima_volume.sampling.mass import MassMatrix
 
-MOST_FREQUENCIES = 2**22  # of the exact mass's Fourier sum; few axes decay slowly
+MAX_FREQUENCIES = 2**22  # of the Fourier sum of the exact mass, which decays slowly if there are few axes
 
 
 class Ellipsoid:
-    """L = ½ Σ hᵢ uᵢ² with curvatures h (n,) > 0: the body {L ≤ τ} whose Gaussian mass is known."""
+    """The loss surface L = ½ Σ hᵢ uᵢ², whose basins {L ≤ τ} have a known Gaussian mass.
+
+    It is a potential for samplers; see `minima_volume.sampling.potential.Potential`.
+
+    Args:
+        curvatures: h (n,) > 0.
+    """
 
     def __init__(self, curvatures: Floats) -> None:
         self.curvatures = np.asarray(curvatures, dtype=np.float64)
@@ -20,35 +26,48 @@ class Ellipsoid:
 
     @property
     def n_params(self) -> int:
-        """Number of axes."""
+        """Number n of axes."""
         return len(self.curvatures)
 
     def values(self, points: Tensor) -> Tensor:
-        """½ Σ hᵢ uᵢ² at points (k, n) -> (k,), float64."""
+        """Return L (k,) at points (k, n), in float64."""
         return 0.5 * (points * points * self._h).sum(dim=1, dtype=torch.float64)
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """L (k,) and h∘u (k, n)."""
+        """Return L (k,) in float64 and ∇L = h∘u (k, n)."""
         gradients = points * self._h
         return 0.5 * (points * gradients).sum(dim=1, dtype=torch.float64), gradients
 
     def mean_curvature(self, points: Tensor, *, rank: int, draws: torch.Generator) -> MassMatrix:
-        """I + diag(h), everywhere the same."""
+        """Return I + diag(h), which does not depend on the points."""
         return MassMatrix(self._h)
 
     def log_mass(self, sigma: float, threshold: float) -> float:
-        """ln P(½ Σ hᵢ σ² zᵢ² ≤ τ), z ~ N(0, I), in nats.
+        """Return the exact Gaussian mass ln P(L(σz) ≤ τ), z ~ N(0, I), in nats.
 
-        With a = hσ², tilting by exp(−tQ), Q = ½ Σ aᵢ zᵢ², gives axes aᵢ/(1 + t·aᵢ) and, X the tilted Q,
+        Let a = hσ² and Q = ½ Σ aᵢ zᵢ². Tilting the Gaussian by exp(−tQ) changes the axes to aᵢ/(1 + t·aᵢ). With X the
+        tilted Q and any t > 0, exactly,
 
-            ln P = −½ Σ ln(1 + t·aᵢ) + ln E[1{X ≤ τ} exp(tX)],
+            ln P = −½ Σ ln(1 + t·aᵢ) + ln E[1{X ≤ τ} exp(tX)].
 
-        exact for any t > 0. At the t with E[X] = τ, the last term is ln of (1/2π) ∫ φ(s) exp((t − is)τ)/(t − is) ds with φ
-        the characteristic function of X (Fourier inversion), summed by the trapezoid rule: what is left is a smooth
-        integral of order 1/sd(X), however far out in the tail τ lies. Source: Imhof 1961 for t = 0; Lugannani & Rice 1980.
+        By Fourier inversion the expectation is (1/2π) ∫ φ(s) exp((t − is)τ)/(t − is) ds, with φ the characteristic
+        function of X. At the t with E[X] = τ this is a smooth integral of order 1/sd(X), even if τ is far in the tail.
+        The trapezoid rule sums it. Source: Imhof 1961 for t = 0; Lugannani & Rice 1980.
+
+        Args:
+            sigma: Width σ of the Gaussian.
+            threshold: τ > 0.
+
+        Example:
+            Two equal axes: the squared distance from the centre has an exponential distribution.
+
+            >>> import numpy as np
+            >>> exact = np.log(1 - np.exp(-0.1 / 0.3**2))
+            >>> bool(abs(Ellipsoid(np.ones(2)).log_mass(0.3, 0.1) - exact) < 1e-5)
+            True
         """
         a = self.curvatures * sigma**2
-        # The pole at s = −it must stay on one side: above the mean of Q a tilt too small to cancel digits serves.
+        # The contour must not cross the pole at s = −it. If τ is above the mean of Q, a small tilt keeps it on one side.
         least = 1 / max(float(np.sqrt((a**2).sum() / 2)), threshold)
 
         def excess(tilt: float) -> float:
@@ -56,11 +75,11 @@ class Ellipsoid:
 
         t = float(brentq(excess, least, len(a) / threshold)) if excess(least) > 0 else least
         b = a / (1 + t * a)
-        # A period much longer than what lies between the tail's decay lengths and the spread leaves no alias, and φ is
-        # followed until it has fallen below rounding.
+        # A period much longer than the decay lengths and the spread of X avoids aliasing. The sum ends where φ is below
+        # rounding.
         period = max(40 / t, 40 * float(b.max()), 14 * float(np.sqrt((b**2).sum() / 2)), threshold)
         end = 1 / float(b.max())
-        while 0.25 * np.log1p((end * b) ** 2).sum() < 36 and end * period < MOST_FREQUENCIES:
+        while 0.25 * np.log1p((end * b) ** 2).sum() < 36 and end * period < MAX_FREQUENCIES:
             end *= 1.25
         integral = 0.0
         for s in np.array_split(np.arange(0, end, 2 * np.pi / period), 1 + int(end * period * len(a) / 2**22)):

@@ -1,4 +1,4 @@
-"""The same radii, minima and tables on every device: on pretended ones always, on real ones where they are at hand."""
+"""Equal radii, minima and tables on every device: always on fake devices, and on real ones that the machine has."""
 
 import json
 import shutil
@@ -33,13 +33,13 @@ from tests.ray_problems import trained
 from tests.study_runs import TINY, Stages, rows, run
 from tests.videos.films import small_plane
 
-# Radii, relative; what a device rounds differently may move them this far.
+# Relative tolerance of radii for the rounding of different devices.
 SAME = 1e-5
 LARGEST = 3000
 
 
 def convolutional() -> tuple[nn.Module, Samples]:
-    """Fast path with convolutions, trained; small images."""
+    """Return a trained network with convolutions, which takes the fast path, and small images."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 4)).eval()
@@ -53,7 +53,7 @@ def convolutional() -> tuple[nn.Module, Samples]:
 
 
 def normalised() -> tuple[nn.Module, Samples]:
-    """The general path: a trained network behind frozen batch normalisation."""
+    """Return a trained network behind frozen batch normalisation, which takes the general path."""
     model, samples = trained((16, 24, 4), LARGEST, 30)
     return nn.Sequential(nn.BatchNorm1d(16), model).eval(), samples
 
@@ -66,7 +66,7 @@ MODELS: dict[str, Callable[[], tuple[nn.Module, Samples]]] = {
 
 
 def radii(model: nn.Module, samples: Samples, device: str) -> np.ndarray:
-    """Crossings of small and large landscapes, two thresholds, and an accuracy."""
+    """Return the crossings of small and large landscapes at two thresholds, and of an accuracy."""
     targets = [Target(size, height) for size in (60, 1000, LARGEST) for height in (0.5, 1.0)]
     targets.append(Target(1000, 0.4, "accuracy"))
     here = torch.device(device)
@@ -85,7 +85,7 @@ def test_radii(model: str, device: str) -> None:
     assert np.isfinite(expected).all()
     found = radii(*MODELS[model](), device)
     np.testing.assert_allclose(found[:, :-1], expected[:, :-1], rtol=SAME)
-    # Accuracy is a step, closed in on by bisection.
+    # An accuracy is a step function, whose crossing is bisected.
     np.testing.assert_allclose(found[:, -1], expected[:, -1], rtol=3e-4)
 
 
@@ -105,7 +105,7 @@ def test_a_measurement(preconditioner: str | None, device: str) -> None:
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
 def test_training(loss: str, device: str) -> None:
-    """Networks side by side and one in batches, with SAM: the same weights as on the CPU."""
+    """A batch of networks with SAM, and one network with batches of samples, have the same weights as on the CPU."""
     n_out = 1 if loss == "binary_cross_entropy" else 3
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, n_out))
     inputs, targets = torch.randn(40, 4), torch.arange(40) % 2
@@ -123,7 +123,7 @@ def test_training(loss: str, device: str) -> None:
             torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-5)
 
 
-def test_the_potential_that_chains_follow(device: str) -> None:
+def test_the_potential_of_samplers(device: str) -> None:
     model, samples = trained((4, 6, 3), 60, 60)
     minimum = Minimum.of(parameters_of(model), layout_of(parameters_of(model)))
     potentials = [
@@ -137,7 +137,7 @@ def test_the_potential_that_chains_follow(device: str) -> None:
 
 
 def test_planes_and_deformed_boundaries(device: str) -> None:
-    """What films are drawn from."""
+    """The data of films."""
     plane, there = small_plane(lambda: mlp(5, 8, 3), torch.float32), torch.device(device)
     corners = tuple(
         {name: tensor.detach().to(there, torch.float32) for name, tensor in c.items()} for c in plane.corners
@@ -162,7 +162,7 @@ def test_planes_and_deformed_boundaries(device: str) -> None:
 
 
 def test_all_stages(device: str, stages: Stages, tmp_path: Path) -> None:
-    """One study from training to its table, as DEVICE asks for."""
+    """One study from training to its table with DEVICE set."""
     study = replace(TINY, levels=(0,), thresholds=(1.0, 0.1))
     expected = rows(run(stages, tmp_path / "cpu", study, [0]))
     found = rows(run(stages, tmp_path / device, study, [0], DEVICE=device))
@@ -171,7 +171,7 @@ def test_all_stages(device: str, stages: Stages, tmp_path: Path) -> None:
 
 
 def test_a_column_of_the_benchmark(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured on DEVICE, and added to a page that otherwise stays as it was."""
+    """A column is measured on DEVICE and added to a page that is otherwise unchanged."""
     model, samples = trained((16, 24, 4), 60, 60)
     minimum = Minimum.of(parameters_of(model), layout_of(parameters_of(model)))
     problem = schemes.Problem("Swiss x5, 100 points, 6 minima", model, [minimum], [[60]], samples, 0.5)
@@ -192,8 +192,8 @@ def test_a_column_of_the_benchmark(device: str, tmp_path: Path, monkeypatch: pyt
     assert f"rays/s on {device_name()} |" in page
 
 
-def test_float32_is_whole_while_measured_and_as_before_afterwards() -> None:
-    """GPUs shorten float32 products to TF32, in convolutions unless told not to."""
+def test_tf32_is_disabled_during_a_measurement_only() -> None:
+    """GPUs can compute float32 products in TF32, and do so in convolutions by default."""
     model, samples = trained((16, 24, 4), 40, 30)
     seen, products = set(), (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
 
@@ -201,7 +201,7 @@ def test_float32_is_whole_while_measured_and_as_before_afterwards() -> None:
         seen.update(product.fp32_precision for product in products)
         return nn.functional.cross_entropy(outputs, targets, reduction="none")
 
-    with full_float32():  # which puts back what is set here
+    with full_float32():  # restores the settings that are changed here
         for product in products:
             product.fp32_precision = "tf32"
         measure_volume(model, loss, (samples.inputs, samples.targets), threshold=0.5, n_directions=2, progress=False)
@@ -209,8 +209,8 @@ def test_float32_is_whole_while_measured_and_as_before_afterwards() -> None:
         assert [product.fp32_precision for product in products] == ["tf32", "tf32"]
 
 
-def test_a_pretended_device_has_its_rules() -> None:
-    """Otherwise the tests above show nothing."""
+def test_a_fake_device_follows_the_rules() -> None:
+    """Otherwise the tests above would prove nothing."""
     with Pretended("mps"):
         there = torch.ones(2).to("mps")
         assert isinstance(there, Elsewhere) and there.device.type == "mps"

@@ -1,4 +1,4 @@
-"""Random directions: the same numbers in every order of work, and Gaussian."""
+"""Random directions: independent of the order of work, and Gaussian."""
 
 import math
 
@@ -17,11 +17,11 @@ def test_rows_do_not_depend_on_their_block() -> None:
 def test_rows_and_seeds_differ() -> None:
     block = torch.cat([draw_directions(seed, range(20), 50) for seed in (0, 1)])
     assert len({tuple(row.tolist()) for row in block}) == 40
-    # Digits that run together must not make two keys one: seed 1 row 12 is not seed 11 row 2.
+    # Keys are separated: seed 1, row 12 is not seed 11, row 2.
     assert not torch.equal(draw_directions(1, [12], 8), draw_directions(11, [2], 8))
 
 
-def test_global_generator_neither_matters_nor_moves() -> None:
+def test_the_global_generator_is_neither_used_nor_changed() -> None:
     torch.manual_seed(1)
     state = torch.random.get_rng_state()
     first = draw_directions(0, [4], 100)
@@ -30,7 +30,7 @@ def test_global_generator_neither_matters_nor_moves() -> None:
     assert torch.equal(draw_directions(0, [4], 100), first)
 
 
-def test_default_precision_does_not_matter() -> None:
+def test_directions_do_not_depend_on_the_default_precision() -> None:
     first = draw_directions(0, [4], 100)
     torch.set_default_dtype(torch.float64)
     try:

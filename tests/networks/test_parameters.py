@@ -1,4 +1,4 @@
-"""The flat vector and the filter norms against plain loops over rows."""
+"""The flat vector and filter norms against plain loops over rows."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Mixed(nn.Module):
 
 
 def loop_scales(name: str, tensor: Tensor) -> list[float]:
-    """One number per coordinate: the norm of its own row or output filter, 1 below two axes."""
+    """Return the norm of the row or output filter of each coordinate, and 1 for tensors with fewer than two axes."""
     if name in ("norm.weight", "norm.bias", "temperature", "convolution.bias", "head.bias"):
         return [1.0] * tensor.numel()
     found = []
@@ -67,7 +67,7 @@ def test_tied_parameters_count_once(mixed: nn.Module) -> None:
     assert layout_of(parameters).n_params == 5 * 4 + (2 * 3 * 2 * 3 + 3) + 2 * 4 + 1 + 5
 
 
-def test_buffers_are_no_parameters() -> None:
+def test_buffers_are_not_parameters() -> None:
     assert set(parameters_of(nn.BatchNorm1d(3))) == {"weight", "bias"}
 
 
@@ -80,7 +80,7 @@ def test_parameters_are_copies(mixed: nn.Module) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in mixed.named_parameters())
 
 
-def test_round_trip(mixed: nn.Module) -> None:
+def test_split_inverts_flatten(mixed: nn.Module) -> None:
     parameters = parameters_of(mixed)
     layout = layout_of(parameters)
     flat = layout.flatten(parameters)
@@ -104,7 +104,7 @@ def test_integer_parameters_are_refused() -> None:
     parameters = {"weight": torch.ones(2, 2), "counts": torch.ones(3, dtype=torch.int64)}
     with pytest.raises(UserError, match=r"(?s)Expected floating-point.*got torch.int64 in 'counts'"):
         layout_of(parameters)
-    assert layout_of(parameters, only=lambda name: name != "counts").n_params == 4  # what the sentence advises
+    assert layout_of(parameters, only=lambda name: name != "counts").n_params == 4  # as the message advises
 
 
 def test_no_parameters_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Preconditioned rays: exact on ellipsoids, unbiased for any A, and curvature against torch's own Hessians."""
+"""Preconditioned rays: exact on ellipsoids, unbiased for any A, and curvature against Hessians from autograd."""
 
 import math
 
@@ -33,7 +33,7 @@ def random_preconditioner(n: int, k: int) -> Preconditioner:
     return Preconditioner(4 * scales, basis, stretches)  # 4: well below the cap c = 1 on small bodies
 
 
-def test_determinant_and_product_are_those_of_the_matrix() -> None:
+def test_determinant_and_product_of_the_dense_matrix() -> None:
     a = random_preconditioner(9, 4)
     matrix = a.apply(torch.eye(9)).double().T
     expected = torch.diag(a.scales) @ (torch.eye(9).double() + a.basis @ torch.diag(a.stretches - 1) @ a.basis.T)
@@ -43,21 +43,21 @@ def test_determinant_and_product_are_those_of_the_matrix() -> None:
 
 
 @pytest.mark.parametrize("spread", [0.5, 3.0])
-def test_the_right_shape_makes_all_rays_equal(spread: float) -> None:
+def test_the_exact_curvature_gives_equal_radii(spread: float) -> None:
     body = bodies.ellipsoid(300, spread)
     assert body.curvatures is not None
     a = diagonal_preconditioner(torch.from_numpy(body.curvatures), body.threshold)
     found = measure_volume(
         body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=60, preconditioner=a
     )
-    # n·ln r to the solver's tolerance, and float32 directions.
+    # The tolerance of the solver for n·ln r, and float32 directions.
     assert np.ptp(300 * found.log_radii) < 0.01
     assert found.log_volume == pytest.approx(body.log_volume, abs=0.01)
-    # REACH = 6: rays of a quadratic basin cross at c = 1/6 whatever its size.
+    # Rays of a quadratic basin of any size cross at c = 1/6.
     assert not found.censored.any()
 
 
-def test_any_shape_gives_the_same_volume_and_profile() -> None:
+def test_any_preconditioner_gives_the_same_volume_and_profile() -> None:
     body = bodies.ellipsoid(8, 0.5)
     assert body.log_gamma is not None
     a = random_preconditioner(8, 3)
@@ -70,8 +70,8 @@ def test_any_shape_gives_the_same_volume_and_profile() -> None:
         assert abs(point.log_gamma - body.log_gamma(point.sigma)) < 4 * point.log_gamma_se < 0.4
 
 
-def test_densities_of_directions_have_mean_one() -> None:
-    # E[|det A|·‖A w‖⁻ⁿ] = 1 over uniform w: the share of the sphere that A's image of the sphere covers.
+def test_density_ratios_of_directions_have_mean_one() -> None:
+    # E[|det A|·‖A w‖⁻ⁿ] = 1 over uniform w.
     a, draw = random_preconditioner(4, 2), torch.Generator().manual_seed(1)
     g = torch.randn(200_000, 4, generator=draw)
     stretches = (a.apply(g).double().norm(dim=1) / g.double().norm(dim=1)).log()
@@ -90,7 +90,7 @@ def test_rows_are_the_hessian_of_a_linear_model() -> None:
     rows = gauss_newton_rows(body.model, minimum, Samples(*body.data, per_sample(body.loss_fn)))
     inputs = body.data[0].double()
     expected = 2 * float(minimum.scales[0]) ** 2 * inputs.T @ inputs / 50
-    # Quadratic in the parameters with one output: no sampling at all.
+    # The loss is quadratic in the parameters and has one output, so nothing is sampled.
     np.testing.assert_allclose(rows.T @ rows / len(rows), expected, rtol=1e-9, atol=1e-9)
 
 
@@ -108,7 +108,7 @@ def test_rows_average_to_the_gauss_newton_matrix_of_a_classifier() -> None:
         return cross_entropy(functional_call(model, at, (inputs,)), targets).mean()
 
     expected = hessian(height, torch.zeros(16, dtype=torch.float64))
-    # 1,800 rows of random signs: entries good to 1/√1800 of the largest, four times over.
+    # 1,800 rows of random signs: four times 1/√1800 of the largest entry.
     np.testing.assert_allclose(rows.T @ rows / len(rows), expected, atol=0.1 * float(expected.max()))
 
 
@@ -123,12 +123,12 @@ def test_all_directions_together_are_the_inverse_root_of_the_curvature() -> None
     found = measure_volume(
         body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=60, preconditioner=a
     )
-    # The whole curvature is in A, so rays are equal to float32's digits of the directions.
+    # A contains the whole curvature, so radii are equal up to the float32 rounding of directions.
     assert np.ptp(8 * found.log_radii) < 1e-3
     assert found.log_volume == pytest.approx(body.log_volume, abs=1e-3)
 
 
-def test_curvature_of_halves_helps_a_network_and_stays_unbiased() -> None:
+def test_the_fitted_preconditioner_reduces_the_variance_without_bias() -> None:
     body = bodies.linear_model(40, n_samples=4000)
     plain = measure_volume(body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=200)
     helped = measure_volume(
@@ -139,7 +139,7 @@ def test_curvature_of_halves_helps_a_network_and_stays_unbiased() -> None:
     assert abs(helped.log_volume - body.log_volume) < 4 * helped.log_volume_se
 
 
-def test_noise_shrinks_to_a_flat_guess_and_signal_stays() -> None:
+def test_noise_shrinks_to_a_constant_and_signal_stays() -> None:
     draw = torch.Generator().manual_seed(3)
     flat = torch.randn(2, 8, 5000, generator=draw, dtype=torch.float64)
     assert float(shrink_diagonal(flat[0], flat[1]).log().std()) < 0.1  # halves agree on nothing
@@ -157,7 +157,7 @@ def test_flat_coordinates_need_a_bound() -> None:
     assert bounded.scales[1] == pytest.approx(6 * 0.5)
 
 
-def test_too_many_outputs_are_told() -> None:
+def test_too_many_outputs_are_refused() -> None:
     model = nn.Sequential(nn.Linear(2, 300)).double()
     samples = Samples(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64), cross_entropy)
     with pytest.raises(UserError, match="at most 256 outputs"):

@@ -1,4 +1,4 @@
-"""Mean losses along rays against a plain loop that writes θ* + c·s∘g into a copy of the model."""
+"""Mean losses along rays against plain loops that write θ* + c·s∘g into a copy of the model."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -99,7 +99,7 @@ def batch_normalised() -> nn.Module:
 
 
 class TiedLanguageModel(nn.Module):
-    """Token embedding, layer norm, a scalar gain, and a head that shares the embedding's matrix."""
+    """Token embedding, layer norm, a linear layer, and a head that shares the matrix of the embedding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ def samples_for(make: Callable[[], nn.Module]) -> Samples:
 
 
 def measured(model: nn.Module, samples: Samples, sizes: list[int], metric: str = "loss", **options: bool) -> Tensor:
-    """Means of POINTS (points, sizes) through the package."""
+    """Return the mean losses at POINTS (points, sizes) from the package."""
     parameters = parameters_of(model)
     layout = layout_of(parameters)
     block = draw_directions(7, range(RAYS), layout.n_params).double()
@@ -141,7 +141,7 @@ def measured(model: nn.Module, samples: Samples, sizes: list[int], metric: str =
 
 
 def expected(model: nn.Module, samples: Samples, sizes: list[int], metric: str = "loss", **options: bool) -> Tensor:
-    """The same numbers by plain loops."""
+    """Return the same numbers from plain loops."""
     table = []
     layout = layout_of(parameters_of(model))
     for index, c in POINTS:
@@ -156,8 +156,8 @@ def expected(model: nn.Module, samples: Samples, sizes: list[int], metric: str =
     return torch.tensor(table, dtype=torch.float64)
 
 
-def agrees(found: Tensor, wanted: Tensor) -> None:
-    # Float64 sums of at most a few dozen products in another order; losses reach 10³ at c = 1.
+def assert_close(found: Tensor, wanted: Tensor) -> None:
+    # Float64 sums of a few dozen products in another order; losses reach 10³ at c = 1.
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
@@ -165,19 +165,21 @@ def agrees(found: Tensor, wanted: Tensor) -> None:
 def test_losses_against_plain_loops(make: Callable[[], nn.Module], seeded: Seeded) -> None:
     model, samples = seeded(make), samples_for(make)
     assert is_stack(model, samples.inputs.ndim) == (make in STACKED)
-    agrees(measured(model, samples, SIZES), expected(model, samples, SIZES))
+    assert_close(measured(model, samples, SIZES), expected(model, samples, SIZES))
 
 
 @pytest.mark.parametrize("make", [dense, convolutional, batch_normalised])
-def test_tiles_do_not_matter(make: Callable[[], nn.Module], seeded: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_tile_size_gives_the_same_losses(
+    make: Callable[[], nn.Module], seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, samples = seeded(make), samples_for(make)
     for elements in (1, 200, 1500):
         monkeypatch.setitem(sequential.TILE_ELEMENTS, "cpu", elements)
-        agrees(measured(model, samples, SIZES), expected(model, samples, SIZES))
+        assert_close(measured(model, samples, SIZES), expected(model, samples, SIZES))
 
 
 @pytest.mark.parametrize("make", [dense, convolutional, TiedLanguageModel])
-def test_both_paths_of_modules_and_stacks_agree(
+def test_the_general_path_agrees_on_stacks(
     make: Callable[[], nn.Module], seeded: Seeded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, samples = seeded(make), samples_for(make)
@@ -185,7 +187,7 @@ def test_both_paths_of_modules_and_stacks_agree(
     monkeypatch.setattr(rays_bundle, "is_stack", lambda *_: False)
     for limit in (10**9, 0):  # all points at once, one by one
         monkeypatch.setattr(ModuleRays, "VMAP_PARAMS", limit)
-        agrees(measured(model, samples, SIZES), wanted)
+        assert_close(measured(model, samples, SIZES), wanted)
 
 
 def test_the_fast_path_is_taken(seeded: Seeded) -> None:
@@ -197,9 +199,7 @@ def test_the_fast_path_is_taken(seeded: Seeded) -> None:
 
 
 @pytest.mark.parametrize(("make", "width"), [(dense, 9), (convolutional, 48), (pooled_first, 8)])
-def test_maps_that_are_pooled_at_once_count_a_quarter(
-    make: Callable[[], nn.Module], width: int, seeded: Seeded
-) -> None:
+def test_pooled_maps_count_a_quarter_of_the_width(make: Callable[[], nn.Module], width: int, seeded: Seeded) -> None:
     model, samples = seeded(make), samples_for(make)
     layout = layout_of(parameters_of(model))
     block = draw_directions(7, range(RAYS), layout.n_params)
@@ -208,7 +208,7 @@ def test_maps_that_are_pooled_at_once_count_a_quarter(
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_channels_lie_last(channels: int) -> None:
+def test_channels_are_last_in_memory(channels: int) -> None:
     images = torch.randn(5, 2, channels, 4, 4)
     last = sequential.to_channels_last(images)
     assert torch.equal(last, images) and last.stride()[-3:] == (1, 4 * channels, channels)
@@ -217,7 +217,7 @@ def test_channels_lie_last(channels: int) -> None:
 @pytest.mark.parametrize("make", [dense, convolutional, TiedLanguageModel])
 def test_raw_coordinates(make: Callable[[], nn.Module], seeded: Seeded) -> None:
     model, samples = seeded(make), samples_for(make)
-    agrees(measured(model, samples, SIZES, normalise=False), expected(model, samples, SIZES, normalise=False))
+    assert_close(measured(model, samples, SIZES, normalise=False), expected(model, samples, SIZES, normalise=False))
 
 
 @pytest.mark.parametrize("make", [dense, TiedLanguageModel])
@@ -225,19 +225,19 @@ def test_nested_sizes_equal_separate_evaluations(make: Callable[[], nn.Module], 
     model, samples = seeded(make), samples_for(make)
     together = measured(model, samples, SIZES)
     for column, size in enumerate(SIZES):
-        agrees(measured(model, samples.part(0, size), [size])[:, 0], together[:, column])
+        assert_close(measured(model, samples.part(0, size), [size])[:, 0], together[:, column])
 
 
 @pytest.mark.parametrize("make", [dense, convolutional, nested])
-def test_accuracy_counts_what_is_wrong(make: Callable[[], nn.Module], seeded: Seeded) -> None:
+def test_accuracy_counts_misclassified_samples(make: Callable[[], nn.Module], seeded: Seeded) -> None:
     model, samples = seeded(make), samples_for(make)
-    # Counts divided once: nothing to round.
+    # Counts that are divided once: no rounding.
     assert torch.equal(measured(model, samples, SIZES, "accuracy"), expected(model, samples, SIZES, "accuracy"))
 
 
 @pytest.mark.parametrize("make", [dense, convolutional, batch_normalised])
 @pytest.mark.parametrize("kept", ["first weight left out", "biases only", "last layer only"])
-def test_part_of_the_parameters(make: Callable[[], nn.Module], kept: str, seeded: Seeded) -> None:
+def test_perturbing_part_of_the_parameters(make: Callable[[], nn.Module], kept: str, seeded: Seeded) -> None:
     model, samples = seeded(make), samples_for(make)
     parameters, names = parameters_of(model), [name for name, _ in model.named_parameters()]
     assert list(parameters) == names
@@ -251,15 +251,15 @@ def test_part_of_the_parameters(make: Callable[[], nn.Module], kept: str, seeded
     rays = RayBundle(model, layout, samples, block, torch.float64).rays(Minimum.of(parameters, layout))
     found = rays.means(torch.tensor([0, 1]), torch.tensor([0.2, 0.4], dtype=torch.float64), [N])[:, 0]
     for row, c, height in zip(block, (0.2, 0.4), found, strict=True):
-        # Zeros in the direction hold the other parameters fixed.
+        # Zeros in the direction keep the other parameters fixed.
         places, full = layout.split(row), []
         for name, tensor in sorted(parameters.items()):
             full.append(places[name].flatten() if name in chosen else torch.zeros(tensor.numel()).double())
         outputs = reference.outputs(model, reference.step(model, torch.cat(full)), float(c), samples.inputs)
-        agrees(height, functional.cross_entropy(outputs, samples.targets))
+        assert_close(height, functional.cross_entropy(outputs, samples.targets))
 
 
-def test_a_first_layer_that_overwrites_its_inputs(seeded: Seeded) -> None:
+def test_a_first_layer_that_works_in_place(seeded: Seeded) -> None:
     model = seeded(lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, 4)))
     samples = samples_for(dense)
     before = samples.inputs.clone()
@@ -271,7 +271,7 @@ def test_a_first_layer_that_overwrites_its_inputs(seeded: Seeded) -> None:
     ("make", "training"),
     [(dense, False), (dense, True), (convolutional, True), (batch_normalised, False), (TiedLanguageModel, True)],
 )
-def test_the_callers_model_is_untouched(make: Callable[[], nn.Module], training: bool, seeded: Seeded) -> None:
+def test_the_callers_model_is_unchanged(make: Callable[[], nn.Module], training: bool, seeded: Seeded) -> None:
     model, samples = seeded(make).train(training), samples_for(make)
     for tensor in model.parameters():
         tensor.grad = torch.full_like(tensor, 0.25)

@@ -1,4 +1,4 @@
-"""Bodies of known volume: their closed forms against other computations, and every estimator on them."""
+"""Bodies of known volume: closed forms against other computations, and estimates with their verdicts on them."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
-from scipy.special import gammaln
 
 from minima_volume import measure_volume
 from minima_volume.estimators.radial import log_ball_volume
@@ -24,26 +23,29 @@ SMALL: list[Callable[[], Body]] = [
     lambda: bodies.two_wells(4),
     lambda: bodies.linear_model(3, n_samples=12),
 ]
-KNOWN: list[Callable[[], Body]] = [
+# Bodies that 500 directions can measure, one that they measure with luck, and bodies that they cannot measure.
+EASY: list[Callable[[], Body]] = [
     lambda: bodies.ball(200),
     lambda: bodies.ellipsoid(10, 0.5),
     lambda: bodies.ellipsoid(20, 0.5),
-    lambda: bodies.ellipsoid(8, 1.0),
+    lambda: bodies.cube(8),
+    lambda: bodies.cross_polytope(15),
+    lambda: bodies.two_wells(8),
+    lambda: bodies.linear_model(10),
+]
+BORDERLINE: list[Callable[[], Body]] = [lambda: bodies.ellipsoid(8, 1.0)]
+HARD: list[Callable[[], Body]] = [
     lambda: bodies.ellipsoid(200, 0.5),
     lambda: bodies.ellipsoid(100, 3.0),
-    lambda: bodies.cube(8),
     lambda: bodies.cube(100),
-    lambda: bodies.cross_polytope(15),
     lambda: bodies.cross_polytope(100),
-    lambda: bodies.two_wells(8),
     lambda: bodies.two_wells(100),
-    lambda: bodies.linear_model(10),
     lambda: bodies.linear_model(60),
 ]
 
 
 def heights(body: Body, points: torch.Tensor) -> torch.Tensor:
-    """The body's loss at points (k, n), by its own criterion, without the engine."""
+    """Return the loss of a body at points (k, n) from its own loss function, without the engine."""
     model = body.model
     if isinstance(model, bodies.Position):
         return body.loss_fn(points, torch.zeros(len(points)))
@@ -80,7 +82,7 @@ def test_gaussian_masses_against_draws(make: Callable[[], Body], sigma: float) -
 
 
 def test_two_wells_in_polar_coordinates() -> None:
-    # n = 2: the area ∫ ½ r(φ)² dφ with r from bisection of the criterion itself.
+    # n = 2: the area ∫ ½ r(φ)² dφ with r from bisection of the loss itself.
     body = bodies.two_wells(2)
 
     def square(angle: float) -> float:
@@ -92,7 +94,7 @@ def test_two_wells_in_polar_coordinates() -> None:
         return 0.5 * low**2
 
     area = 4 * quad(square, 0, math.pi / 2, epsabs=1e-9)[0]
-    # The step in the logit of t and the quadrature are both good to 10⁻⁷.
+    # The step in the logit of t and the quadrature are both accurate to 10⁻⁷.
     assert math.log(area) == pytest.approx(body.log_volume + log_ball_volume(2), abs=1e-6)
 
 
@@ -101,7 +103,7 @@ def test_two_wells_need_two_equal_halves() -> None:
         bodies.two_wells(5)
 
 
-def test_linear_model_needs_samples() -> None:
+def test_linear_model_needs_more_samples_than_parameters() -> None:
     with pytest.raises(ValueError, match="samples"):
         bodies.linear_model(10, n_samples=10)
 
@@ -110,7 +112,7 @@ def test_balls_are_exact_at_any_size() -> None:
     for n in (5, 10_000):
         body = bodies.ball(n)
         found = measure_volume(body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=100)
-        # Equal radii: nothing but the solver's 0.002 nats.
+        # All radii are equal, so the only error is the solver's 0.002 nats.
         assert found.verdict.word == "converged" and found.log_volume == pytest.approx(body.log_volume, abs=0.003)
 
 
@@ -130,30 +132,32 @@ def test_naive_rays_fail_on_ellipsoids_and_preconditioned_ones_do_not(n: int) ->
     assert word == "max-dominated" and error < -100
 
 
-def test_cross_polytope_by_its_simplices() -> None:
+def test_cross_polytope_from_its_simplices() -> None:
     # 2ⁿ simplices of volume sⁿ/n!, one in each orthant.
     body, n = bodies.cross_polytope(4), 4
     reach = math.sqrt(body.threshold)
     assert body.log_volume + log_ball_volume(n) == pytest.approx(math.log(2**n * reach**n / 24), abs=1e-12)
-    assert float(gammaln(n + 1)) == pytest.approx(math.log(24))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", KNOWN, ids=lambda make: make().name)
-def test_coverage(make: Callable[[], Body]) -> None:
-    # 100 seeded runs of 500 directions: whenever the word is "converged" the truth lies within 3 errors in 95 % of runs,
-    # and where it lies within 3 errors in fewer than 90 % of all runs, naive rays fail and 99 % of the words say so.
-    body, z, words = make(), [], []
+@pytest.mark.parametrize("make", [*EASY, *BORDERLINE, *HARD], ids=lambda make: make().name)
+def test_verdicts_over_seeds(make: Callable[[], Body]) -> None:
+    # 100 seeded runs of 500 directions. On easy bodies at least half are "converged", on the borderline one some are, and
+    # 95 % of these are within three standard errors of the exact volume. On hard bodies at most 1 % are "converged".
+    body, scores, words = make(), [], []
     for seed in range(100):
         found = measure_volume(
             body.model, body.loss_fn, body.data, threshold=body.threshold, n_directions=500, seed=seed, sigmas=[0.1]
         )
-        z.append(abs(found.log_volume - body.log_volume) / found.log_volume_se)
+        # Equal radii have no spread; then the tolerance of the solver counts.
+        scores.append(abs(found.log_volume - body.log_volume) / max(found.log_volume_se, 0.001))
         words.append(found.verdict.word)
-    inside, converged = np.array(z) <= 3, np.array(words) == "converged"
-    assert inside[converged].sum() >= 0.95 * converged.sum()
-    if inside.mean() < 0.9:
+    converged = np.array(words) == "converged"
+    if make in HARD:
         assert converged.mean() <= 0.01
+    else:
+        assert converged.mean() >= (0.5 if make in EASY else 0.02)
+        assert (np.array(scores)[converged] <= 3).mean() >= 0.95
 
 
 @pytest.mark.slow
@@ -161,7 +165,7 @@ def test_coverage(make: Callable[[], Body]) -> None:
     "make", [lambda: bodies.ellipsoid(100, 1.5), lambda: bodies.cube(30)], ids=["ellipsoid", "cube"]
 )
 def test_coverage_of_the_profile(make: Callable[[], Body]) -> None:
-    # The same for ln γ: points of all runs that are called trusted.
+    # The same for ln γ, over the trusted points of all runs.
     body, inside = make(), []
     assert body.log_gamma is not None
     sigmas = [0.05, 0.1, 0.14, 0.2, 0.4]
@@ -173,6 +177,6 @@ def test_coverage_of_the_profile(make: Callable[[], Body]) -> None:
         assert found.profile is not None
         trusted = [point for point in found.profile.points if point.trusted]
         assert not found.profile.points[-1].trusted
-        # 10⁻⁶: what the solver leaves where the probability is 1 to all digits of its error.
+        # 10⁻⁶ is the error of the solver where the probability is close to 1 and the standard error vanishes.
         inside += [abs(point.log_gamma - exact[point.sigma]) <= 3 * point.log_gamma_se + 1e-6 for point in trusted]
     assert len(inside) >= 200 and np.mean(inside) >= 0.95

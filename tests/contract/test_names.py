@@ -1,15 +1,6 @@
-"""The contract of what is stored: names, formats and random numbers that no change of the code may move unseen.
+"""The contract of what is stored: names, words, seeds and fingerprints that must not change."""
 
-Every list is written out here, because stored files hold these words. A test that fails says that older files would be
-misread or made anew: put the old word back, or raise FORMAT and say so. Names of modules, classes and functions are free.
-
-The files in tests/stored were written once. The minimum and the block of rays are those of `make swiss_data_x5
-SCALE=quick`. The measurement is that of a network with seven parameters, by `measure_volume` with `per_layer=True`.
-"""
-
-import json
 import math
-import runpy
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -36,7 +27,7 @@ from minima_volume.pipeline.study import SCALES, Repeat, Study
 from minima_volume.sampling.bennett import chain_status
 from minima_volume.sampling.elliptical import EllipticalSettings, elliptical_slice_path
 from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc
-from minima_volume.storage.archives import FORMAT, fingerprint, read_arrays, read_json, read_tensors
+from minima_volume.storage.archives import FORMAT, fingerprint, read_json
 from minima_volume.storage.layout import (
     CUTOFF_COLUMNS,
     ROOT,
@@ -56,33 +47,7 @@ from minima_volume.training.interventions import DEPENDS_ON_LARGEST_LEVEL, INTER
 from minima_volume.training.models import MODELS, initial_parameters
 from minima_volume.training.recipe import Recipe
 from minima_volume.training.trainer import Job, train
-from tests import project
-
-STORED, PAPER = project.ROOT / "tests" / "stored", project.ROOT / "results" / "paper"
-STUDIES: dict[str, Study] = {
-    name: study
-    for path in sorted(project.ROOT.glob("*/config.py"))
-    for name, study in runpy.run_path(str(path))["STUDIES"].items()
-}
-RECORDS = sorted(PAPER.glob("*/run.json"))
-TABLES = sorted([*PAPER.glob("*.csv"), *PAPER.glob("*/*.csv")])
-HEADERS = {
-    "volumes.csv": "study data model repeat level landscape threshold metric status n_params n_directions n_crossed "
-    "n_recrossed log_volume log_volume_se verdict effective_size largest_share doubling pareto_k typical_log_volume "
-    "typical_log_volume_se log_volume_grid grid_directions loss_at_zero train_loss test_loss test_accuracy "
-    "train_accuracy unseen_accuracy",
-    "slices.csv": "repeat level n_train radius_1 radius_2 seen_loss unseen_loss",
-    "cutoffs.csv": "study data model repeat level threshold cutoff n_samples final_mean_loss",
-    "orderings.csv": "study repeat level threshold estimator sigma value error verdict",
-    "confidences.csv": "study repeat estimator sigma order confidence falling",
-    "comparison.csv": "study level landscape threshold ours_repeats ours_without_volume ours_log_volume_grid ours_spread "
-    "published_repeats published_without_volume published_log_volume_grid published_spread relative_difference "
-    "grid_steps standard_errors within ours_loss_at_zero published_loss_at_zero ours_test_loss published_test_loss "
-    "test_loss_standard_errors ours_test_accuracy published_test_accuracy",
-    "comparison_trends.csv": "study quantity held threshold against values ours_repeats ours_slope ours_slope_se "
-    "ours_direction published_repeats published_slope published_slope_se published_direction direction "
-    "standard_errors ours_solved_slope ours_solved_slope_se",
-}
+from tests.contract.committed import HEADERS, PAPER, RECORDS, STUDIES, TABLES
 
 
 def test_fields_that_are_stored_keep_their_names() -> None:
@@ -250,77 +215,3 @@ def test_fingerprints_stay() -> None:
     ):
         repeat = Repeat(STUDIES[name].at_scale("paper"), 0)
         assert (training_fingerprint(repeat, level), ray_fingerprint(repeat, level)) == (trained, crossed)
-
-
-def test_a_stored_minimum_is_read() -> None:
-    info, tensors = read_tensors(minimum_path(STORED, 0))
-    repeat = Repeat(STUDIES["swiss_data_x5"].at_scale("quick"), 0)
-    assert info == {
-        "study": "swiss_data_x5", "data": "two spirals", "model": "swiss_x5", "repeat": 0, "level": 0, "n_train": 20,
-        "model_seed": 0, "data_seed": 10, "fingerprint": training_fingerprint(repeat, 0), "seconds": 0.512,
-        "train_loss": 0.00013477278506454746, "train_accuracy": 1.0, "test_loss": 10.979691111846567,
-        "test_accuracy": 0.5585,
-    }  # fmt: skip
-    layers = [f"parameters.{layer}.{part}" for layer in (1, 3, 5, 7, 9, 11) for part in ("weight", "bias")]
-    kinds = dict.fromkeys(layers, torch.float32) | dict.fromkeys(("indices", "targets"), torch.int64)
-    assert {name: tensor.dtype for name, tensor in tensors.items()} == kinds
-    assert tensors["parameters.1.bias"][:2].tolist() == [0.5581669807434082, -0.0005147016490809619]
-    assert tensors["parameters.9.weight"].shape == (32, 32)
-    assert tensors["indices"].equal(repeat.pool.indices[:20]) and tensors["targets"].equal(repeat.pool.targets[:20])
-
-
-def test_a_stored_block_of_rays_is_read() -> None:
-    info, arrays = read_arrays(block_path(STORED, 0, 25))
-    repeat = Repeat(STUDIES["swiss_data_x5"].at_scale("quick"), 0)
-    levels = (0, 80, 380)
-    assert info == {"fingerprints": {str(level): ray_fingerprint(repeat, level) for level in levels}, "seconds": 0.612}
-    shapes: dict[str, Any] = {"norms": ("float64", (25,))}
-    for level, n_targets in zip(levels, (4, 8, 12), strict=True):
-        both: dict[str, Any] = {"coefficients": ("float64", (25, n_targets)), "recrossed": ("bool", (25, n_targets))}
-        both |= {"at_zero": ("float64", (n_targets,)), "evaluations": ("int64", (25,))}
-        shapes |= {f"level_{level}.{name}": shape for name, shape in both.items()}
-    assert {name: (str(array.dtype), array.shape) for name, array in arrays.items()} == shapes
-    assert arrays["level_0.coefficients"][0, :2].tolist() == [0.0224662655650944, 0.02008892374485617]
-    assert arrays["level_0.evaluations"][:4].tolist() == [22, 20, 28, 23]
-    assert arrays["norms"][:2].tolist() == [66.66207065243702, 66.55318204178505]
-    crossed, recrossed = (arrays[f"level_0.{name}"][:, 0] for name in ("coefficients", "recrossed"))
-    volume = estimate_volume(crossed, arrays["norms"], 4353, recrossed=recrossed)
-    numbers = [
-        25, 25, 0, 7106.989519581504, 449.63965006612756, 4177.739094840552, 327.9912802026143, 7275.740085862094, 25,
-    ]  # fmt: skip
-    assert volume.status == "ok" and list(vars(volume).values())[1:] == pytest.approx(numbers, rel=1e-9)
-
-
-def test_a_saved_measurement_is_loaded_and_saved_alike(tmp_path: Path) -> None:
-    path, again = STORED / "measurement.json", tmp_path / "again.json"
-    found = Measurement.load(path)
-    found.save(again)
-    assert again.read_bytes() == path.read_bytes()
-    assert (found.n_params, found.n_samples, found.seed, found.metric, found.threshold) == (7, 16, 3, "loss", 0.02)
-    assert found.profile and [point.sigma for point in found.profile.points] == [0.01, 0.1]
-    assert found.verdict.word == "max-dominated" and math.isnan(found.verdict.pareto_k)
-    assert found.log_radii.dtype == np.float64 and found.censored.dtype == np.bool_
-    volume = (-8.689388560795615, 3.0865611432659867, -13.912346106825334, 1.5073523894628946, -8.374694755938291)
-    assert found.volume == Volume("ok", 6, 6, 0, *volume, 6)
-    assert {name: part.n_params for name, part in found.layers.items()} == {"0": 4, "2": 3}
-
-
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: str(path.relative_to(PAPER)))
-def test_a_committed_table_is_read(path: Path) -> None:
-    """With its checksum, where the record beside it lists the table."""
-    assert path.read_text().splitlines()[0] == HEADERS[path.name].replace(" ", ",")
-    assert read_table(path, HEADERS[path.name].split())
-
-
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
-def test_a_committed_record_is_its_study(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fields that came later, with defaults, are missing in older records; a title is for people and may change."""
-    record = read_json(path)
-    assert {"cutoffs.csv", "volumes.csv"} <= set(record["tables"])
-    settings = record["settings"]
-    rebuilt = Study(**settings | {"recipe": Recipe(**settings["recipe"])})
-    assert asdict(rebuilt) == {**asdict(rebuilt), **settings}
-    for word in record["command"].split()[4:]:  # DIRECTIONS=1000 and LEVELS=5
-        monkeypatch.setenv(*word.split("="))
-    configured = json.loads(json.dumps(asdict(STUDIES[path.parent.name].at_scale("paper"))))
-    assert configured == {**configured, **settings, "title": configured["title"]}

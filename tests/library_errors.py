@@ -1,0 +1,159 @@
+"""Mistakes of users of the package: what they did, a part of the message, and a trigger that repeats the mistake."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import minima_volume
+from minima_volume import measurement
+from minima_volume.estimators import comparison, diagnostics, gaussian
+from minima_volume.networks import curvature, parameters
+from minima_volume.networks.losses import cross_entropy
+from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.rays import preconditioner
+from minima_volume.sampling import bennett, elliptical, tethered
+from minima_volume.testing import bodies, ellipsoid
+from tests.user_errors import Mistake, Trigger, written
+
+SINGLE = partial(functional.cross_entropy, reduction="none")
+DATA = (torch.eye(4)[:, :2], torch.tensor([0, 1, 0, 1]))
+
+
+def measured(model: nn.Module | None = None, loss: Any = SINGLE, data: Any = DATA, **options: Any) -> Trigger:
+    """Measure a linear layer with the given mistake."""
+
+    def call(folder: Path, patch: pytest.MonkeyPatch) -> object:
+        given = {"threshold": 9.0, "n_directions": 2} | options
+        return minima_volume.measure_volume(model or nn.Linear(2, 2), loss, data, **given)
+
+    return call
+
+
+class Pair(nn.Linear):
+    """Returns its outputs twice."""
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        return super().forward(inputs), super().forward(inputs)
+
+
+class Keeping(nn.Linear):
+    """Keeps what it computed last."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.last = super().forward(torch.ones(1, inputs))
+
+
+class Switched(nn.Linear):
+    """Doubles its outputs from the sixth call on, whichever copy is called."""
+
+    calls = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        Switched.calls += 1
+        return super().forward(inputs) * (1 if Switched.calls < 6 else 2)
+
+
+def switched(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Switched, "calls", 0)
+    measured(Switched(2, 2))(folder, patch)
+
+
+def falling(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    flat = nn.Linear(2, 1)
+    nn.init.zeros_(flat.weight)
+    nn.init.zeros_(flat.bias)
+    measured(flat, loss=lambda outputs, targets: 1 - (9 * outputs[:, 0]).clamp(-9, 9) ** 2)(folder, patch)
+
+
+def wide(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(2, curvature.MAX_OUTPUTS + 1)
+    found = parameters.parameters_of(model)
+    minimum, samples = Minimum.of(found, parameters.layout_of(found)), Samples(*DATA, cross_entropy)
+    curvature.gauss_newton_rows(model, minimum, samples)
+
+
+class Above(ellipsoid.Ellipsoid):
+    """An ellipsoid's loss lifted by 1."""
+
+    def values(self, points: torch.Tensor) -> torch.Tensor:
+        return 1 + super().values(points)
+
+
+above = Above(np.ones(3))
+
+
+def few_trials(*_: object) -> None:
+    settings = elliptical.EllipticalSettings(replicas=2, chains=2, trials=2, burn=1, keep=2, rank=1, fits=0)
+    elliptical.elliptical_slice_path(
+        ellipsoid.Ellipsoid(np.geomspace(1, 1e6, 50)), 0.1, [1.0], seed=0, settings=settings
+    )
+
+
+LIBRARY_MISTAKES: tuple[Mistake, ...] = (
+    ("asked for no directions", "at least one direction", measured(n_directions=0)),
+    ("gave one width instead of several", "sigmas as a sequence of widths above 0, got 0.1", measured(sigmas=0.1)),
+    ("misspelt the preconditioner", "got 'curvatur'", measured(preconditioner="curvatur")),
+    ("gave the preconditioner of another model", "Expected a preconditioner of 6 parameters, got one of 9",
+     measured(preconditioner=preconditioner.Preconditioner.diagonal(torch.ones(9)))),
+    ("gave a data set instead of a loader", "got TensorDataset: use a DataLoader",
+     measured(data=torch.utils.data.TensorDataset(*DATA))),
+    ("gave a wrapped model", "got DataParallel: pass the original", measured(nn.DataParallel(nn.Linear(2, 2)))),
+    ("asked for the accuracy of one number per sample", "Expected scores (N, classes)",
+     measured(nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)), loss=None, metric="accuracy", threshold=0.5)),
+    ("asked for the accuracy of probabilities", "remove the sigmoid",
+     measured(nn.Sequential(nn.Linear(2, 1), nn.Sigmoid()), loss=None, metric="accuracy", threshold=0.5)),
+    ("measured a model that keeps an activation", "Expected a model that can be copied", measured(Keeping(2, 2))),
+    ("measured a model with a switch that copies lose", "Expected the model's own mean loss", switched),
+    ("gave a loss that falls below 0 along a ray", "at least 0 everywhere along a ray",
+     falling),
+    ("misspelt the metric", "metric 'loss' or 'accuracy', got 'acuracy'", measured(metric="acuracy")),
+    ("gave no loss", "a loss function, got None", measured(loss=None)),
+    ("gave a threshold below 0", "a finite threshold above 0, got -1", measured(threshold=-1)),
+    ("gave an accuracy of 2", "an accuracy above 0 and up to 1", measured(metric="accuracy", threshold=2)),
+    ("asked for the curvature of an accuracy", "its steps have no curvature",
+     measured(metric="accuracy", threshold=0.1, preconditioner="curvature")),
+    ("gave a loss that sums", "reduction 'mean' or 'none', got 'sum'", measured(loss=nn.CrossEntropyLoss(reduction="sum"))),
+    ("gave a loss that returns one number", "one loss per sample", measured(loss=functional.cross_entropy)),
+    ("gave an empty loader", "got an empty loader", measured(data=[])),
+    ("gave a loader of numbers", "(inputs, targets) as two tensors, got int", measured(data=[3])),
+    ("gave fewer targets than inputs", "as many targets as inputs", measured(data=(DATA[0], DATA[1][:2]))),
+    ("measured in training mode", "a model in evaluation mode", measured(nn.Sequential(nn.BatchNorm1d(2)))),
+    ("gave inputs that are not finite", "finite losses at the minimum", measured(data=(DATA[0] / 0, DATA[1]))),
+    ("measured with dropout", "Expected the same loss twice", measured(nn.Sequential(nn.Linear(2, 2), nn.Dropout()))),
+    ("gave a model that returns a pair", "to return a tensor, got tuple", measured(Pair(2, 2))),
+    ("gave a loss that weighs classes", "to be the mean of the samples' losses",
+     measured(loss=nn.CrossEntropyLoss(weight=torch.tensor([1.0, 9.0])), data=(DATA[0], torch.tensor([0, 0, 0, 1])))),
+    ("loaded a file that is not there", "got no file: check the path",
+     written("a.json", None, measurement.Measurement.load)),
+    ("loaded another JSON file", "got another JSON file", written("a.json", b"{}", measurement.Measurement.load)),
+    ("loaded half a measurement", "Measure and save again",
+     written("a.json", json.dumps({"kind": measurement.KIND}).encode(), measurement.Measurement.load)),
+    ("compared unconverged minima", "finite log radii shaped", lambda *_: comparison.compare(np.full((2, 9), np.nan), 3)),
+    ("gave an order that names one twice", "an order of the minima 0 to 1, got [0, 0]",
+     lambda *_: comparison.rank(np.eye(2), 3, order=[0, 0])),
+    ("left out the width", "a width σ > 0", lambda *_: comparison.compare(np.eye(2), 3, statistic="gamma")),
+    ("bounded a flat coordinate by nothing", "got a flat coordinate without bound",
+     lambda *_: preconditioner.diagonal_preconditioner(torch.zeros(3), 0.1)),
+    ("asked for the curvature of many outputs", "outputs per sample, got 257", wide),
+    ("asked for P(-1, x)", "expected a > 0 and x ≥ 0", lambda *_: gaussian.log_lower_gamma(-1.0, np.ones(2))),
+    ("asked for a profile without rays", "at least one ray",
+     lambda *_: gaussian.gaussian_profile(np.ones(0), 3, sigmas=[1.0])),
+    ("asked for a verdict on nothing", "at least one log weight", lambda *_: diagnostics.diagnose(np.ones(0))),
+    ("gave a loss below 0", "a mean loss of at least 0", measured(loss=lambda outputs, targets: -1 - outputs[:, 0] ** 2)),
+    ("asked for gold above the threshold", "a minimum below the threshold 0.1, got the loss",
+     lambda *_: tethered.tethered_hmc(above, 0.1, [1.0], seed=0)),
+    ("drew too few points to start from", "draws of the fitted Gaussian inside the basin", few_trials),
+    ("built a ladder of one rung", "at least two rungs", lambda *_: bennett.join_ladder([], [])),
+    ("asked for two wells in 3 dimensions", "an even number of dimensions, got 3", lambda *_: bodies.two_wells(3)),
+    ("fitted more parameters than samples", "more than 9 samples", lambda *_: bodies.linear_model(9, n_samples=9)),
+    ("misspelt a name of the package", "has no attribute 'measure_volumes'",
+     lambda *_: getattr(minima_volume, "measure_volumes")),  # noqa: B009 - a type checker would see the mistake
+)  # fmt: skip
