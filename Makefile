@@ -84,11 +84,11 @@ endef
 $(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call study,$(name),$(folder)))))
 
 $(foreach folder,$(FOLDERS),$(eval $(folder): $($(folder)_STUDIES)))
-OTHERS := $(filter-out $(FOLDERS) figs videos,$(patsubst %/,%,$(wildcard */)))
+OTHERS := $(filter-out $(FOLDERS) figs videos docs,$(patsubst %/,%,$(wildcard */)))
 $(OTHERS):
 	@echo "'$@' is a folder, not a target: run 'make help' for a list of the targets." >&2; exit 2
 
-TARGETS := help quickstart all figs toy slices videos compare readme new_experiment validate trust bench test test-slow torture check clean
+TARGETS := help quickstart all figs toy slices videos compare readme new_experiment docs validate trust bench test test-slow torture check clean
 .PHONY: FORCE $(OTHERS) $(TARGETS) $(FOLDERS)
 quickstart: ## poisoned labels on bundled 8x8 digits; needs no download, takes about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
@@ -120,18 +120,28 @@ videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) #
 compare: | $(READY) ## compare with the published numbers: results/paper/comparison.csv and comparison_trends.csv
 	@$(PY) -m minima_volume.analysis.published
 
-readme: compare ## update the tables in README.md from results and studies.mk
-	@$(PY) -m minima_volume.analysis.readme
+readme: compare ## update the generated tables of README.md and docs/ from results and studies.mk
+	@$(PY) -m minima_volume.analysis.blocks
 
 new_experiment: | $(READY) ## copy FROM=folder or study to a new experiment folder NAME=name
 	@$(PY) -m minima_volume.pipeline.scaffold --name="$${NAME-}" --source="$${FROM-}"
-	@$(PY) -m minima_volume.analysis.readme
+	@$(PY) -m minima_volume.analysis.blocks
+
+# The site needs packages that nothing else does. Once they are installed, it builds without a network.
+.venv/.docs: $(READY)
+	@$(PY) -m uv pip install --quiet --python $(PY) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+docs: | .venv/.docs ## the documentation as a website, docs/_build/html, warnings as errors; a minute
+	@$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 
 validate: | $(READY) ## all estimators on bodies of known volume: benchmarks/validation.md, .csv and .png; at most ten minutes
 	@$(PY) -m benchmarks.validate
 
 # Studies whose radii are kept; small networks are also sampled by tethered Hamiltonian Monte Carlo.
-trust: | $(READY) ## compare all estimators on the minima of stored studies; TRUST.md explains the results
+trust: | $(READY) ## compare all estimators on the minima of stored studies; docs/claims.md explains the results
 	@for study in swiss_data_x5 swiss_poison_x5; do $(PY) -m benchmarks.trust $$study --gold; done
 	@for study in mnist_data mnist_poison; do $(PY) -m benchmarks.trust $$study; done
 

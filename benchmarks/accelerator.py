@@ -1,4 +1,4 @@
-"""The same workloads on a GPU: `make bench DEVICE=cuda` adds a column to the page and leaves the rest as it was measured."""
+"""The same workloads on a GPU: `make bench DEVICE=cuda` adds a column to the page and changes nothing else."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from minima_volume.pipeline.settings import device
 
 
 def column(only: str, runs: int) -> dict[str, Any]:
-    """Rays per second by workload and scheme on DEVICE, one scheme after the other, and the engine's error in nats."""
+    """Return solved rays per second by workload and scheme on DEVICE, and the engine's error in nats."""
     rates, errors, place = {}, {}, device()
     use_full_float32()
     for name, problem in workloads().items():

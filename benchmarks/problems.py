@@ -1,4 +1,4 @@
-"""The fixed workloads of the benchmark: real architectures on made data that they learn in seconds."""
+"""The fixed workloads of the benchmark: real architectures, trained within seconds on generated data."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ NESTED = (60, 600, 2000, 6000, 20_000, 60_000)
 
 
 def clusters(count: int, shape: tuple[int, ...], *, spread: float = 1.0) -> tuple[Tensor, Tensor]:
-    """`count` points around ten Gaussian centres, the size and scale of normalised images."""
+    """Return `count` points around ten Gaussian centres, with the shape and scale of normalised images."""
     generator = torch.Generator().manual_seed(0)
     centres = 0.3 * torch.randn(10, *shape, generator=generator)
     labels = torch.randint(10, (count,), generator=generator)
@@ -26,13 +26,22 @@ def clusters(count: int, shape: tuple[int, ...], *, spread: float = 1.0) -> tupl
 
 
 def _minimum(model_name: str, inputs: Tensor, targets: Tensor, loss: str, recipe: Recipe, seed: int) -> Minimum:
+    """Train one network and return its minimum."""
     job = Job(initial_parameters(model_name, seed), inputs, targets, seed)
     *_, (_, [parameters]) = train(build_model(model_name), [job], recipe, CRITERIA[loss])
     return Minimum.of(parameters, layout_of(parameters))
 
 
 def images(name: str, model_name: str, shape: tuple[int, ...], sizes: Sequence[int], nested: bool) -> Problem:
-    """One minimum per training size on clustered images; measured on the smallest size or on every size up to its own."""
+    """Return a workload with one minimum per training size on clustered images.
+
+    Args:
+        name: Name of the workload.
+        model_name: Architecture.
+        shape: Shape of an image.
+        sizes: Training sizes.
+        nested: Measure each minimum on every size up to its own, instead of on the smallest only.
+    """
     inputs, targets = clusters(max(sizes), shape)
     recipes = [Recipe(epochs=max(3, min(60, 60_000 // size)), batch_size=min(size, 256)) for size in sizes]
     minima = [
@@ -49,7 +58,7 @@ def images(name: str, model_name: str, shape: tuple[int, ...], sizes: Sequence[i
 
 
 def swiss() -> Problem:
-    """Six five-layer networks on 100 points of two spirals."""
+    """Return six five-layer networks on 100 points of two spirals."""
     data = load("swiss_roll", 10)
     inputs, targets = data.inputs[:100], data.targets[:100]
     minima = [_minimum("swiss_x5", inputs, targets, data.loss, Recipe(epochs=600), seed) for seed in range(6)]
@@ -58,7 +67,7 @@ def swiss() -> Problem:
 
 
 def workloads() -> dict[str, Problem]:
-    """Every workload by name, in the order of the table."""
+    """Return every workload by name, in the order of the table."""
     made = [
         swiss(),
         images("MNIST MLP, 60 samples, 6 minima", "mnist_mlp", (1, 28, 28), (60, 80, 100, 120, 140, 160), False),

@@ -1,4 +1,4 @@
-"""How fast films are rendered: frames per second, against blank frames of the same size plus the drawing itself."""
+"""Frames per second of films, compared with blank frames of the same size plus the drawing itself."""
 
 import json
 import os
@@ -15,20 +15,22 @@ PHASES = {
     "ffmpeg finishing the film": "finishing",
     "GIF from the film": "GIF",
 }
-TEXT = """A film is drawn by as many processes as there are cores and streamed into one ffmpeg. *Drawing* is the same frames
-drawn by one process that writes nothing; *blank* is as many empty frames of the same size through the same encoder, film and
-GIF. What a film costs over their sum is the start of the drawing processes, which `make videos` pays once for all films, and
-encoding real pictures, which are harder than blank ones. The target is {limit:g}× at most. The last columns are the
-profile of the process that feeds ffmpeg: shares of the film's time."""
+TEXT = """One process per core draws frames, and all frames are streamed into one ffmpeg. *Drawing* is the time for
+the same frames in one process that writes nothing. *Blank* is the time for as many empty frames of the same size
+through the same encoder, film and GIF. A film takes longer than their sum, because drawing processes have to start,
+which `make videos` does once for all films, and because real pictures take longer to encode than blank ones. The
+target is at most {limit:g}×. The last columns are the profile of the process that feeds ffmpeg, in shares of the
+film's time."""
 
 
 def rendering(frames: dict[str, int] | None = None) -> list[dict[str, Any]]:
-    """A row for each film of `videos/speed.py` at each quality, with `frames` frames."""
+    """Return a row for each film of `videos/speed.py` at each quality, with `frames` frames."""
     return [row for name, count in (frames or FRAMES).items() for row in _measured(name, count)]
 
 
 def _measured(quality: str, frames: int) -> list[dict[str, Any]]:
-    # A fresh process, because drawing processes import the script that starts them and this one holds torch.
+    # A new process, because drawing processes import the script that starts them, and this one imports torch.
+    """Return the rows of one quality."""
     command = [sys.executable, "-m", "videos.speed", "--frames", str(frames), "--quality", quality, "--json"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
@@ -37,7 +39,7 @@ def _measured(quality: str, frames: int) -> list[dict[str, Any]]:
 
 
 def lines(rows: list[dict[str, Any]]) -> list[str]:
-    """The section of benchmarks/README.md."""
+    """Return the section of benchmarks/README.md."""
     return [
         "## Rendering",
         "",
@@ -51,12 +53,12 @@ def lines(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    """One film; a ratio over the limit is said to be so."""
+    """Return the row of one film. A ratio over the target is marked."""
     whole = sum(row["phases"].values())
     ratio = whole / (row["blank"] + row["drawing"])
     shares = " | ".join(f"{row['phases'].get(name, 0.0) / whole:.0%}" for name in PHASES)
-    judged = f"{ratio:.2f}×" if ratio <= LIMIT else f"**{ratio:.2f}×**, over the target"
+    marked = f"{ratio:.2f}×" if ratio <= LIMIT else f"**{ratio:.2f}×**, over the target"
     return (
         f"| {row['name']}, {row['n_frames']} frames, {row['processes']} processes | {row['n_frames'] / whole:.1f} | "
-        f"{whole:.1f} | {row['drawing']:.1f} | {row['blank']:.1f} | {judged} | {shares} |"
+        f"{whole:.1f} | {row['drawing']:.1f} | {row['blank']:.1f} | {marked} | {shares} |"
     )

@@ -7,18 +7,19 @@ from benchmarks import rendering
 
 HEAD = """# What a solved ray costs
 
-`make bench` measures this page on one machine in one run: medians, one thread per scheme, everything in the same process
-tree. Workloads have the sizes of the paper's studies; those of MNIST's shape hold Gaussian clusters instead of digits. A
-*solved ray* is one crossing of one minimum in one landscape at loss threshold 0.1. Schemes that evaluate the whole grid are
-timed on 1 (nested), 10 (6000) or 20 (CNN) of its 100 points where that takes long, and multiplied. *Error* is of n·ln r in
-nats on one ray of each minimum: the engine's largest against a plain float64 solve; of the three grid schemes the mean that
-rounding up to the grid leaves. *Share of matmul* is float32-equivalent operations per second over the machine's rate in a
-1024³ matrix product (float64 counts twice), measured beside each row: shares of different rows scatter with it.
+`make bench` measures everything on this page in one run on one machine: medians, one thread per scheme. The workloads
+have the sizes of the paper's studies; those with the shape of MNIST use Gaussian clusters instead of digits. A
+*solved ray* is one crossing of one minimum in one landscape at loss threshold 0.1. If evaluating the whole grid of
+100 points takes long, 1 (nested), 10 (6000) or 20 (CNN) points are timed and the time is multiplied. *Error* is that
+of n·ln r in nats on one ray of each minimum: for the engine the largest deviation from a plain float64 solve, for the
+three grid schemes the mean error of rounding up to the grid. *Share of matmul* is the rate of float32-equivalent
+operations (float64 counts twice) divided by the machine's rate in a 1024³ matrix product. That rate is measured again
+for each row, so that shares vary between rows.
 """
 
 
 def line(row: dict[str, Any], accelerators: Sequence[dict[str, Any]] = ()) -> str:
-    """One row of the table, with the rays per second of every GPU that was measured."""
+    """Return one row of the table, with the rays per second of every GPU that was measured."""
     rates = [column["rays_per_s"].get(row["workload"], {}).get(row["scheme"]) for column in accelerators]
     return (
         "| {workload} | {scheme} | {rays_per_s:.3g} | {ratio_to_published:.3g}× | {evaluations_per_ray:.3g} | "
@@ -27,24 +28,26 @@ def line(row: dict[str, Any], accelerators: Sequence[dict[str, Any]] = ()) -> st
 
 
 NO_GPU = "On a GPU: not measured yet; `make bench DEVICE=cuda` (or mps) adds its column."
-LIMIT = """The fewest operations bound what any engine can gain. The published loop pays 100 full evaluations
-per ray. The engine pays the first layer's product with the direction once, shared by all minima and
-coefficients (again in float64 where few samples are averaged, and of the hardest where many are), each
-minimum's own first layer once per block, and then the evaluations of the layers behind it that the table
-counts: about three heights per crossing, because a secant from a percent away needs three to reach the 10⁻⁸ of
-r that 0.01 nats of n·ln r ask for, the first of them only over the samples that the next smaller landscape
-lacks. *Fewest* is what no exact solver goes below: that one product, and a single evaluation of every crossing
-to see that it is one. Published over fewest is therefore the largest ratio that equal speed per operation
-allows; a ratio of times above the engine's own ratio of operations is what the published loop loses by updating
-all weights at every point. All in float32-equivalent Mflop. The last column is the share of the machine's
-matrix-product rate that the engine, with its operations, would have to keep up to meet the target; the
-large products of the published loop and of `load_state_dict` keep up 0.7 to 0.9."""
-# Ratios of times that were aimed at.
+LIMIT = """The number of operations limits what any engine can gain. The published loop makes 100 full evaluations per
+ray. The engine computes the product of the data with the first layer of each direction once, for all minima and
+coefficients; it repeats the product in float64 for landscapes of few samples, and for the samples with the largest
+losses otherwise. It computes the first layer of each minimum once per block. Then it evaluates the remaining layers
+as often as the table counts, about three times per crossing: a secant step that starts a percent away needs three
+evaluations to reach the relative accuracy of 10⁻⁸ in r that 0.01 nats of n·ln r require, and the first of them covers
+only samples that the next smaller landscape lacks.
+
+*Fewest* is a lower bound for any exact solver: that one product, and a single evaluation of every crossing to confirm
+it. *Published over fewest* is therefore the largest possible ratio at equal speed per operation. If the ratio of
+times is larger than the engine's own ratio of operations, the rest is what the published loop loses by updating all
+weights at every point. All counts are in float32-equivalent Mflop. The last column is the share of the machine's
+matrix-product rate that the engine would need to meet the target; the large products of the published loop and of
+`load_state_dict` reach 0.7 to 0.9."""
+# Target ratios of times.
 TARGETS = {"Swiss x5": 60, "MNIST MLP, 60 ": 20, "MNIST MLP, 6000": 40, "MNIST MLP, nested": 100}
 
 
 def _limits(content: dict[str, Any]) -> list[str]:
-    """Operations per ray of the first and the last scheme of each workload."""
+    """Return rows with the operations per ray of the published loop and of the engine, for each workload."""
     lines = []
     for name in dict.fromkeys(row["workload"] for row in content["rows"]):
         rows = {row["scheme"]: row for row in content["rows"] if row["workload"] == name}
@@ -58,12 +61,12 @@ def _limits(content: dict[str, Any]) -> list[str]:
 
 
 def _wanted(workload: str) -> str:
-    """The ratio aimed at."""
+    """Return the target ratio of a workload as text."""
     return next((f"{target}×" for start, target in TARGETS.items() if workload.startswith(start)), "none")
 
 
 def _target(name: str, engine: dict[str, Any]) -> str:
-    """The target of a workload and the share of the matrix product that it asks for on one thread."""
+    """Return the target of a workload and the share of the matrix-product rate that it requires on one thread."""
     wanted = next((target for start, target in TARGETS.items() if name.startswith(start)), None)
     if wanted is None:
         return "none | "
@@ -71,7 +74,7 @@ def _target(name: str, engine: dict[str, Any]) -> str:
 
 
 def page(content: dict[str, Any]) -> str:
-    """The whole of benchmarks/README.md."""
+    """Return the text of benchmarks/README.md."""
     accelerators = content.get("accelerators", [])
     lines = [
         HEAD,
@@ -85,8 +88,8 @@ def page(content: dict[str, Any]) -> str:
         "",
         "## On all cores",
         "",
-        f"The same with {content['cores']} threads each: torch's for the published loop, workers for the engine, as stage 2 "
-        "has them.",
+        f"The same with {content['cores']} threads each. The published loop uses them within torch, the engine as "
+        "workers, as in stage 2.",
         "",
         "| workload | published loop, rays/s | engine, rays/s | ratio | target |",
         "|---|---|---|---|---|",
@@ -96,12 +99,12 @@ def page(content: dict[str, Any]) -> str:
             for row in content["on_all_cores"]
         ),
         "",
-        "## Where the limit is",
+        "## What limits the speed",
         "",
         LIMIT,
         "",
         "| workload | published | engine | fewest | published over fewest | published over engine | ratio of times "
-        "| target | share it asks for |",
+        "| target | share required |",
         "|---|---|---|---|---|---|---|---|---|",
         *_limits(content),
         "",
@@ -116,12 +119,12 @@ def page(content: dict[str, Any]) -> str:
         "",
         "## Training side by side",
         "",
-        "{networks:.0f} Swiss networks (20 to 800 points, ten each), {epochs} epochs, side by side against one after the "
-        "other in a plain PyTorch loop (target 10×): {ratio:.1f}× faster on one thread, {ratio_on_all_cores:.1f}× where "
-        "both have {cores} cores, the loop for torch's threads, the package for its workers. The final loss of a network "
-        "trained in company or alone differs by at most {largest_loss_difference:.1g}. The bare hidden-layer products of "
-        "these steps would be {bound:.0f}× faster than that loop on one thread; the rest is element-wise passes, the thin "
-        "first and last layers, and AdamW.".format(**content["ensemble"]),
+        "{networks:.0f} networks on two spirals (20 to 800 points, ten each), {epochs} epochs, trained side by side and, in "
+        "a plain PyTorch loop, one after the other (target 10×). Side by side is {ratio:.1f}× faster on one thread, and "
+        "{ratio_on_all_cores:.1f}× if both use {cores} cores, the loop as torch's threads, the package as workers. The "
+        "final loss of a network trained in a group or alone differs by at most {largest_loss_difference:.1g}. The products "
+        "of the hidden layers alone would be {bound:.0f}× faster than that loop on one thread; the remaining time goes to "
+        "element-wise operations, the first and last layers, and AdamW.".format(**content["ensemble"]),
         *(["", *rendering.lines(content["rendering"])] if "rendering" in content else []),
     ]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""How cost and memory grow with directions, samples and parameters, and what training side by side gains."""
+"""How cost and memory grow with directions, samples and parameters, and the gain of training side by side."""
 
 import os
 import resource
@@ -26,14 +26,14 @@ ROUNDS = 5
 
 
 def _cost(width: int, n_samples: int, n_rays: int) -> tuple[int, float, float]:
-    """Parameters, seconds, and MiB of new peak memory of a sweep through a random two-layer network."""
+    """Return parameters, seconds, and MiB of new peak memory of a sweep through a random two-layer network."""
     torch.manual_seed(0)
     model = mlp(64, width, 10)
     inputs, targets = clusters(n_samples, (64,))
     parameters = parameters_of(model)
     minimum = Minimum.of(parameters, layout_of(parameters))
     samples = Samples(inputs, targets, cross_entropy)
-    # A threshold above the untrained loss of about ln 10, so that every ray starts inside.
+    # The threshold is above the untrained loss of about ln 10, so that every ray starts inside.
     call = [Target(n_samples, 4.0)]
     sweep_crossings(model, [minimum], [call], samples, seed=0, indices=range(2), memory=2**25)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -44,7 +44,7 @@ def _cost(width: int, n_samples: int, n_rays: int) -> tuple[int, float, float]:
 
 
 def scaling() -> list[dict[str, float | str]]:
-    """Median seconds relative to the first row, each quantity ×1, ×4, ×16 with the others held."""
+    """Return median seconds relative to the first row, for each quantity ×1, ×4, ×16 with the others fixed."""
     rows: list[dict[str, float | str]] = []
     for what in ("directions", "samples", "parameters"):
         sizes = [
@@ -52,7 +52,7 @@ def scaling() -> list[dict[str, float | str]]:
              64 * (factor if what == "directions" else 1))
             for factor in FACTORS
         ]  # fmt: skip
-        # In turns, so that a machine that slows down for a while slows all factors.
+        # In turns, so that a temporary slowdown of the machine affects all factors.
         runs = [[_cost(*size) for size in sizes] for _ in range(ROUNDS)]
         median = [statistics.median(run[place][1] for run in runs) for place in range(len(FACTORS))]
         rows += [
@@ -69,9 +69,9 @@ def scaling() -> list[dict[str, float | str]]:
 
 
 def ensemble(epochs: int = 100) -> dict[str, float]:
-    """Sixty Swiss networks, six levels of ten repeats: a plain loop one after the other, and the package side by side.
+    """Time sixty networks on two spirals, six levels of ten repeats: in a plain loop one by one, and side by side.
 
-    Both on one thread and on all cores, which the plain loop gives to torch and the package to its workers.
+    Both run on one thread and on all cores, which the plain loop uses within torch and the package as workers.
     """
     data = load("swiss_roll", 10)
     sizes, recipe = (800, 400, 200, 100, 50, 20), Recipe(epochs)
@@ -79,7 +79,7 @@ def ensemble(epochs: int = 100) -> dict[str, float]:
         size: [Job(initial_parameters("swiss_x5", i), data.inputs[:size], data.targets[:size], i) for i in range(10)]
         for size in sizes
     }
-    _trained(jobs[20][:2], Recipe(2))  # the first steps of a process load parts of torch
+    _train(jobs[20][:2], Recipe(2))  # warms up torch
     plain_training(jobs[20][0], 2)
     cores = os.cpu_count() or 1
     seconds: dict[tuple[str, int], list[float]] = {}
@@ -96,9 +96,7 @@ def ensemble(epochs: int = 100) -> dict[str, float]:
             seconds.setdefault(("together", threads), []).append(time.perf_counter() - started)
     median = {key: statistics.median(runs) for key, runs in seconds.items()}
     gaps = [
-        abs(
-            _final_loss(jobs[size][0], found[size][0]) - _final_loss(jobs[size][0], _trained(jobs[size][:1], recipe)[0])
-        )
+        abs(_final_loss(jobs[size][0], found[size][0]) - _final_loss(jobs[size][0], _train(jobs[size][:1], recipe)[0]))
         for size in sizes
     ]
     return {
@@ -110,18 +108,19 @@ def ensemble(epochs: int = 100) -> dict[str, float]:
 
 
 def _side_by_side(jobs: dict[int, list[Job]], recipe: Recipe, workers: int) -> dict[int, list[Parameters]]:
-    """One group per size, handed to the workers as the training stage does."""
+    """Train one group per size on the workers, as the training stage does."""
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return dict(zip(jobs, pool.map(partial(_trained, recipe=recipe), jobs.values()), strict=True))
+        return dict(zip(jobs, pool.map(partial(_train, recipe=recipe), jobs.values()), strict=True))
 
 
-def _trained(jobs: list[Job], recipe: Recipe) -> list[Parameters]:
+def _train(jobs: list[Job], recipe: Recipe) -> list[Parameters]:
+    """Train a group of networks side by side."""
     *_, (_, found) = train(build_model("swiss_x5"), jobs, recipe, binary_cross_entropy)
     return found
 
 
 def plain_training(job: Job, epochs: int) -> Parameters:
-    """What anyone would write: a module, AdamW, backward, step."""
+    """Train one network in plain PyTorch: a module, AdamW, backward, step."""
     model = build_model("swiss_x5")
     model.load_state_dict(job.parameters)
     optimiser, criterion = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01), nn.BCEWithLogitsLoss()
@@ -133,12 +132,13 @@ def plain_training(job: Job, epochs: int) -> Parameters:
 
 
 def _final_loss(job: Job, parameters: Parameters) -> float:
+    """Return the mean training loss of a network."""
     losses, _ = evaluate(build_model("swiss_x5"), parameters, job.inputs, job.targets, binary_cross_entropy)
     return losses.double().mean().item()
 
 
 def _product_seconds(networks: int, size: int) -> float:
-    """Seconds of the bare 32×32 products of one step, forward and twice backward: less than any trainer can take."""
+    """Return seconds of the 32×32 products of one step, forward and twice backward: a lower bound for any trainer."""
     x, w = torch.randn(networks, size, 32), torch.randn(networks, 32, 32)
     times = []
     for _ in range(7):

@@ -1,4 +1,4 @@
-"""Four ways to find radii: the published loop, state dictionaries, vmap over the grid, and this package's engine."""
+"""Four ways to find radii: the published loop, state dictionaries, vmap over the grid, and the engine of this package."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,16 @@ from minima_volume.rays.bundle import RayBundle
 
 @dataclass(frozen=True)
 class Problem:
-    """Minima of one model, each with the nested landscapes (sample counts) it is measured in, at one threshold."""
+    """Minima of one model and the landscapes in which they are measured.
+
+    Attributes:
+        name: Name of the workload.
+        model: The model.
+        minima: Its minima.
+        landscapes: Sample counts of the nested landscapes of each minimum.
+        samples: The samples.
+        threshold: Loss threshold.
+    """
 
     name: str
     model: nn.Module
@@ -34,29 +43,29 @@ class Problem:
 
     @property
     def targets(self) -> list[list[Target]]:
-        """The engine's form of the landscapes."""
+        """Return the landscapes in the form that the engine takes."""
         return [[Target(size, self.threshold) for size in sizes] for sizes in self.landscapes]
 
     @property
     def crossings(self) -> int:
-        """Crossings to solve along one direction."""
+        """Return the number of crossings along one direction."""
         return sum(map(len, self.landscapes))
 
     def to(self, device: torch.device) -> "Problem":
-        """The same problem on a device."""
+        """Return the same problem on a device."""
         minima = [minimum.to(device, torch.float32) for minimum in self.minima]
         return replace(self, model=deepcopy(self.model).to(device), minima=minima, samples=self.samples.to(device))
 
 
 def _step(problem: Problem, minimum: Minimum, index: int) -> dict[str, Tensor]:
-    """The filter-normalised direction as named tensors."""
+    """Return the filter-normalised direction as named tensors."""
     flat = directions.draw_directions(0, [index], minimum.layout.n_params)[0]
     return minimum.layout.split(minimum.scales * flat.to(minimum.scales))
 
 
 @torch.no_grad()
 def published_loop(problem: Problem, n_rays: int, grid: Floats) -> int:
-    """Direction by direction: add the step increment to every tensor, evaluate each landscape, restore at the end."""
+    """Add the increment to every tensor, evaluate each landscape, and restore the weights after each direction."""
     evaluations = 0
     for minimum, sizes in zip(problem.minima, problem.landscapes, strict=True):
         model = deepcopy(problem.model)
@@ -81,7 +90,7 @@ def published_loop(problem: Problem, n_rays: int, grid: Floats) -> int:
 
 @torch.no_grad()
 def state_dicts(problem: Problem, n_rays: int, grid: Floats) -> int:
-    """As above, with a fresh state dictionary loaded for every point."""
+    """Load a new state dictionary for every point."""
     evaluations = 0
     for minimum, sizes in zip(problem.minima, problem.landscapes, strict=True):
         model = deepcopy(problem.model)
@@ -101,7 +110,7 @@ def state_dicts(problem: Problem, n_rays: int, grid: Floats) -> int:
 
 @torch.no_grad()
 def batched_calls(problem: Problem, n_rays: int, grid: Floats) -> int:
-    """vmap(functional_call) over ten coefficients at a time; copies of all weights are written for each."""
+    """Use vmap(functional_call) over ten coefficients at a time, which writes copies of all weights."""
     evaluations = 0
     model = deepcopy(problem.model)
     for minimum, sizes in zip(problem.minima, problem.landscapes, strict=True):
@@ -121,14 +130,14 @@ def batched_calls(problem: Problem, n_rays: int, grid: Floats) -> int:
 
 
 def engine(problem: Problem, n_rays: int, grid: Floats, first: int = 0) -> int:
-    """This package: every crossing solved to its tolerance; the grid is not used."""
+    """Solve every crossing to its tolerance with this package. The grid is not used."""
     indices = range(first, first + n_rays)
     found = sweep_crossings(problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=indices)
     return int(sum(crossings.evaluations.sum() for crossings in found.crossings))
 
 
 def engine_on_workers(problem: Problem, n_rays: int, workers: int) -> None:
-    """`n_rays` directions for each of so many threads, as stage 2 hands them out."""
+    """Run `n_rays` directions on each of several threads, as stage 2 does."""
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(lambda first: engine(problem, n_rays, PAPER_GRID, first), range(0, workers * n_rays, n_rays)))
 
@@ -142,7 +151,7 @@ SCHEMES: dict[str, Callable[[Problem, int, Floats], int]] = {
 
 
 def error_of_engine(problem: Problem, n_rays: int) -> float:
-    """Largest error of n·ln r in nats against a plain float64 solve of the same rays."""
+    """Return the largest error of n·ln r in nats against a plain float64 solve of the same rays."""
     found = sweep_crossings(
         problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays)
     )
@@ -162,7 +171,7 @@ def error_of_engine(problem: Problem, n_rays: int) -> float:
 
 
 def error_of_grid(problem: Problem, n_rays: int) -> float:
-    """Mean error of n·ln r in nats that the grid's rounding up leaves in the three grid schemes."""
+    """Return the mean error of n·ln r in nats that rounding up to the grid causes in the three grid schemes."""
     found = sweep_crossings(
         problem.model, problem.minima, problem.targets, problem.samples, seed=0, indices=range(n_rays)
     )

@@ -1,7 +1,7 @@
-"""Which order of a study's minima survives which estimator: results/paper/<study>/orderings.csv and confidences.csv.
+"""Order a study's minima by every estimator: results/paper/<study>/orderings.csv and confidences.csv.
 
-Reads the minima and radii that the study's stages left, at its first threshold in the base landscape. Gold runs are
-kept one by one, so a stopped command goes on where it was.
+Reads the minima and radii of the study, at its first threshold in the base landscape. Each run of the sampler is stored,
+so that an interrupted command resumes.
 """
 
 import argparse
@@ -30,18 +30,16 @@ from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc
 from minima_volume.storage import archives, layout, tables
 
 SCALE = "paper"
-COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
-CONFIDENCES = ("study", "repeat", "estimator", "sigma", "order", "confidence", "falling")
-# Widths in filter units around the typical radius over √n, c = 0.03 to 0.3 for all networks of the paper.
+# Widths around the typical radius divided by √n, c = 0.03 to 0.3 for all networks of the paper.
 SIGMAS = (0.01, 0.02, 0.03, 0.05, 0.1)
 GOLD_SIGMAS = (0.02, 0.03, 0.05)
-# Half a minute to two minutes per Swiss minimum on one core, errors near 0.1 nats.
+# Takes half a minute to two minutes per minimum of the spirals on one core, with errors near 0.1 nats.
 GOLD = TetheredSettings(chains=2, burn=20, keep=40, rank=64)
 Row = dict[str, Any]
 
 
 def _radii(repeat: Repeat, minima: Minima) -> dict[int, tuple[Floats, Floats]]:
-    """Coefficients and log radii of every minimum that is below the first threshold in the base landscape."""
+    """Return coefficients and log radii of every minimum below the first threshold in the base landscape."""
     crossings, norms = load_crossings(repeat, minima, SCALE)
     found = {}
     for level in minima:
@@ -54,7 +52,7 @@ def _radii(repeat: Repeat, minima: Minima) -> dict[int, tuple[Floats, Floats]]:
 
 
 def by_rays(repeat: Repeat, minima: Minima) -> Iterator[Row]:
-    """Every estimator that the rays offer, minimum by minimum."""
+    """Yield every estimate from rays, minimum by minimum."""
     _, norms = load_crossings(repeat, minima, SCALE)
     for level, (coefficients, logs) in _radii(repeat, minima).items():
         n = minima[level][1].layout.n_params
@@ -78,8 +76,15 @@ def by_rays(repeat: Repeat, minima: Minima) -> Iterator[Row]:
 
 
 def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list[Row]:
-    """ln γ_σ of one minimum by tethered Hamiltonian Monte Carlo, kept beside its radii; not `sample`: what is kept."""
-    path = folder_of(repeat, SCALE) / "gold" / f"level_{level}.json"
+    """Return ln γ_σ of one minimum by tethered Hamiltonian Monte Carlo.
+
+    Args:
+        repeat: The repeat.
+        level: The level of the minimum.
+        minima: The minima of the repeat.
+        sample: Run the sampler if no run is stored; otherwise only stored runs are returned.
+    """
+    path = layout.gold_path(folder_of(repeat, SCALE), level)
     wanted = archives.fingerprint(ray_fingerprint(repeat, level), list(GOLD_SIGMAS), asdict(GOLD))
     stored = archives.read_if_current(archives.read_json, path, wanted)
     if not stored and not sample:
@@ -96,7 +101,7 @@ def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list
 
 
 def confidences(repeat: Repeat, minima: Minima, rows: list[Row]) -> Iterator[Row]:
-    """The order by each estimator, the confidence of that order, and of volumes that fall with the level."""
+    """Yield the order by each estimator, the confidence of that order, and that of volumes that fall with the level."""
     radii = _radii(repeat, minima)
     if not radii:
         return
@@ -119,7 +124,7 @@ def confidences(repeat: Repeat, minima: Minima, rows: list[Row]) -> Iterator[Row
 
 
 def _independent(rows: list[Row]) -> Row:
-    """Order and confidences where every minimum has its own normal error; without errors there is only the order."""
+    """Return order and confidences if each minimum has its own normal error; without errors only the order."""
     values = np.array([row["value"] for row in rows])
     order = " ".join(str(rows[i]["level"]) for i in np.argsort(-values))
     if rows[0]["error"] is None:
@@ -132,12 +137,14 @@ def _independent(rows: list[Row]) -> Row:
 
 
 def measure(study: Study, gold: bool, settings: Settings | None = None) -> None:
-    """Write both tables of a study from all repeats whose rays are there."""
+    """Write both tables of a study from all repeats whose rays are stored."""
     torch.set_num_threads(1)
     folder, rows, sure = layout.study_folder(SCALE, study.name), [], []
-    numbers = sorted(int(path.parent.name.removeprefix("repeat_")) for path in folder.glob("repeat_*/rays.json"))
+    numbers = layout.repeats_with(SCALE, study.name, layout.RAYS_RECORD)
     if not numbers:
-        sys.exit(f"error: {study.name} has no rays at paper scale: run `make {study.name} REPEATS=3` first.")
+        sys.exit(
+            f"error: Expected rays of {study.name} at paper scale, got none: run `make {study.name} REPEATS=3` first."
+        )
     for number in numbers:
         repeat = Repeat(study, number, settings or Settings.from_environment({}))
         minima = load_minima(repeat, SCALE)
@@ -147,13 +154,13 @@ def measure(study: Study, gold: bool, settings: Settings | None = None) -> None:
         common = {"study": study.name, "repeat": number, "threshold": study.thresholds[0]}
         rows += [common | row for row in own]
         sure += [common | row for row in confidences(repeat, minima, own)]
-    tables.write_table(folder / "orderings.csv", COLUMNS, rows)
-    tables.write_table(folder / "confidences.csv", CONFIDENCES, sure)
+    tables.write_table(folder / layout.ORDERINGS, layout.ORDERING_COLUMNS, rows)
+    tables.write_table(folder / layout.CONFIDENCES, layout.CONFIDENCE_COLUMNS, sure)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.trust", description=__doc__)
+    parser.add_argument("study", help="name of a study, as in `make help`")
     parser.add_argument(
         "--gold", action="store_true", help="also by tethered Hamiltonian Monte Carlo, minutes per minimum"
     )

@@ -1,6 +1,5 @@
-"""Decision boundaries of the minima that classify the two spirals, from few training points to many."""
+"""Decision boundaries of minima that classify the two spirals, from few training points to many."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,57 +8,28 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from scipy.special import expit
 
-from minima_volume.analysis import tables
+from minima_volume.analysis import dense, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
 
 Floats = NDArray[np.float64]
-DATA, TURNS = "swiss_roll", 1.7
+DATA = "swiss_roll"
+TURNS = 1.7  # of each arm, as the data set has them
 REACH, PIXELS = 13.0, 200  # half the side of the square that is drawn; points along it
 
 
-def weights(path: Path) -> list[tuple[Floats, Floats]]:
-    """Weight and bias of each linear layer, input first; raises ResultsError for a file that is damaged."""
-    try:
-        with safe_open(path, framework="numpy") as archive:
-            names = {name.removeprefix("parameters."): name for name in archive.keys()}  # noqa: SIM118 - not a mapping
-            layers = sorted({int(name.split(".")[0]) for name in names if name.endswith(".weight")})
-            found = [
-                tuple(archive.get_tensor(names[f"{layer}.{kind}"]).astype(np.float64) for kind in ("weight", "bias"))
-                for layer in layers
-            ]
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise ResultsError(
-            f"Expected the weights of a network in {path}, got: {error}. Delete it and run again."
-        ) from error
-    fits = all(inner[0].shape[0] == outer[0].shape[1] for inner, outer in pairwise(found))
-    if not found or not fits or not all(np.isfinite(array).all() for layer in found for array in layer):
-        raise ResultsError(f"Expected finite weights of stacked layers in {path}, got others. Delete it and run again.")
-    return [(weight, bias) for weight, bias in found]
-
-
-def logits(layers: list[tuple[Floats, Floats]], inputs: Floats) -> Floats:
-    """Output (points,) of the fully connected network with ReLU between its layers."""
-    activity = inputs
-    for weight, bias in layers[:-1]:
-        activity = np.maximum(activity @ weight.T + bias, 0)
-    weight, bias = layers[-1]
-    return (activity @ weight.T + bias)[:, 0]
-
-
 def arms() -> tuple[Floats, Floats]:
-    """The spirals without their noise, class 0 and class 1, each (points, 2)."""
+    """Return the spirals without noise, class 0 and class 1, each (points, 2)."""
     angle = np.linspace(0, TURNS * 2 * np.pi, 400)
     arm = np.stack([np.cos(angle), np.sin(angle)], axis=-1) * angle[:, None]
     return arm, -arm
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """The first repeat: a panel for each level, the probability of class 1 as colour, the boundary as a line."""
+    """Draw the first repeat: the probability of class 1 as colour and the boundary as a line, a panel per level."""
     settings = tables.settings(scale, study)
     if settings.data != DATA:
         return []
@@ -79,7 +49,7 @@ def draw(study: str, scale: str) -> list[Path]:
     size = (style.DOUBLE_COLUMN, 0.6 + 2.3 * lines)
     figure, grid = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     for axes, path, number in zip(grid.flat, paths, range(len(rows)), strict=False):
-        _panel(axes, weights(path), _title(settings, rows.iloc[number]))
+        _panel(axes, dense.read_layers(path), _title(settings, rows.iloc[number]))
     for axes in grid.flat[len(paths) :]:
         axes.remove()
     for axes in grid.flat[len(paths) - columns : len(paths)]:
@@ -94,11 +64,11 @@ def draw(study: str, scale: str) -> list[Path]:
     return marks.finish(figure, grid.flat[: len(paths)], frame, settings, scale, "boundaries", caption)
 
 
-def _panel(axes: Axes, layers: list[tuple[Floats, Floats]], title: str) -> None:
-    """Probability of class 1 over the square, its contour at one half, and the spirals."""
+def _panel(axes: Axes, layers: dense.Layers, title: str) -> None:
+    """Draw the probability of class 1 over the square, its contour at one half, and the spirals."""
     side = np.linspace(-REACH, REACH, PIXELS)
     x, y = np.meshgrid(side, side)
-    values = logits(layers, np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
+    values = dense.outputs(layers, np.column_stack([x.ravel(), y.ravel()]))[:, 0].reshape(x.shape)
     square = (-REACH, REACH, -REACH, REACH)
     axes.imshow(expit(values), origin="lower", extent=square, cmap="coolwarm", vmin=0, vmax=1, interpolation="bilinear")
     if values.min() < 0 < values.max():
@@ -111,7 +81,7 @@ def _panel(axes: Axes, layers: list[tuple[Floats, Floats]], title: str) -> None:
 
 
 def _title(settings: tables.Settings, row: "pd.Series[Any]") -> str:
-    """What a minimum was trained on, how well it does, and its volume."""
+    """Return what a minimum was trained on, its volume and its test accuracy."""
     extra = f" + {row['level']:,} mislabelled" if settings.intervention == "poison" else ""
     points = settings.base if extra else settings.base + row["level"]
     nats = f"{row['log_volume']:,.0f} nats".replace("-", "\N{MINUS SIGN}")

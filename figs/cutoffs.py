@@ -1,4 +1,4 @@
-"""The data size at which each minimum ends: where its mean loss, sample after sample, first exceeds a threshold."""
+"""The data size at which the mean loss of each minimum first exceeds a threshold."""
 
 from pathlib import Path
 
@@ -12,22 +12,25 @@ from minima_volume.errors import ResultsError
 
 
 def beyond_own(cutoffs: pd.DataFrame, base: int) -> pd.DataFrame:
-    """Rows with `size`, the training-set size, and `beyond` = cutoff − size, the new samples that end the minimum.
+    """Return the rows with `size`, the training-set size, and `beyond` = cutoff − size.
 
-    `beyond` is NaN where the minimum never ends, and not positive where its own training data already end it.
+    `beyond` is NaN if the minimum stays below the threshold over all data, and not positive if its own training data
+    already exceed it.
     """
     size = base + cutoffs["level"]
     return cutoffs.assign(size=size, beyond=cutoffs["cutoff"] - size)
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """Cutoff against training-set size, and how many samples beyond its own training set a minimum survives."""
+    """Draw the cutoff against training-set size, and the number of new samples up to the cutoff."""
     settings = tables.settings(scale, study)
     if not settings.varies_data:
         return []
     rows = beyond_own(tables.cutoffs(scale, study), settings.base)
     if rows["cutoff"].isna().all():
-        raise ResultsError(f"Expected a minimum of {study} that ends within its data, got none at any threshold.")
+        raise ResultsError(
+            f"Expected a minimum of {study} that passes a threshold within its data, got none: choose a lower threshold."
+        )
     style.use()
     figure, (left, right) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 2.9))
     _sizes(left, rows)
@@ -43,7 +46,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _sizes(axes: Axes, rows: pd.DataFrame) -> None:
-    """Cutoffs against training-set size; on the diagonal a minimum ends with its own data."""
+    """Draw cutoffs against training-set size. On the diagonal a minimum ends with its own training data."""
     ends = [rows["size"].min(), rows["n_samples"].max()]
     if ends[1] > 5 * ends[0]:
         axes.set_xscale("log")
@@ -65,7 +68,7 @@ def _sizes(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _beyond(axes: Axes, rows: pd.DataFrame) -> None:
-    """New samples until the end, thresholds side by side; never-ending minima at the top, failed ones at the bottom."""
+    """Draw new samples up to the cutoff: minima that never end at the top, those that fail at once at the bottom."""
     steps, thresholds, absent = marks.places(rows["level"]), tables.thresholds(rows), []
     axes.set_yscale("log")
     colors = style.series_colors(len(thresholds))

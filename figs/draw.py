@@ -1,7 +1,7 @@
-"""Every figure whose results exist, and the commands that would make the others."""
+"""Draw every figure whose results exist, and name the commands that make the others."""
 
 import argparse
-import os
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -25,10 +25,11 @@ from figs import (
 )
 from minima_volume.analysis import tables
 from minima_volume.drawing import output, style
-from minima_volume.errors import ResultsError
+from minima_volume.errors import ResultsError, UserError
+from minima_volume.pipeline.settings import threads
 from minima_volume.storage import layout
 
-# Each has draw(study, scale), which returns the files it wrote, none where the study has no such figure.
+# Each has draw(study, scale), which returns the files that it wrote, none if the study has no such figure.
 FIGURES: tuple[ModuleType, ...] = (
     fixed_landscape, varying_landscape, power_law, generalisation, methods, grokking, radii, cutoffs, rank_stability,
     published, boundaries, slices, trust,
@@ -36,21 +37,21 @@ FIGURES: tuple[ModuleType, ...] = (
 
 
 def main(names: Iterable[str], scale: str) -> None:
-    """Draw all figures of a scale that are older than their results; name what was skipped and what makes it."""
+    """Draw all figures of a scale that are older than their results. Name what was skipped, and the command for it."""
     have = tables.studies(scale)
-    # Spawned, because a forked copy of a process that holds other threads may hang.
-    with ProcessPoolExecutor(_workers(len(have)), get_context("spawn")) as pool:
-        for lines in pool.map(drawn, have, [scale] * len(have)):
+    # Spawned, because a forked copy of a process with several threads may hang.
+    with ProcessPoolExecutor(max(1, min(threads(), len(have))), get_context("spawn")) as pool:
+        for lines in pool.map(draw_study, have, [scale] * len(have)):
             print(*lines, sep="\n", end="\n" * bool(lines), flush=True)
     for study in sorted(set(names) - set(have)):
         quick = " SCALE=quick" * (scale == "quick")
         print(f"skipped {study}: no {scale} results; `make {study}{quick}` makes them")
 
 
-def drawn(study: str, scale: str) -> list[str]:
-    """Draw what is not up to date of one study, and say what was drawn and skipped."""
+def draw_study(study: str, scale: str) -> list[str]:
+    """Draw the figures of one study that are out of date; return lines that say what was drawn and skipped."""
     lines: list[str] = []
-    skipped: dict[str, list[str]] = {}  # figures by the sentence that they were refused with
+    skipped: dict[str, list[str]] = {}  # figures by the message of the error
     for figure in FIGURES:
         name = "" if figure is fixed_landscape else name_of(figure)
         if _is_fresh(output.figure_path(scale, study, name), study, scale):
@@ -63,17 +64,12 @@ def drawn(study: str, scale: str) -> list[str]:
 
 
 def name_of(figure: ModuleType) -> str:
-    """The figure's own name, which its files carry."""
+    """Return the figure's name, which is part of its file names."""
     return figure.__name__.rpartition(".")[2]
 
 
-def _workers(tasks: int) -> int:
-    wanted = os.environ.get("THREADS", "")
-    return max(1, min(tasks, int(wanted) if wanted.isdecimal() else os.cpu_count() or 1))
-
-
 def _is_fresh(picture: Path, study: str, scale: str) -> bool:
-    """Whether both files of a picture are newer than its results and than the code that draws."""
+    """Return whether both files of a picture are newer than its results and than the code that draws it."""
     here, look = Path(__file__).parent, Path(str(style.__file__)).parent
     needed = [*here.glob("*.py"), *look.glob("*.py"), here / "published.csv"]
     for name in {study, (methods.PAIRS | slices.PAIRS).get(study, study)}:
@@ -86,8 +82,11 @@ def _is_fresh(picture: Path, study: str, scale: str) -> bool:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("studies", nargs="*")
+    parser = argparse.ArgumentParser(prog="python -m figs.draw", description=__doc__)
+    parser.add_argument("studies", nargs="*", help="studies to name if they have no results yet")
     parser.add_argument("--scale", default="paper", choices=("quick", "paper"))
     given = parser.parse_args()
-    main(given.studies, given.scale)
+    try:
+        main(given.studies, given.scale)
+    except UserError as error:
+        sys.exit(f"error: {error}")

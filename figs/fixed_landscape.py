@@ -1,4 +1,4 @@
-"""Log volume of every minimum of a study in the base landscape, against the amount of its intervention."""
+"""Log volume of every minimum of a study in the base landscape, against the level."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from minima_volume.drawing import marks, output, style
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """Volume against level at each threshold, and test accuracy against volume at the largest."""
+    """Draw the volume against the level at each threshold, and test accuracy against volume at the largest."""
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
     base = tables.base_landscape(frame)
     style.use()
@@ -24,7 +24,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _levels(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:
-    """One curve for each threshold; the minimum that the base data alone leads to as a triangle."""
+    """Draw one curve for each threshold. The minimum of the base data alone is a triangle."""
     steps, absent = marks.places(base["level"]), []
     thresholds = tables.thresholds(base)
     for number, (threshold, color) in enumerate(zip(thresholds, style.series_colors(len(thresholds)), strict=True)):
@@ -45,7 +45,7 @@ def _levels(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:
 
 
 def _accuracy(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:
-    """Each minimum as a point, coloured by level."""
+    """Draw each minimum as a point, coloured by level."""
     threshold = tables.thresholds(base)[0]
     here = base[base["threshold"] == threshold]
     levels, absent = sorted(base["level"].unique()), []

@@ -1,4 +1,4 @@
-"""Test loss and test accuracy of every minimum against its volume in the base landscape, by both estimators."""
+"""Test loss and test accuracy of every minimum against its volume in the base landscape, by two estimators."""
 
 from pathlib import Path
 
@@ -16,23 +16,26 @@ OUTCOMES = {"test_loss": "test loss", "test_accuracy": "test accuracy"}
 
 
 def points(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per minimum: the base landscape at the largest threshold."""
+    """Return one row per minimum: the base landscape at the largest threshold."""
     base = tables.base_landscape(frame)
     return base[base["threshold"] == tables.thresholds(base)[0]]
 
 
 def rank_correlation(rows: pd.DataFrame, column: str, outcome: str) -> float:
-    """Spearman's ρ over the minima that have a volume; NaN where fewer than three have."""
+    """Return Spearman's ρ over the minima that have a volume, or NaN if there are fewer than three."""
     both = rows[[column, outcome]].dropna().rank()
     return float(np.corrcoef(both.T)[0, 1]) if both.nunique().min() >= 3 else float("nan")
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """Four panels: an estimator in each column, an outcome in each row."""
+    """Draw four panels: a column per estimator, a row per outcome."""
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
     rows = points(frame)
     if rows["log_volume"].notna().sum() < 2:
-        raise ResultsError(f"Expected minima below the threshold {rows['threshold'].iloc[0]:g}, got none to compare.")
+        raise ResultsError(
+            f"Expected minima below the threshold {rows['threshold'].iloc[0]:g}, "
+            "got fewer than two: choose a larger threshold."
+        )
     style.use()
     figure, grid = plt.subplots(2, 2, figsize=(style.DOUBLE_COLUMN, 4.6))
     for column, name in enumerate(ESTIMATES):
@@ -50,7 +53,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, column: str, outcome: str) -> None:
-    """Every minimum with the standard error of its volume, coloured by level."""
+    """Draw every minimum with the standard error of its volume, coloured by level."""
     levels, absent = sorted(rows["level"].unique()), []
     if outcome == "test_loss":
         axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""Accuracies and volumes along one training run: what happens to the volume while generalisation appears."""
+"""Accuracies and volumes along one training run: what happens to the volume when generalisation appears."""
 
 from pathlib import Path
 
@@ -16,18 +16,22 @@ ACCURACIES = {"train_accuracy": "training set", "test_accuracy": "test set", "un
 
 
 def accuracies(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per repeat and epoch with the accuracies of its minimum; ResultsError where a row lacks one of them."""
+    """Return one row per repeat and epoch with the accuracies of its minimum.
+
+    Raises:
+        ResultsError: A row lacks one of the accuracies.
+    """
     rows = frame.drop_duplicates(["repeat", "level"])
     for column in ACCURACIES:
         if rows[column].notna().any() and not np.isfinite(rows[column]).all():
             raise ResultsError(
-                f"Expected a number in every row of column {column}, got empty cells: run its study again."
+                f"Expected a number in every row of column {column}, got empty cells: run the study again."
             )
     return rows
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """Accuracies, then the volume of the base landscape under each criterion that the study has."""
+    """Draw the accuracies, then the volume in the base landscape under each criterion of the study."""
     settings = tables.settings(scale, study)
     if settings.level_means != "epochs":
         return []
@@ -48,7 +52,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _accuracies(axes: Axes, rows: pd.DataFrame, epochs: dict[int, float]) -> None:
-    """Training, test and, where the test set holds training samples, unseen accuracy."""
+    """Draw training and test accuracy, and that on unseen samples if the test set holds training samples."""
     present = {column: label for column, label in ACCURACIES.items() if rows[column].notna().any()}
     for (column, label), color in zip(present.items(), style.SERIES, strict=False):
         marks.series(axes, rows.assign(status="ok"), epochs, column, color=color, label=label)
@@ -59,7 +63,7 @@ def _accuracies(axes: Axes, rows: pd.DataFrame, epochs: dict[int, float]) -> Non
 
 
 def _volumes(axes: Axes, rows: pd.DataFrame, epochs: dict[int, float], criterion: str) -> None:
-    """One curve for each threshold of a criterion."""
+    """Draw one curve for each threshold of a criterion."""
     thresholds, absent = tables.thresholds(rows), []
     for threshold, color in zip(thresholds, style.series_colors(len(thresholds)), strict=True):
         here = rows[rows["threshold"] == threshold]

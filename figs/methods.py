@@ -1,4 +1,4 @@
-"""One training method against another on the same data: volumes, and the differences of volumes and test accuracies."""
+"""Two training methods on the same data: volumes, and differences of volumes and of test accuracies."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
 PAIRS = {"mnist_sam": "mnist_data", "swiss_sam": "swiss_data_x5", "cifar_sam": "cifar_data"}  # method: its reference
-Row = tuple[str, str, str, float, str]  # column, colour, marker, place beside a level, name
+Row = tuple[str, str, str, float, str]  # column, colour, marker, shift from the level, name
 VOLUMES: tuple[Row, ...] = (
     ("log_volume", style.BLACK, "D", -0.12, "ln E[$r^n$]"),
     ("typical_log_volume", style.GREEN, "v", 0.12, "typical"),
@@ -24,29 +24,35 @@ _KEY = ["repeat", "level", "landscape", "threshold", "metric"]
 
 
 def name(recipe: dict[str, Any]) -> str:
-    """A recipe in a few words."""
+    """Return a recipe in a few words."""
     method = f"SAM ρ = {recipe['sam_rho']:g}" if recipe["sam_rho"] is not None else "AdamW"
     batch = "full batch" if recipe["batch_size"] is None else f"batch {recipe['batch_size']:,}"
     return f"{method}\n{recipe['epochs']} epochs, {batch}"
 
 
 def differences(ours: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Rows that both studies have, with the differences of their estimates and test accuracies (percentage points).
+    """Return the rows that both studies have, with differences of volumes and of test accuracies.
 
-    Differences of volumes are NaN unless both are exact, those of ln E[rⁿ], which grows with the number of directions,
-    also unless both have as many.
+    Args:
+        ours: Rows of volumes.csv of the method.
+        reference: Rows of volumes.csv of the reference.
+
+    Returns:
+        Rows with `log_volume_difference` and `typical_log_volume_difference` in nats, NaN unless both volumes are exact,
+        and `test_accuracy_difference` in percentage points. ln E[rⁿ] grows with the number of directions, so its
+        difference is also NaN unless both have the same number.
     """
     both = ours.merge(reference, on=_KEY, suffixes=("", "_reference"))
     exact = (both["status"] == "ok") & (both["status_reference"] == "ok")
-    as_many = both["n_directions"] == both["n_directions_reference"]
-    for column, known in (("log_volume", exact & as_many), ("typical_log_volume", exact)):
+    same_number = both["n_directions"] == both["n_directions_reference"]
+    for column, known in (("log_volume", exact & same_number), ("typical_log_volume", exact)):
         both[f"{column}_difference"] = (both[column] - both[f"{column}_reference"]).where(known)
     both["test_accuracy_difference"] = 100 * (both["test_accuracy"] - both["test_accuracy_reference"])
     return both
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """Both methods' volumes in the base landscape, and the differences repeat by repeat of volumes and accuracies."""
+    """Draw the volumes of both methods in the base landscape, and the differences repeat by repeat."""
     if study not in PAIRS:
         return []
     if PAIRS[study] not in tables.studies(scale):
@@ -56,12 +62,17 @@ def draw(study: str, scale: str) -> list[Path]:
     both = [tables.settings(scale, name) for name in (study, PAIRS[study])]
     for key in _SAME:
         if getattr(both[0], key) != getattr(both[1], key):
-            raise ResultsError(f"Expected {study} and {PAIRS[study]} to have the same {key}: they cannot be compared.")
+            raise ResultsError(
+                f"Expected {study} and {PAIRS[study]} to have the same {key}, got two: change one of the studies."
+            )
     frames = [tables.base_landscape(tables.volumes(scale, name)) for name in (study, PAIRS[study])]
     shared = sorted(set(frames[0]["threshold"]) & set(frames[1]["threshold"]))
     paired = differences(*frames)
     if paired.empty:
-        raise ResultsError(f"Expected {study} and {PAIRS[study]} to share a level and a threshold, got none.")
+        raise ResultsError(
+            f"Expected {study} and {PAIRS[study]} to share a level and a threshold, "
+            "got none: run both studies with the same levels."
+        )
     frames = [frame[frame["threshold"] == shared[-1]] for frame in frames]
     return _figure(study, scale, both, frames, paired[paired["threshold"] == shared[-1]])
 
@@ -69,6 +80,7 @@ def draw(study: str, scale: str) -> list[Path]:
 def _figure(
     study: str, scale: str, both: list[tables.Settings], frames: list[pd.DataFrame], paired: pd.DataFrame
 ) -> list[Path]:
+    """Draw the three panels and write the figure."""
     style.use()
     figure, panels = plt.subplots(1, 3, figsize=(style.DOUBLE_COLUMN, 2.9))
     steps = marks.places(pd.concat(frames)["level"])
@@ -115,7 +127,7 @@ def _figure(
 
 
 def _differences(axes: Axes, paired: pd.DataFrame, steps: dict[int, float], rows: tuple[Row, ...]) -> None:
-    """Method minus reference for each repeat, and the mean with its standard error, of each column."""
+    """Draw method minus reference for each repeat, and the mean with its standard error."""
     axes.axhline(0, color=style.GREY, lw=0.6)
     absent = []
     for column, color, marker, shift, label in rows:

@@ -1,4 +1,4 @@
-"""Log volume per parameter of each found minimum, in its own landscape, against training-set size, with fitted slopes."""
+"""Log volume per parameter of each minimum in its own landscape, against training-set size, with fitted slopes."""
 
 import math
 from pathlib import Path
@@ -17,21 +17,23 @@ ESTIMATES = ("log_volume", "typical_log_volume")
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """ln E[rⁿ] on the left, the typical volume on the right, a colour for each threshold."""
+    """Draw ln E[rⁿ] on the left and the typical volume on the right, a colour for each threshold."""
     settings = tables.settings(scale, study)
     if settings.landscapes != "nested" or not settings.varies_data:
         return []
     frame = tables.volumes(scale, study)
     own = tables.own_landscape(frame)
     if own["level"].nunique() < 3:
-        raise ResultsError(f"Expected at least three training sizes for a slope, got {own['level'].nunique()}.")
+        raise ResultsError(
+            f"Expected at least three training sizes, got {own['level'].nunique()}: add levels to the study."
+        )
     style.use()
     figure, panels = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 3.4))
     for axes, column in zip(panels, ESTIMATES, strict=True):
         _panel(axes, points(frame, settings.base, column), column)
     many = own["repeat"].nunique() > 1
     caption = [
-        "found minima, each in its own landscape",
+        "minima, each in its own landscape",
         f"slope: {'mean over repeats ± standard error of the mean' if many else '± standard error'}, least squares in ln D",
         *marks.caveats(own),
     ]
@@ -39,7 +41,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, column: str) -> None:
-    """Points and fitted line of each threshold; the legend gives the slopes."""
+    """Draw points and fitted line of each threshold; the legend gives the slopes."""
     axes.set_xscale("log")
     thresholds, absent = tables.thresholds(rows), []
     for threshold, color in zip(thresholds, style.series_colors(len(thresholds)), strict=True):
@@ -50,7 +52,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, column: str) -> None:
             axes.plot(np.exp(ends), line.intercept + line.slope * ends, color=color)
         for bound, face in ((False, color), (True, "white")):
             part = here[(here["status"] == "censored") == bound]
-            label = None if bound else _written(threshold, line)
+            label = None if bound else _label(threshold, line)
             sizes = np.exp(part["log_size"])
             axes.plot(sizes, part["per_parameter"], "o", color=color, mfc=face, alpha=0.7, ms=3, label=label)
         absent.append((color, np.exp(here.loc[here["per_parameter"].isna(), "log_size"]).tolist()))
@@ -70,8 +72,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, column: str) -> None:
     )
 
 
-def _written(threshold: float, line: Slope | None) -> str:
-    """The legend's line, its error to two digits."""
+def _label(threshold: float, line: Slope | None) -> str:
+    """Return the legend's entry of a line, with two digits of its error."""
     if line is None:
         return f"{threshold:g}: too few points for a slope"
     digits = min(6, max(2, 1 - math.floor(math.log10(line.error)))) if line.error > 0 else 6

@@ -1,4 +1,4 @@
-"""Published numbers beside ours: volumes by the published estimator, their differences, and test results."""
+"""Published numbers and ours: volumes by the published estimator, their differences, and test results."""
 
 from pathlib import Path
 
@@ -15,14 +15,17 @@ OURS, THEIRS = style.BLUE, style.VERMILION
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """Only at paper scale: quick runs train other networks on less."""
+    """Draw the comparison. There is none at quick scale, where networks and data are smaller."""
     theirs = published.published_rows(study)
     if scale != "paper" or theirs.empty:
         return []
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
     rows = published.compare_study(frame, theirs)
     if rows.empty:
-        raise ResultsError(f"Expected a level, landscape and threshold of {study} that were published too, got none.")
+        raise ResultsError(
+            f"Expected a level, landscape and threshold of {study} that were published too, "
+            "got none: run the study with the published levels."
+        )
     style.use()
     figure, grid = plt.subplots(2, 2, figsize=(style.DOUBLE_COLUMN, 4.8))
     panels = grid.ravel()
@@ -53,7 +56,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _volumes(axes: Axes, ours: pd.DataFrame, theirs: pd.DataFrame, steps: dict[int, float]) -> None:
-    """Both by the published grid rule in the base landscape; the published repeats as squares."""
+    """Draw both by the published grid rule in the base landscape, with published repeats as squares."""
     absent = [(OURS, marks.series(axes, ours, steps, "log_volume_grid", color=OURS, label="ours"))]
     base = theirs[(theirs["landscape"] == theirs["landscape"].min()) & theirs["level"].isin(steps)]
     known = base[np.isfinite(base["log_volume_grid"])]
@@ -67,20 +70,20 @@ def _volumes(axes: Axes, ours: pd.DataFrame, theirs: pd.DataFrame, steps: dict[i
 
 
 def _differences(axes: Axes, rows: pd.DataFrame, steps: dict[int, float]) -> None:
-    """Ours minus published, means over repeats, a colour for each landscape and threshold."""
+    """Draw ours minus published, means over repeats, a colour for each landscape and threshold."""
     groups = rows.dropna(subset="grid_steps").groupby(["landscape", "threshold"])
     axes.axhline(0, color=style.GREY, lw=0.6)
-    axes.axhspan(-1, 1, color=style.PALE, lw=0)
+    axes.axhspan(-1.5, 1.5, color=style.PALE, lw=0)
     for (key, here), color in zip(groups, style.level_colors(len(groups)), strict=True):
         label = f"+{key[0]:,.0f}, {key[1]:g}"
         axes.plot(here["level"].map(steps), here["grid_steps"], "o-", color=color, label=label)
     axes.set_ylabel("ours − published\n(grid steps)")
-    axes.set_title("grey: within one step", loc="left")
+    axes.set_title("grey: within one step, rounded", loc="left")
     axes.legend(title="landscape,\nthreshold", title_fontsize=7, loc="upper left", bbox_to_anchor=(1, 1.05))
 
 
 def _outcome(axes: Axes, once: pd.DataFrame, theirs: pd.DataFrame, steps: dict[int, float], outcome: str) -> None:
-    """A test result of the same minima."""
+    """Draw a test result of the same minima."""
     marks.series(axes, once, steps, outcome, color=OURS, label="ours")
     axes.plot(theirs["level"].map(steps) + 0.12, theirs[outcome], "s", color=THEIRS, mfc="none", label="published")
     if outcome == "test_loss":

@@ -1,4 +1,4 @@
-"""Histograms of how far the basin of each minimum reaches along random directions; rays that never cross stand apart."""
+"""Histograms of the radii of each minimum along random directions. Rays that never cross are drawn apart."""
 
 from itertools import product
 from pathlib import Path
@@ -17,13 +17,13 @@ BINS = 40
 
 
 def counts(found: analysis_radii.Radii, edges: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
-    """Directions in each bin of the radius, and directions that never cross."""
+    """Return the number of directions in each bin of the radius, and of those that never cross."""
     crossed = np.exp(found.logs[~found.censored]) if found.inside else np.array([])
     return np.histogram(crossed, edges)[0], int(found.censored.sum())
 
 
 def bins(found: list[analysis_radii.Radii]) -> NDArray[np.float64] | None:
-    """Equal steps in ln r over all radii that cross, None if none does."""
+    """Return equal steps in ln r over all radii that cross, or None if none does."""
     crossed = [radii.logs[~radii.censored] for radii in found if radii.inside]
     logs = np.concatenate(crossed) if crossed else np.array([])
     if not logs.size:
@@ -33,22 +33,19 @@ def bins(found: list[analysis_radii.Radii]) -> NDArray[np.float64] | None:
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """The first repeat: a row for each level, a column for each threshold."""
+    """Draw the first repeat: a row for each level, a column for each threshold."""
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
     repeat = int(frame["repeat"].min())
     found = analysis_radii.radii(scale, study, repeat, frame)
     levels, thresholds = sorted({level for level, _ in found}), tables.thresholds(tables.base_landscape(frame))
     edges = {t: bins([found[level, t] for level in levels]) for t in thresholds}
     if all(edge is None for edge in edges.values()):
-        raise ResultsError(f"Expected rays of {study} that cross a threshold, got none in repeat {repeat}.")
+        raise ResultsError(
+            f"Expected rays of {study} that cross a threshold, got none in repeat {repeat}: choose a lower threshold."
+        )
     style.use()
-    figure, grid = plt.subplots(
-        len(levels),
-        len(thresholds),
-        figsize=(style.DOUBLE_COLUMN, 1.1 + 0.42 * len(levels)),
-        sharex="col",
-        squeeze=False,
-    )
+    size = (style.DOUBLE_COLUMN, 1.1 + 0.42 * len(levels))
+    figure, grid = plt.subplots(len(levels), len(thresholds), figsize=size, sharex="col", squeeze=False)
     colors = style.level_colors(len(levels))
     for (row, level), (column, threshold) in product(enumerate(levels), enumerate(thresholds)):
         _histogram(grid[row, column], found[level, threshold], edges[threshold], colors[row])
@@ -71,7 +68,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _histogram(axes: Axes, found: analysis_radii.Radii, edges: NDArray[np.float64] | None, color: str) -> None:
-    """One minimum at one threshold: fractions of its directions."""
+    """Draw one minimum at one threshold, as shares of its directions."""
     axes.set_xscale("log")
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -86,7 +83,7 @@ def _histogram(axes: Axes, found: analysis_radii.Radii, edges: NDArray[np.float6
     for position, line in ((np.median(found.logs), "-"), (found.logs.max(), "--")):
         axes.axvline(np.exp(position), color=style.BLACK, lw=0.8, ls=line)
     if beyond:
-        place = max(found.cap, edges[-1])  # right of every ray that crosses, so that neither bar hides the other
+        place = max(found.cap, edges[-1])  # right of every ray that crosses, so that no bar hides another
         width = place * ((edges[1] / edges[0]) ** 2 - 1)
         axes.bar(place, beyond / len(found.logs), width, align="edge", color="white", edgecolor=color, hatch="////")
         axes.text(0.01, 0.7, f"{beyond} never cross", transform=axes.transAxes, size=6.5, color=style.GREY)

@@ -1,4 +1,4 @@
-"""How many directions it takes to rank minima as all directions do, by largest radius and by typical volume."""
+"""How many directions it takes to order minima as all directions do, by largest radius and by typical volume."""
 
 from collections.abc import Callable
 from functools import cache
@@ -21,16 +21,30 @@ STATISTICS: dict[str, Callable[..., Floats]] = {"largest radius": np.max, "typic
 
 
 def same_order(values: Floats, reference: Floats) -> NDArray[np.bool_]:
-    """Whether each row of `values` (…, minima) compares every two minima, ties included, as `reference` (minima,) does."""
+    """Return whether values order the minima as reference values do, ties included.
+
+    Args:
+        values: Values, shape (…, minima).
+        reference: Reference values, shape (minima,).
+
+    Returns:
+        A bool for each row, shape (…).
+    """
     signs = np.sign(values[..., :, None] - values[..., None, :])
     agree = np.equal(signs, np.sign(reference[:, None] - reference[None, :]))
     return np.asarray(np.all(agree, axis=(-1, -2)))
 
 
 def probability(logs: Floats, size: int, statistic: Callable[..., Floats], *, seed: int = 0) -> float:
-    """Share of random subsets of `size` directions that order the minima as all directions of `logs` (minima, N) do.
+    """Return the share of random subsets of directions that order the minima as all directions do.
 
-    Subsets are drawn without replacement, so the probability is 1 at size N by construction.
+    Subsets are drawn without replacement, so the share of full-size subsets is 1 by construction.
+
+    Args:
+        logs: ln r, shape (minima, directions).
+        size: Directions per subset.
+        statistic: Function of radii along an axis, such as `np.max`.
+        seed: Seed of the subsets.
     """
     chosen = subsets(logs.shape[1], size, seed)
     return float(same_order(statistic(logs[:, chosen], axis=-1).T, statistic(logs, axis=1)).mean())
@@ -38,25 +52,27 @@ def probability(logs: Floats, size: int, statistic: Callable[..., Floats], *, se
 
 @cache
 def subsets(n_directions: int, size: int, seed: int) -> NDArray[np.int64]:
-    """Random sets of `size` directions, each without repetition, (SUBSETS, size); the same for every study and repeat."""
+    """Return random subsets (SUBSETS, size) without repetition; the same for every study and repeat."""
     rng = np.random.default_rng([seed, size])
     return np.stack([rng.choice(n_directions, size, replace=False) for _ in range(SUBSETS)])
 
 
 def ranked(found: dict[tuple[int, float], analysis_radii.Radii], threshold: float) -> Floats:
-    """ln r (minima, directions) of the minima below a threshold; rays that never cross count at the cap."""
+    """Return ln r (minima, directions) of the minima below a threshold. Rays that never cross count at the cap."""
     rows = [radii.logs for (_, bound), radii in found.items() if bound == threshold and radii.inside]
     return np.stack(rows) if rows else np.empty((0, 0))
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """A panel for each threshold; thin lines for repeats, thick for their mean."""
+    """Draw a panel for each threshold: thin lines are repeats, thick ones their mean."""
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
     numbers = analysis_radii.repeats(scale, study, frame) or [int(frame["repeat"].min())]
     found = [analysis_radii.radii(scale, study, number, frame) for number in numbers]
     thresholds = tables.thresholds(tables.base_landscape(frame))
     if max(len(ranked(radii, t)) for radii in found for t in thresholds) < 2:
-        raise ResultsError(f"Expected two minima of {study} to rank, got fewer below any threshold.")
+        raise ResultsError(
+            f"Expected two minima of {study} to rank, got fewer below any threshold: choose a larger one."
+        )
     style.use()
     figure, panels = plt.subplots(1, len(thresholds), figsize=(style.DOUBLE_COLUMN, 2.5), sharey=True, squeeze=False)
     for axes, threshold in zip(panels.flat, thresholds, strict=True):
@@ -75,7 +91,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _panel(axes: Axes, repeats: list[Floats]) -> None:
-    """Both statistics against k, up to half of the directions: beyond, subsets mostly agree with themselves."""
+    """Draw both statistics against k, up to half of the directions. Larger subsets mostly agree with themselves."""
     usable = [logs for logs in repeats if len(logs) > 1]
     axes.set_xscale("log")
     axes.set_ylim(-0.03, 1.03)

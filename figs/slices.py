@@ -1,4 +1,4 @@
-"""The loss on a plane of random directions around minima: little data and much, before grokking and after."""
+"""The loss on a plane of random directions around minima: little and much data, before and after grokking."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,23 +18,34 @@ from minima_volume.storage import layout
 TITLE = "Little and much data, before and after grokking"
 
 Floats = NDArray[np.float64]
-PAIRS = {"modulo_grokking": "modulo_data"}  # the study whose figure it is, and the one that stands left of it
+PAIRS = {"modulo_grokking": "modulo_data"}  # the study of the figure: the study shown left of it
 LOSSES = {"seen_loss": "loss on training pairs", "unseen_loss": "loss on unseen pairs"}
-LINES = ("-", "--", ":")  # of the thresholds, largest first
+LINES = ("-", "--", ":")  # of thresholds, the largest first
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A minimum's plane: `radius` (k,) along either axis and the mean losses (k, k), rows upwards."""
+    """The plane around one minimum.
+
+    Attributes:
+        repeat: Number of the repeat.
+        titles: What the minimum was trained on, and its accuracy on the other pairs.
+        radius: Radii along either axis, shape (k,).
+        losses: Mean losses (k, k) by name, rows upwards.
+    """
 
     repeat: int
-    titles: tuple[str, str]  # what it was trained on; how well it does on the rest
+    titles: tuple[str, str]  # what it was trained on, and its accuracy on the rest
     radius: Floats
     losses: dict[str, Floats]
 
 
 def planes(scale: str, study: str) -> list[Slice]:
-    """The minima of a study's slices, the smallest level first; ResultsError with the command where there are none."""
+    """Return the minima of a study's slices, the smallest level first.
+
+    Raises:
+        ResultsError: There are no slices. The message names the command that makes them.
+    """
     if not (layout.study_folder(scale, study) / "slices.csv").exists():
         raise ResultsError(f"Expected slices of {study}, got none: run `make slices SCALE={scale}`.")
     settings, table, found = tables.settings(scale, study), tables.volumes(scale, study), []
@@ -50,12 +61,12 @@ def planes(scale: str, study: str) -> list[Slice]:
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """A column for each minimum; the loss on its training pairs above, on all other pairs below."""
+    """Draw a column for each minimum: the loss on its training pairs above, on all other pairs below."""
     if study not in PAIRS:
         return []
     found = planes(scale, PAIRS[study]) + planes(scale, study)
     settings, frame = tables.settings(scale, study), tables.volumes(scale, study)
-    # What lies far below or above all thresholds would use up the colours.
+    # Losses far from all thresholds would use up the colours.
     colors = LogNorm(min(settings.thresholds) / 2, max(settings.thresholds) * 5)
     style.use()
     size = (style.DOUBLE_COLUMN, 4.1)
@@ -74,8 +85,8 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _panel(axes: Axes, radius: Floats, loss: Floats, colors: LogNorm, thresholds: list[float]) -> AxesImage:
-    """The loss as colour, the thresholds that it crosses as lines, the minimum as a dot."""
-    half = (radius[1] - radius[0]) / 2  # the picture's outer points are centres of its outer pixels
+    """Draw the loss as colour, the thresholds that it crosses as lines, and the minimum as a dot."""
+    half = (radius[1] - radius[0]) / 2  # the outer points are centres of pixels
     reach = (radius[0] - half, radius[-1] + half)
     image = axes.imshow(loss, origin="lower", extent=reach * 2, norm=colors, interpolation="bilinear")
     for threshold, line in zip(sorted(thresholds, reverse=True), LINES, strict=False):
@@ -87,6 +98,7 @@ def _panel(axes: Axes, radius: Floats, loss: Floats, colors: LogNorm, thresholds
 
 
 def _caption(repeat: int, thresholds: list[float]) -> list[str]:
+    """Return the sentences below the figure."""
     names = ("solid", "dashed", "dotted")
     lines = ", ".join(f"{name} {t:g}" for name, t in zip(names, sorted(thresholds, reverse=True), strict=False))
     return [

@@ -1,4 +1,4 @@
-"""Every estimator of the same minima side by side: which order of the levels survives, and where an estimate says no."""
+"""Every estimator of the same minima side by side: which order of the levels survives, and which values converged."""
 
 from pathlib import Path
 from typing import Any
@@ -11,39 +11,39 @@ from matplotlib.lines import Line2D
 
 from minima_volume.analysis import tables as analysis_tables
 from minima_volume.drawing import marks, output, style
+from minima_volume.estimators.diagnostics import TRUST
 from minima_volume.storage import layout
 from minima_volume.storage import tables as storage_tables
 
-COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
 TITLES = {
     "grid": "published grid rule",
     "log_volume": "ln E[$r^n$], solved",
     "typical": "typical volume $n$ E[ln $r$]",
 }
-SURE = {"converged", "ok"}
-# Where rays find ln γ this low beside gold of a few nats, only a logarithmic axis shows both.
+CONVERGED = [word for word, trust in TRUST["verdict"].items() if trust.trusted]  # words of rays and of the sampler
+# If rays give ln γ this low and the sampler a few nats, only a logarithmic axis shows both.
 FAR = -100.0
 
 
 def panels(frame: pd.DataFrame) -> list[tuple[str, float | None]]:
-    """The estimators to show: the three volumes, and ln γ at three widths, those of the gold runs where there are any."""
+    """Return the estimators to show: three volumes, and ln γ at three widths, those of the sampler if there are any."""
     gold = sorted(frame.loc[frame["estimator"] == "gold", "sigma"].unique())
     widths = gold or sorted(frame.loc[frame["estimator"] == "gamma", "sigma"].unique())[1:4]
     return [(name, None) for name in TITLES] + [("gamma", float(width)) for width in widths]
 
 
 def read(study: str, scale: str) -> pd.DataFrame:
-    """Rows of orderings.csv with numbers as numbers."""
-    rows = storage_tables.read_table(layout.study_folder(scale, study) / "orderings.csv", COLUMNS)
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    """Return the rows of orderings.csv with numbers as numbers."""
+    rows = storage_tables.read_table(layout.study_folder(scale, study) / layout.ORDERINGS, layout.ORDERING_COLUMNS)
+    frame = pd.DataFrame(rows, columns=list(layout.ORDERING_COLUMNS))
     for name in ("repeat", "level", "threshold", "sigma", "value", "error"):
         frame[name] = analysis_tables.numbers(frame[name].tolist())
     return frame
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """One panel per estimator, one line per repeat; nothing where the study has no such table."""
-    if not (layout.study_folder(scale, study) / "orderings.csv").exists():
+    """Draw a panel per estimator and a line per repeat."""
+    if not (layout.study_folder(scale, study) / layout.ORDERINGS).exists():
         return []
     style.use()
     frame, settings = read(study, scale), analysis_tables.settings(scale, study)
@@ -65,6 +65,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigma: float | None) -> None:
+    """Draw one estimator; hollow marks have not converged."""
     repeats = sorted(frame["repeat"].unique())
     for number, (repeat, color) in enumerate(zip(repeats, style.series_colors(len(repeats)), strict=True)):
         shift = 0.12 * (number - (len(repeats) - 1) / 2)
@@ -77,17 +78,17 @@ def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigm
             dashed = ":" if kind == "gold" else "-"
             axes.plot(x, rows["value"], dashed, color=color, lw=0.8)
             error = rows["error"].fillna(0)
-            # ln γ is the logarithm of a probability: no bar goes above 0.
+            # ln γ is the logarithm of a probability, so that no bar goes above 0.
             above = error if sigma is None else error.clip(upper=-rows["value"].clip(upper=0))
             axes.errorbar(x, rows["value"], np.stack([error, above]), fmt="none", ecolor=color, lw=0.8)
-            hollow = ~rows["verdict"].isin(SURE).to_numpy()
+            hollow = ~rows["verdict"].isin(CONVERGED).to_numpy()
             axes.scatter(x, rows["value"], s=16, marker=marker, edgecolor=color, lw=0.8, zorder=3,
                          facecolor=np.where(hollow, "white", color))  # fmt: skip
     marks.level_ticks(axes, marks.places(map(int, levels)), crowded=max(levels) >= 10_000)
     axes.set_title(TITLES.get(name, rf"ln $\gamma_\sigma$, $\sigma$ = {sigma:g}" if sigma else name), loc="left")
     axes.set_ylabel("nats")
     if sigma is not None:
-        # Bars of values that have not converged may be longer than everything else is apart.
+        # Error bars of values that have not converged may be longer than all differences.
         lowest = frame.loc[frame["estimator"].isin((name, "gold")) & (frame["sigma"] == sigma), "value"].min()
         if lowest < FAR:
             axes.set_yscale("symlog", linthresh=1)
@@ -99,14 +100,15 @@ def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigm
 
 
 def _handles(repeats: list[float], gold: bool) -> list[Line2D]:
+    """Return the entries of the legend."""
     colors = style.series_colors(len(repeats))
     shown = [Line2D([], [], color=c, label=f"repeat {r:g}") for r, c in zip(repeats, colors, strict=True)]
     plain: dict[str, Any] = {"color": style.GREY, "lw": 0, "markersize": 4}
     shown += [
         Line2D([], [], marker="o", label="rays", **plain),
-        Line2D([], [], marker="o", markerfacecolor="white", label="says it has not converged", **plain),
+        Line2D([], [], marker="o", markerfacecolor="white", label="not converged", **plain),
     ]
-    return shown + ([Line2D([], [], marker="D", label="gold", **plain)] if gold else [])
+    return shown + ([Line2D([], [], marker="D", label="sampler", **plain)] if gold else [])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Log volume of each minimum in every landscape it was trained on, and the data size at which it stops being a minimum."""
+"""Log volume of each minimum in every landscape up to its own, and the data size at which it exceeds the threshold."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from minima_volume.analysis import tables
 from minima_volume.drawing import marks, output, style
 
-MARGIN, APART = 0.08, 0.012  # of the axis: outside the data, and between levels at one size
+MARGIN, APART = 0.08, 0.012  # as shares of the axis: outside the data, and between levels at one size
 CUTOFF = "below: where each repeat's mean loss first exceeds the threshold (|: own size, >: nowhere in the data)"
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """A column for each threshold: volumes above, cutoffs below, one colour for each training size."""
+    """Draw a column for each threshold: volumes above, cutoffs below, one colour for each training-set size."""
     settings = tables.settings(scale, study)
     if settings.landscapes != "nested":
         return []
@@ -46,7 +46,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _volumes(axes: Axes, frame: pd.DataFrame, base: int, colors: dict[int, str]) -> marks.Absent:
-    """A curve for each level, its own landscape as a large black-edged dot; where a row has no number."""
+    """Draw a curve for each level, with its own landscape as a large dot; return where a row has no number."""
     axes.set_xscale("log")
     span = (base + max(colors)) / base
     axes.set_xlim(base * span**-MARGIN, base * span ** (1 + MARGIN))
@@ -70,7 +70,7 @@ def _volumes(axes: Axes, frame: pd.DataFrame, base: int, colors: dict[int, str])
 
 
 def _cutoffs(axes: Axes, cutoffs: pd.DataFrame, base: int, colors: dict[int, str]) -> None:
-    """A row for each level: its own size, the cutoff of each repeat, an arrow for those that stay below to the end."""
+    """Draw a row for each level: its own size, the cutoff of each repeat, and an arrow if there is none."""
     for row, (level, color) in enumerate(colors.items()):
         here = cutoffs[cutoffs["level"] == level]
         ends = here["cutoff"].dropna()

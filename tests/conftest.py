@@ -134,7 +134,7 @@ def hands() -> Iterator[Any]:
     """Start two drawing processes, as for real films."""
     from videos import render
 
-    with render.Hands(2) as pair:
+    with render.FramePool(2) as pair:
         yield pair
 
 

@@ -1,1 +1,1 @@
-"""Toy diagrams from closed forms; run `make toy`."""
+"""Diagrams from closed forms; run `make toy`."""

@@ -1,4 +1,4 @@
-"""Formulas behind the toy diagrams: areas of star-shaped basins, exits of rays, and volumes that follow from them."""
+"""Formulas behind the toy diagrams: areas of star-shaped basins, radii along rays, and volumes that follow from them."""
 
 import math
 
@@ -10,7 +10,7 @@ Array = NDArray[np.float64]
 
 
 def roughness(curve: Polynomial, low: float, high: float) -> float:
-    """Return ∫ f″(x)² dx from `low` to `high`, the bending that a straight line does without."""
+    """Return ∫ f″(x)² dx from `low` to `high`, which is 0 for a straight line."""
     bending = (curve.deriv(2) ** 2).integ()
     return float(bending(high) - bending(low))
 
@@ -27,14 +27,18 @@ def l_area(arm: float, width: float) -> float:
 
 
 def l_star_area(arm: float, width: float, center: tuple[float, float]) -> float:
-    """Return how much of the L is seen in straight lines from a centre (p, q) of the lying bar with p > w.
+    """Return the area of the L that is visible in straight lines from a centre (p, q) in the lying bar, p > w.
 
-    The whole bar, a·w, and the corner of the standing bar behind its opening, a triangle: a·w + w²(w − q) / 2(p − w).
-    Raises ValueError when the centre is not there or sees the far end of the standing bar.
+    It is the whole bar, a·w, and a triangle of the standing bar behind its opening: a·w + w²(w − q) / 2(p − w).
+
+    Raises:
+        ValueError: The centre is elsewhere, or sees the far end of the standing bar.
     """
     p, q = center
     if not (width < p < arm and 0 < q < width and width + width * (width - q) / (p - width) <= arm):
-        raise ValueError(f"expected a centre in the lying bar that sees a triangle of the other, got {center}")
+        raise ValueError(
+            f"Expected a centre in the lying bar that sees a triangle of the other, got {center}: move it."
+        )
     return arm * width + width**2 * (width - q) / (2 * (p - width))
 
 
@@ -48,10 +52,10 @@ def l_radii(angles: Array, arm: float, width: float, center: tuple[float, float]
 
 
 def product_radii(angles: Array, scale: float, slack: float) -> Array:
-    """Return where rays from the minimum (a, 1/a) first leave the basin |w₁w₂ − 1| ≤ s of the model f = w₁w₂x.
+    """Return the radii from the minimum (a, 1/a) to the edge of the basin |w₁w₂ − 1| ≤ s of the model f = w₁w₂x.
 
-    Along a ray w₁w₂ − 1 = βr + γr² with β = a·sin φ + cos φ / a and γ = sin φ·cos φ; the radius is the smallest
-    positive root of βr + γr² = ±s. It is finite in every direction.
+    Along a ray w₁w₂ − 1 = βr + γr² with β = a·sin φ + cos φ / a and γ = sin φ·cos φ. The radius is the smallest positive
+    root of βr + γr² = ±s. It is finite in every direction.
     """
     linear = scale * np.sin(angles) + np.cos(angles) / scale
     quadratic = np.sin(angles) * np.cos(angles)
@@ -59,17 +63,18 @@ def product_radii(angles: Array, scale: float, slack: float) -> Array:
 
 
 def product_star_area(slack: float) -> float:
-    """Return the area seen from a minimum of f = w₁w₂x within |w₁w₂ − 1| ≤ s < 1.
+    """Return the area visible from a minimum of f = w₁w₂x within |w₁w₂ − 1| ≤ s < 1.
 
-    2(1+s)δ + 4s·artanh ε − 2(1−s)·artanh δ, with ε² = s/(1+s) and δ² = 2s/(1+s). The tangents from the minimum to the
-    far hyperbola w₁w₂ = 1+s cut the infinite tentacles off. No scale enters: (w₁, w₂) → (a·w₁, w₂/a) keeps areas.
+    It is 2(1+s)δ + 4s·artanh ε − 2(1−s)·artanh δ, with ε² = s/(1+s) and δ² = 2s/(1+s). The tangents from the minimum to
+    the far hyperbola w₁w₂ = 1+s cut off the infinite arms of the basin. The area does not depend on the scale a, because
+    (w₁, w₂) → (a·w₁, w₂/a) preserves areas.
     """
     epsilon, delta = math.sqrt(slack / (1 + slack)), math.sqrt(2 * slack / (1 + slack))
     return 2 * (1 + slack) * delta + 4 * slack * math.atanh(epsilon) - 2 * (1 - slack) * math.atanh(delta)
 
 
 def product_horizon(scale: float, slack: float) -> tuple[Array, Array]:
-    """Return the points (w₁, w₂) where the tangents of `product_star_area` touch the far edge and hit the near one."""
+    """Return the points (w₁, w₂) where the tangents of `product_star_area` touch the far edge and meet the near one."""
     far, near = 1 + slack, 1 - slack
     signs = np.array([-1.0, 1.0])
     touch = scale * far * (1 + signs * math.sqrt(1 - 1 / far))
@@ -78,18 +83,18 @@ def product_horizon(scale: float, slack: float) -> tuple[Array, Array]:
 
 
 def cutoff_size(trained: float, new_loss: float, threshold: float) -> float:
-    """Return the data size D/(1 − τ/ε) at which a minimum ends.
+    """Return the data size D/(1 − τ/ε) at which a minimum reaches the threshold.
 
-    D examples are fitted without error and every further one costs ε, so that the mean loss is ε(1 − D/size); it
-    passes the threshold τ at the cutoff, and never (infinity) when ε ≤ τ.
+    D examples are fitted without error and every further one costs ε, so that the mean loss is ε(1 − D/size). It reaches
+    the threshold τ at this size, and never (infinity) if ε ≤ τ.
     """
     return trained / (1 - threshold / new_loss) if new_loss > threshold else math.inf
 
 
 def lost_log_volume(size: Array, trained: float, new_loss: float, threshold: float, n_params: int) -> Array:
-    """Return the nats (n/2)·ln(1 − mean loss / τ) that a quadratic basin loses; −∞ from the cutoff on.
+    """Return the loss of log volume (n/2)·ln(1 − mean loss / τ) of a quadratic basin, in nats; −∞ from the cutoff on.
 
-    A bowl of loss m + ½hr² has radius² 2(τ − m)/h; m is the mean loss of `cutoff_size`, zero up to the trained size.
+    A bowl of loss m + ½hr² has radius² 2(τ − m)/h. Here m is the mean loss of `cutoff_size`, zero up to the trained size.
     """
     mean_loss = new_loss * np.clip(1 - trained / size, 0, None)
     with np.errstate(divide="ignore"):
@@ -102,12 +107,12 @@ def rounded_index(coefficient: Array, last: int = 99) -> Array:
 
 
 def grid_step(index: Array, n_params: int) -> Array:
-    """Return the nats 2n·ln((k+1)/k) ≈ 2n/k between neighbouring rounded log volumes n·ln r, r ∝ (k/99)²."""
+    """Return the distance 2n·ln((k+1)/k) ≈ 2n/k between neighbouring rounded log volumes n·ln r with r ∝ (k/99)²."""
     return np.asarray(2 * n_params * np.log1p(1 / index))
 
 
 def _box_exit(angles: Array, center: tuple[float, float], x: tuple[float, float], y: tuple[float, float]) -> Array:
-    """Return the distance to the far side of a box, also for a centre outside whose ray passes through it."""
+    """Return the distance to the far side of a box, also from a centre outside if the ray passes through it."""
     ahead = []
     for start, (low, high), slope in zip(center, (x, y), (np.cos(angles), np.sin(angles)), strict=True):
         with np.errstate(divide="ignore"):
@@ -116,8 +121,8 @@ def _box_exit(angles: Array, center: tuple[float, float], x: tuple[float, float]
 
 
 def _first_root(quadratic: Array, linear: Array, level: float) -> Array:
-    """Return the smallest positive root of quadratic·r² + linear·r = level, infinity where there is none."""
+    """Return the smallest positive root of quadratic·r² + linear·r = level, or infinity if there is none."""
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.sqrt(linear**2 + 4 * quadratic * level)
-        roots = 2 * level / (linear + np.stack([spread, -spread]))  # this form keeps its digits for small quadratic
+        roots = 2 * level / (linear + np.stack([spread, -spread]))  # this form is accurate for a small quadratic
     return np.asarray(np.where(roots > 0, roots, np.inf).min(axis=0))

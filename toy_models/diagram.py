@@ -1,4 +1,4 @@
-"""What every toy diagram shares: the look of the project's pictures and the option that says where they go."""
+"""The common command line of the toy diagrams."""
 
 import argparse
 from collections.abc import Callable
@@ -12,9 +12,11 @@ _HERE = Path(__file__).resolve().parent
 
 
 def render(name: str, draw: Callable[[], Figure]) -> None:
-    """Draw one diagram and write NAME.pdf and NAME.png into the folder of `--out`."""
-    parser = argparse.ArgumentParser(prog=f"{name}.py", description=f"Draw the toy diagram {name}.")
-    parser.add_argument("--out", type=Path, default=_HERE / "out", metavar="DIR", help="folder of the picture")
+    """Draw a diagram and write NAME.pdf and NAME.png into the folder that `--out` names."""
+    parser = argparse.ArgumentParser(prog=f"python -m toy_models.{name}", description=f"Draw the toy diagram {name}.")
+    parser.add_argument(
+        "--out", type=Path, default=_HERE / "out", metavar="DIR", help="folder of the pictures; default: %(default)s"
+    )
     folder: Path = parser.parse_args().out
     style.use()
     for path in style.save(draw(), folder / name):

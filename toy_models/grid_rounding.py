@@ -1,10 +1,9 @@
-"""Radii rounded up to the next coefficient of a grid make log volumes come in steps as large as the effects.
+"""Radii that are rounded up to a grid give log volumes in steps as large as the effects.
 
 The published estimator takes the first of the coefficients c = (k/99)² whose loss is above the threshold as the radius
-r = c·‖g‖. A log volume n·ln r can then only take the values n·ln((k/99)²√n), which lie 2n·ln((k+1)/k) ≈ 2n/k nats
-apart, and it is always too large. The points are the log volumes that the original repository (arXiv 2511.04808)
-stores for its MNIST network of n = 235 146 parameters: minima of 60 to 60 000 examples, measured in the landscape of 60
-at threshold 0.1.
+r = c·‖g‖. A log volume n·ln r can then only take the values n·ln((k/99)²√n), which lie 2n·ln((k+1)/k) ≈ 2n/k nats apart,
+and it is always too large. The points are the log volumes that the original repository (arXiv 2511.04808) stores for its
+MNIST network with n = 235,146 parameters: minima of 60 to 60,000 examples in the landscape of 60 at threshold 0.1.
 """
 
 import numpy as np
@@ -28,7 +27,7 @@ MARKS = ("o", "s", "^")
 
 
 def log_volume(coefficient: Array) -> Array:
-    """Return n·ln(c·√n) less ln N: one direction of typical norm decides the mean over N directions."""
+    """Return n·ln(c·√n) − ln N: one direction of typical norm determines the mean over N directions."""
     return np.asarray(N_PARAMS * np.log(coefficient * np.sqrt(N_PARAMS)) - np.log(N_DIRECTIONS))
 
 
@@ -59,13 +58,15 @@ def draw_staircase(axes: Axes) -> None:
 
 
 def draw_published(axes: Axes) -> None:
-    """Draw the published volumes over the only values that the grid allows."""
+    """Draw the published volumes and the only values that the grid allows."""
     index = np.arange(FIRST, LAST)
     levels = log_volume((index / 99) ** 2)
     axes.hlines(levels, 40, 1.2e5, color=style.GREY, lw=0.4)
     for k, level in zip((*index, "$k$"), (*levels, levels[-1] + 17e3), strict=True):
         axes.text(1.35e5, level, f"{k}", size=6, va="center", ha="left")
-    looks = zip((0.85, 1.0, 1.18), MARKS, style.series_colors(3), strict=True)  # side by side, to see equal volumes
+    looks = zip(
+        (0.85, 1.0, 1.18), MARKS, style.series_colors(3), strict=True
+    )  # side by side, so that equal volumes stay visible
     for (name, volumes), (shift, mark, color) in zip(PUBLISHED.items(), looks, strict=True):
         axes.plot(SIZES * shift, volumes, mark, color=color, ms=5, mec="white", mew=0.4, label=name)
     axes.set(xscale="log", xlim=(40, 1.2e5), xlabel="training-set size (examples)", title="published MNIST volumes")
@@ -73,7 +74,7 @@ def draw_published(axes: Axes) -> None:
 
 
 def draw() -> Figure:
-    """Draw how rounding makes the staircase, and the published volumes on its steps."""
+    """Draw the staircase that rounding makes, and the published volumes on its steps."""
     figure, (staircase, published) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 3.0))
     draw_staircase(staircase)
     draw_published(published)

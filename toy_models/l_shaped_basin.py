@@ -1,8 +1,8 @@
-"""An L-shaped basin measured by rays from a minimum in one bar: no number of rays sees the hidden part of the other.
+"""An L-shaped basin measured by rays from a minimum in one bar: rays never reach the hidden part of the other bar.
 
-Rays stop at the first edge, so the estimate π⟨r²⟩ converges to the star-shaped part of the basin, the area seen in
-straight lines, and never to the area of the basin. With few rays its error is large as well: the bar is long where it
-is narrow in angle, so one ray along it outweighs all the others.
+Rays stop at the first edge, so the estimate π⟨r²⟩ converges to the area that is visible in straight lines, and never to
+the area of the basin. With few rays its error is large as well: the bar is long in a narrow range of angles, so that one
+ray along it outweighs all others.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ def angles() -> Array:
 
 
 def draw_basin(axes: Axes) -> None:
-    """Draw the basin and the part of it that is seen in straight lines from the minimum."""
+    """Draw the basin and the part of it that is visible in straight lines from the minimum."""
     axes.fill(*OUTLINE.T, fc=style.PALE, ec=style.BLACK, lw=0.8)
     around = np.linspace(0, 2 * np.pi, 7200)
     seen = l_radii(around, ARM, WIDTH, CENTER)
@@ -39,7 +39,7 @@ def draw_basin(axes: Axes) -> None:
 
 
 def draw_rays(axes: Axes, n_rays: int, *, width: float, size: float) -> None:
-    """Draw the first rays with their end points and write the three areas."""
+    """Draw the first rays with their end points, and write the three areas."""
     directions = angles()[:n_rays]
     radii = l_radii(directions, ARM, WIDTH, CENTER)
     ends = CENTER[0] + radii * np.cos(directions), CENTER[1] + radii * np.sin(directions)
@@ -57,7 +57,7 @@ def draw_rays(axes: Axes, n_rays: int, *, width: float, size: float) -> None:
 
 
 def draw_convergence(axes: Axes) -> None:
-    """Draw the estimate and its standard error against the number of rays, beside the two exact areas."""
+    """Draw the estimate and its standard error against the number of rays, with the two exact areas."""
     radii = l_radii(angles(), ARM, WIDTH, CENTER)
     counts = np.unique(np.geomspace(4, N_RAYS, 120).astype(int))
     areas, errors = np.array([sampled_area(radii[:count]) for count in counts]).T
@@ -73,7 +73,7 @@ def draw_convergence(axes: Axes) -> None:
 
 
 def draw() -> Figure:
-    """Draw 12 rays, 360 rays, and where the estimate goes with more."""
+    """Draw 12 rays, 360 rays, and the estimate for more rays."""
     figure, (few, many, limit) = plt.subplots(1, 3, figsize=(style.DOUBLE_COLUMN, 2.5), width_ratios=(1, 1, 1.05))
     draw_basin(few)
     draw_basin(many)

@@ -1,9 +1,9 @@
-"""Where the volume along rays reaches its limits: a made-up landscape with one ray for each way it can go wrong.
+"""An invented landscape in which each ray shows one limit of measuring volume along rays.
 
 Only ray 1 is simple. Ray 2 crosses the threshold, enters another basin and crosses twice more: only the first crossing
-counts. Ray 3 follows a channel and never crosses within the largest coefficient: its radius is censored, not known.
-Ray 4 grazes the edge of a neck: directions on its two sides have radii far apart, and what lies behind the edge is
-hidden. The minimum marked by a cross starts above the threshold: it has no basin and no volume.
+counts. Ray 3 follows a channel and never crosses within the largest coefficient: its radius is censored. Ray 4 grazes the
+edge of a neck: directions on its two sides have very different radii, and everything behind the edge is hidden. The
+minimum with a cross is above the threshold: it has no basin and no volume.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ SHALLOW = (1.5, 2.0)
 CROSSING: dict[str, Any] = {"marker": "o", "ms": 5, "mec": "white", "mew": 0.5, "zorder": 5}
 RAYS = {"1": 100.0, "2": 152.0, "3": 12.0, "4": 303.2}  # degrees
 NAMES = ("crosses once", "crosses three times", "never crosses", "grazes an edge")
-# x, y, depth and width of each well; the third hangs on the first by a neck
+# x, y, depth and width of each well; a neck joins the third to the first
 WELLS = ((0.0, 0.0, 1.0, 1.0), (-2.25, 1.2, 0.95, 0.62), (0.5, -1.7, 0.93, 0.9), (*SHALLOW, 0.5, 0.6))
 
 
@@ -37,14 +37,14 @@ def loss(x: Array, y: Array) -> Array:
 
 
 def radii(angles: Array) -> Array:
-    """Return where rays from the origin first pass the threshold, and the cap where they never do."""
+    """Return the first crossings of the threshold on rays from the origin, or the cap where there is none."""
     steps = np.linspace(0, CAP, 700)
     above = loss(np.outer(np.cos(angles), steps), np.outer(np.sin(angles), steps)) > THRESHOLD
     return np.where(above.any(axis=1), steps[above.argmax(axis=1)], CAP)
 
 
 def draw_basins(axes: Axes) -> None:
-    """Draw the basins, the part of the middle one that rays see, and the minimum that has none."""
+    """Draw the basins, the part of the middle one that rays see, and the minimum without a basin."""
     side = np.linspace(-3.9, 3.9, 300)
     grid = np.meshgrid(side, side)
     values = loss(*grid)
@@ -61,7 +61,7 @@ def draw_basins(axes: Axes) -> None:
 
 
 def draw_rays(axes: Axes, colors: dict[str, str]) -> None:
-    """Draw the rays out to the largest radius and mark where they first cross the threshold."""
+    """Draw the rays up to the largest radius and mark their first crossings."""
     for name, degrees in RAYS.items():
         angle = np.deg2rad([degrees])
         x, y, first = np.cos(angle)[0], np.sin(angle)[0], radii(angle)[0]
@@ -97,7 +97,7 @@ def draw_profiles(axes: Axes, colors: dict[str, str]) -> None:
 
 
 def draw_radii(axes: Axes, colors: dict[str, str]) -> None:
-    """Draw the first crossing against the direction: it jumps where rays graze, and stops at the cap."""
+    """Draw the first crossing against the direction: it jumps where rays graze an edge, and stops at the cap."""
     degrees = np.linspace(0, 360, 1441)
     first = radii(np.deg2rad(degrees))
     jumps = np.abs(np.diff(first, append=first[-1])) > 0.5

@@ -1,10 +1,10 @@
-"""The same function at two scales of its weights: star-shaped areas agree exactly, sampled ones only in filter units.
+"""One function at two scales of its weights: exact areas agree, sampled ones agree in filter-normalised units only.
 
-The model f(x) = w₁w₂x has the minima (a, 1/a), and the basin |w₁w₂ − 1| ≤ √τ has two infinite tentacles. What is seen
-in straight lines from a minimum is finite, because the tangents to the far edge cut the tentacles off, and its area is
-the same for every a: the rescaling (a·w₁, w₂/a) keeps areas and straight lines. A finite number of rays does not know
-this: raw directions hardly ever point along a stretched basin. In filter-normalised coordinates uᵢ = wᵢ/|wᵢ*| all
-minima and all their radii are the same.
+The model f(x) = w₁w₂x has the minima (a, 1/a), and the basin |w₁w₂ − 1| ≤ √τ has two infinite arms. The part that is
+visible in straight lines from a minimum is finite, because the tangents to the far edge cut off the arms, and its area is
+the same for every a: the rescaling (a·w₁, w₂/a) preserves areas and straight lines. A finite number of rays does not find
+this area: raw directions rarely point along a stretched basin. In filter-normalised coordinates uᵢ = wᵢ/|wᵢ*| all minima
+and all their radii are the same.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ ANGLES = np.random.default_rng(1).uniform(0, 2 * np.pi, (N_EXPERIMENTS, N_RAYS))
 
 
 def draw_basin(axes: Axes, extent: float) -> None:
-    """Shade the whole basin between its two hyperbolas, one branch per sign of the weights."""
+    """Shade the basin between its two hyperbolas for positive weights."""
     w = np.linspace(0.02, extent, 2000)
     axes.fill_between(w, (1 - SLACK) / w, (1 + SLACK) / w, color=style.PALE, lw=0)
     axes.plot(w, 1 / w, color=style.GREY, lw=0.6, ls="--")
@@ -35,7 +35,7 @@ def draw_basin(axes: Axes, extent: float) -> None:
 
 
 def draw_star(axes: Axes, scale: float, units: Array) -> None:
-    """Draw the part of the basin seen from one minimum, in the given units of the two weights."""
+    """Draw the part of the basin that is visible from one minimum, in the given units of the two weights."""
     color, line = LOOKS[scale]
     angles = np.linspace(0, 2 * np.pi, 6000)
     radii = product_radii(angles, scale, SLACK)
@@ -46,7 +46,7 @@ def draw_star(axes: Axes, scale: float, units: Array) -> None:
 
 
 def write_areas(axes: Axes, *, normalised: bool) -> None:
-    """Write the exact area seen from the minima and what the first experiment samples for each."""
+    """Write the exact visible area and the area that the first experiment samples from each minimum."""
     axes.text(
         0.97, 0.97, f"exact: {product_star_area(SLACK):.2f}", size=7, ha="right", va="top", transform=axes.transAxes
     )
@@ -57,13 +57,13 @@ def write_areas(axes: Axes, *, normalised: bool) -> None:
 
 
 def log_estimates(scales: Array) -> Array:
-    """Return ln π⟨r²⟩ of each experiment (columns) from minima of each scale (rows), all with the same directions."""
+    """Return ln π⟨r²⟩ for minima of each scale (rows) in each experiment (columns), with the same directions."""
     return np.stack([np.log(np.pi * (product_radii(ANGLES, scale, SLACK) ** 2).mean(axis=1)) for scale in scales])
 
 
 def draw_estimates(axes: Axes) -> None:
     """Draw median and central 68 % of the sampled log areas against the scale, with and without normalisation."""
-    in_filter_units = np.ones(1)  # every minimum sits at (1, 1) there
+    in_filter_units = np.ones(1)  # every minimum is at (1, 1) there
     for scales, color, name in ((STRETCH, style.VERMILION, "raw"), (in_filter_units, style.BLUE, "filter-normalised")):
         quantiles = np.quantile(log_estimates(scales), (0.16, 0.5, 0.84), axis=1)
         low, middle, high = np.broadcast_to(quantiles, (3, len(STRETCH)))
@@ -87,7 +87,7 @@ def draw() -> Figure:
     write_areas(raw, normalised=False)
     write_areas(filtered, normalised=True)
     touch, hit = product_horizon(1.0, SLACK)
-    filtered.annotate("beyond this tangent\nthe tentacle is hidden", (touch + hit)[:, 1] / 2, (1.75, 2.3), **NOTE)
+    filtered.annotate("beyond this tangent\nthe arm is hidden", (touch + hit)[:, 1] / 2, (1.75, 2.3), **NOTE)
     raw.annotate("all minima, $w_1w_2 = 1$", (9.0, 1 / 9), (5.8, 1.5), **NOTE)
     raw.set(
         xlim=(0, 14),

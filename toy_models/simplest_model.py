@@ -1,8 +1,8 @@
-"""The simplest model through four points beside polynomials that pass through the same points and bend far more.
+"""The simplest model through four points, and polynomials through the same points that bend far more.
 
-All curves have zero training error, so the data cannot choose between them. What differs is how much each has to bend:
-the roughness ∫ f″² dx between the outer points, written in the legend. The volume hypothesis is the claim that the
-simple solutions fill more of parameter space and are therefore the ones that training finds.
+All curves have zero training error, so that the data cannot choose between them. They differ in their roughness ∫ f″² dx
+between the outer points, given in the legend. The volume hypothesis claims that simple solutions fill more of parameter
+space and that training finds them for this reason.
 """
 
 import numpy as np

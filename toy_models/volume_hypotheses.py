@@ -1,14 +1,14 @@
-"""Two readings of the volume hypothesis as lines of log volume against log data size, one found minimum on each.
+"""Two readings of the volume hypothesis, as lines of log volume against log data size with one minimum found on each.
 
-Each line is one minimum measured in landscapes of growing size; the point marks the size at which training found it.
-The two statements are our reading, put so that the tables of this project can test them.
+Each line is one minimum measured in landscapes of growing size. The point is the size at which training found it. The two
+statements are our reading, in a form that the tables of this project can test.
 
-Strong hypothesis: at every data size training finds the largest minimum of that landscape. The found points lie on the
-upper envelope of all lines, and one larger minimum that training passed over would refute it.
+Strong hypothesis: at every data size training finds the largest minimum of that landscape. The points lie on the upper
+envelope of all lines, and one larger minimum that training did not find would refute it.
 
-Weak hypothesis: volume is an advantage and no guarantee. Minima found with more data shrink more slowly, so each gains
-on those found with less until its own size; but a still larger minimum may exist there, and the distance of the found
-points from the envelope is free.
+Weak hypothesis: volume is an advantage and no guarantee. Minima found with more data shrink more slowly, so each gains on
+those found with less up to its own size. A still larger minimum may exist there, and the distance of the points from the
+envelope is free.
 """
 
 import numpy as np
@@ -21,24 +21,24 @@ from minima_volume.drawing import style
 from toy_models.diagram import render
 
 SIZES = np.array([30.0, 300.0, 3000.0, 30000.0])
-SLOPES = np.array([-66e3, -38e3, -19e3, -6e3])  # nats per e-fold of data, less steep the more data made the minimum
+SLOPES = np.array([-66e3, -38e3, -19e3, -6e3])  # nats per e-fold of data; less steep for minima of more data
 SHORTFALL = np.array([58e3, 46e3, 40e3, 62e3])  # nats below the envelope at the size where each was found
 RANGE = np.geomspace(10, 1e5, 200)
 
 
 def envelope_points() -> np.ndarray:
-    """Return log volumes at SIZES that let each line be the highest at its own size: a convex chain of slopes."""
+    """Return log volumes at SIZES for which each line is the highest at its own size: a convex chain of slopes."""
     steps = np.diff(np.log(SIZES)) * (SLOPES[:-1] + SLOPES[1:]) / 2
     return 820e3 + np.concatenate([[0.0], np.cumsum(steps)])
 
 
 def lines(points: np.ndarray) -> np.ndarray:
-    """Return log volume of each minimum (rows) over RANGE: straight in the log of the data size."""
+    """Return the log volume of each minimum (rows) over RANGE: linear in the logarithm of the data size."""
     return np.asarray(points[:, None] + SLOPES[:, None] * np.log(RANGE / SIZES[:, None]))
 
 
 def draw_minima(axes: Axes, points: np.ndarray, envelope: np.ndarray) -> None:
-    """Draw the largest volume of each landscape and, for every minimum, its line and the point where it was found."""
+    """Draw the largest volume of each landscape, and for every minimum its line and the point where it was found."""
     axes.plot(RANGE, envelope, color=style.GREY, lw=6, alpha=0.3, label="largest minimum of the landscape")
     for size, point, line, color in zip(SIZES, points, lines(points), style.level_colors(len(SIZES)), strict=True):
         axes.plot(RANGE, line, color=color)

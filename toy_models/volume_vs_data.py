@@ -1,8 +1,8 @@
 """Log volume of minima as data are added: each is the largest at its own size, then shrinks, and ends at its cutoff.
 
-Up to its own size D a minimum shrinks slowly, because it fits the added examples. Beyond it every new example costs a
-loss ε, the mean loss rises as ε(1 − D/size) and a quadratic basin loses (n/2)·ln(1 − mean loss / τ) nats; at the cutoff
-D/(1 − τ/ε) the minimum itself passes the threshold τ and no volume is left. Minima made by more data have a smaller ε.
+Up to its own size D a minimum shrinks slowly, because it fits the added examples. Every further example costs a loss ε:
+the mean loss is ε(1 − D/size), and a quadratic basin loses (n/2)·ln(1 − mean loss / τ) nats. At the cutoff D/(1 − τ/ε)
+the minimum itself reaches the threshold τ and has no volume. Minima of more data have a smaller ε.
 """
 
 from typing import Any
@@ -19,8 +19,8 @@ from toy_models.diagram import render
 
 THRESHOLD, N_PARAMS = 0.1, 100_000
 SIZES = (100.0, 1000.0, 10_000.0)
-NEW_LOSSES = (0.19, 0.145, 0.13)  # ε: mean loss of examples the minimum has not seen
-FITTED_SLOPE, FOUND_SLOPE = -12e3, -48e3  # nats per e-fold of data: one minimum while it fits; from one to the next
+NEW_LOSSES = (0.19, 0.145, 0.13)  # ε: mean loss of examples that the minimum was not trained on
+FITTED_SLOPE, FOUND_SLOPE = -12e3, -48e3  # nats per e-fold of data: of one minimum while it fits; from one to the next
 BOTTOM = 400e3
 POINT: dict[str, Any] = {"marker": "o", "ms": 6.5, "mec": style.BLACK, "mew": 0.7, "zorder": 5, "ls": "none"}
 CROSS = POINT | {"marker": "X", "ms": 7, "clip_on": False}
@@ -38,7 +38,7 @@ def log_volume(size: Array, trained: float, new_loss: float) -> Array:
 
 
 def draw_minimum(axes: Axes, trained: float, new_loss: float, color: str) -> None:
-    """Draw the life of one minimum: its curve, the point where it is found and its cutoff on the floor."""
+    """Draw one minimum: its curve, the point where it is found, and its cutoff on the x axis."""
     end = cutoff_size(trained, new_loss, THRESHOLD)
     alive = np.geomspace(20, end * (1 - 1e-9), 4000)
     axes.plot(alive, log_volume(alive, trained, new_loss), color=color, lw=1.5)
@@ -59,7 +59,7 @@ def explain(axes: Axes) -> None:
 
 
 def draw() -> Figure:
-    """Draw three minima, the curve of the found ones, and where each minimum ends."""
+    """Draw three minima, the curve of the minima found, and the cutoff of each."""
     figure, axes = plt.subplots(figsize=(style.SINGLE_COLUMN, 3.1))
     sizes = np.geomspace(20, 1e5, 100)
     axes.plot(sizes, found_log_volume(sizes), color=style.BLACK, lw=1, ls=(0, (4, 2)))

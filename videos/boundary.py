@@ -1,4 +1,4 @@
-"""The decision boundary of a minimum on the two spirals, deforming along a random direction until the threshold."""
+"""Film: the decision boundary of a minimum on the two spirals, along a random direction up to the loss threshold."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from minima_volume.drawing import style
 from minima_volume.storage import archives
 from videos import build, elements
-from videos.render import Film, Show, timeline
+from videos.render import DrawFrame, Film, timeline
 
 STUDY = "swiss_data_x5"
 SECONDS = 10.0
@@ -27,33 +27,33 @@ PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#A5CDE3", "#FFF
 
 @lru_cache(maxsize=1)
 def _stored(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """A stored deformation, read once per process however many frames it draws."""
+    """Read a stored deformation once per process, however many frames it draws."""
     return archives.read_arrays(path)
 
 
 @dataclass(frozen=True)
 class Boundary:
-    """The plane of inputs on the left, loss against radius on the right; the state is a step along the ray."""
+    """The plane of inputs on the left, loss against radius on the right. The state is a step along the ray."""
 
     path: Path
 
-    def prepare(self, figure: Figure) -> Show:
-        """Lay the page out and draw what does not change."""
+    def prepare(self, figure: Figure) -> DrawFrame:
+        """Lay out the page and draw what does not change."""
         info, arrays = _stored(self.path)
         elements.use()
         elements.heading(
-            figure, "A decision boundary on its way out of the minimum: " + info["data"],
+            figure, "A decision boundary along a ray out of the minimum: " + info["data"],
             f"network {info['model']} trained on {elements.count(info['n_train'])} points; "
             f"random filter-normalised direction {info['direction']}", info["scale"],
         )  # fmt: skip
         chart = figure.add_axes((0.075, 0.115, 0.4106, 0.73))
         curve = figure.add_axes((LEFT, 0.13, 0.345, 0.40))
         shows = [_map(chart, arrays), _loss(curve, arrays, info["threshold"]), _radius(figure, arrays)]
-        return elements.together(shows)
+        return elements.combine(shows)
 
 
-def _map(axes: Axes, arrays: dict[str, NDArray[Any]]) -> Show:
-    """Probability of class 1 as colour, the boundary now and at the minimum, and the training points."""
+def _map(axes: Axes, arrays: dict[str, NDArray[Any]]) -> DrawFrame:
+    """Prepare the probability of class 1 as colour, the boundary now and at the minimum, and the training points."""
     side, targets, points = arrays["side"], arrays["targets"], arrays["points"]
     axes.set(xlim=side[[0, -1]], ylim=side[[0, -1]], aspect="equal", xlabel="input $x_1$", ylabel="input $x_2$")
     extent = (side[0], side[-1], side[0], side[-1])
@@ -81,8 +81,8 @@ def _map(axes: Axes, arrays: dict[str, NDArray[Any]]) -> Show:
     return show
 
 
-def _loss(axes: Axes, arrays: dict[str, NDArray[Any]], threshold: float) -> Show:
-    """Mean loss over the training points along the ray, up to the threshold."""
+def _loss(axes: Axes, arrays: dict[str, NDArray[Any]], threshold: float) -> DrawFrame:
+    """Prepare the mean loss over the training points along the ray, up to the threshold."""
     radii, losses = arrays["radii"], arrays["losses"]
     low = 10.0 ** np.floor(np.log10(losses.min()))
     axes.set(yscale="log", xlim=(0, radii[-1] * 1.05), ylim=(low, threshold * 3))
@@ -101,8 +101,8 @@ def _loss(axes: Axes, arrays: dict[str, NDArray[Any]], threshold: float) -> Show
     return show
 
 
-def _radius(figure: Figure, arrays: dict[str, NDArray[Any]]) -> Show:
-    """The radius in large digits, and how many training points are on the wrong side."""
+def _radius(figure: Figure, arrays: dict[str, NDArray[Any]]) -> DrawFrame:
+    """Prepare the radius in large digits and the number of training points on the wrong side."""
     number = figure.text(LEFT, 0.755, "", size=30, weight="bold", va="baseline", animated=True)
     words = figure.text(LEFT, 0.703, "", size=11, color=style.GREY, va="baseline", animated=True)
     keys = "black: boundary now; dotted: at the minimum\nblue ●, orange ■: classes; ring: wrong side"
@@ -117,10 +117,10 @@ def _radius(figure: Figure, arrays: dict[str, NDArray[Any]]) -> Show:
 
 
 def film(scale: str, folder: Path, fps: int) -> Film:
-    """The film of the study's largest minimum; its way out is computed if need be."""
-    from minima_volume.planes import planes_deformation
+    """Return the film of the minimum of the study's last level; its deformation is computed if necessary."""
+    from minima_volume.planes import deformation
 
-    path = planes_deformation.path_of(STUDY, scale, folder)
+    path = deformation.deformation_file(STUDY, scale, folder)
     steps = len(_stored(path)[1]["radii"])
     states = timeline(steps, SECONDS, fps, [(0, 1.0), (steps - 1, 2.0)])
     return Film("swiss_boundary", Boundary(path), states, steps - 1, _stored(path)[0]["fingerprint"])

@@ -1,4 +1,4 @@
-"""From a film or an export that is asked for to files that are up to date: what is drawn, kept or skipped, and why."""
+"""Bring films and exports up to date: draw them, keep them, or skip them with the command that makes their inputs."""
 
 import argparse
 import os
@@ -11,122 +11,121 @@ from typing import Protocol
 
 from minima_volume.drawing import style
 from minima_volume.errors import UserError
+from minima_volume.pipeline.settings import threads
 from minima_volume.planes import grid
 from minima_volume.storage import archives, atomic
 from videos import elements, encode
 from videos.encode import Quality
-from videos.render import Hands
+from videos.render import FramePool
 
 HERE = Path(__file__).resolve().parent
 INTERRUPTED = 130
 
 
-class Piece(Protocol):
-    """Something to look at or to take away."""
+class Artifact(Protocol):
+    """A film or an export."""
 
     @property
     def name(self) -> str:
-        """What it is called on the command line and in its files."""
+        """Return its name on the command line and in its files."""
 
     @property
     def fingerprint(self) -> str:
-        """A hash of everything that it shows."""
+        """Return a hash of everything that it shows."""
 
     def files(self, folder: Path) -> tuple[Path, ...]:
-        """What it consists of."""
+        """Return its files."""
 
     def code(self) -> tuple[str, ...]:
-        """Files that decide what it looks like."""
+        """Return the source files that determine what it looks like."""
 
-    def make(self, folder: Path, size: Quality, hands: Hands) -> None:
+    def make(self, folder: Path, size: Quality, pool: FramePool) -> None:
         """Write the files."""
 
 
-# (scale, folder, frames per second) -> the piece; raises UserError with the command where its inputs are missing.
-Entry = Callable[[str, Path, int], Piece]
+# (scale, folder, frames per second) -> the artifact. UserError names the command that makes missing inputs.
+Entry = Callable[[str, Path, int], Artifact]
 
 
 def folder_of(scale: str) -> Path:
-    """Where the videos of a scale lie."""
+    """Return the folder of the videos of a scale."""
     return HERE / scale
 
 
-def asked_quality(scale: str) -> Quality:
-    """QUALITY of the environment; unsaid, drafts of quick results and finals of the paper's."""
+def quality_setting(scale: str) -> Quality:
+    """Return the quality that QUALITY names; by default drafts of quick results and finals of paper results."""
     return encode.quality(os.environ.get("QUALITY") or ("draft" if scale == "quick" else "final"))
 
 
-def cores() -> int:
-    """Processes that draw: THREADS of the environment, or one for each core."""
-    given = os.environ.get("THREADS") or str(os.cpu_count() or 1)
-    if not given.isdecimal() or int(given) < 1:
-        raise UserError(f"Expected THREADS to be a whole number above 0, got '{given}'.")
-    return int(given)
+def _fingerprint(artifact: Artifact) -> str:
+    """Return the fingerprint of an artifact and of the code that draws it."""
+    code = sorted({*artifact.code(), *(str(module.__file__) for module in (grid, elements, style))})
+    return archives.fingerprint(artifact.fingerprint, [sha256(Path(name).read_bytes()).hexdigest() for name in code])
 
 
-def _wanted(piece: Piece) -> str:
-    """The fingerprint of a piece's content and of the code that draws it."""
-    code = sorted({*piece.code(), *(str(module.__file__) for module in (grid, elements, style))})
-    return archives.fingerprint(piece.fingerprint, [sha256(Path(name).read_bytes()).hexdigest() for name in code])
-
-
-def _kept(piece: Piece, folder: Path, size: Quality) -> bool:
-    """Whether all files are there, as they would be made now, and at least as fine as asked."""
-    record = archives.read_if_current(archives.read_json, _record(piece, folder), _wanted(piece))
+def _is_current(artifact: Artifact, folder: Path, size: Quality) -> bool:
+    """Return whether all files are up to date and at least as fine as requested."""
+    record = archives.read_if_current(archives.read_json, _record(artifact, folder), _fingerprint(artifact))
     fine = record is not None and record["quality"] in (size.name, "final")
-    return fine and all(path.exists() for path in piece.files(folder))
+    return fine and all(path.exists() for path in artifact.files(folder))
 
 
-def _record(piece: Piece, folder: Path) -> Path:
-    return folder / ".made" / f"{piece.name}.json"
+def _record(artifact: Artifact, folder: Path) -> Path:
+    """Return the path of the record of what was made."""
+    return folder / ".made" / f"{artifact.name}.json"
 
 
-def produce(name: str, entry: Entry, scale: str, folder: Path, size: Quality, hands: Hands) -> int | None:
-    """Bring one piece up to date and say what happened; the number of files written, None where it was skipped."""
+def make_artifact(name: str, entry: Entry, scale: str, folder: Path, size: Quality, pool: FramePool) -> int | None:
+    """Bring one artifact up to date and print what happened; return the number of files written, or None if skipped."""
     try:
-        piece = entry(scale, folder, size.fps)
+        artifact = entry(scale, folder, size.fps)
     except UserError as error:
         print(f"skipped {name}: {error}", flush=True)
         return None
-    if _kept(piece, folder, size):
+    if _is_current(artifact, folder, size):
         return 0
     started = time.perf_counter()
-    piece.make(folder, size, hands)
-    archives.write_json(_record(piece, folder), {"fingerprint": _wanted(piece), "quality": size.name})
+    artifact.make(folder, size, pool)
+    archives.write_json(_record(artifact, folder), {"fingerprint": _fingerprint(artifact), "quality": size.name})
     seconds = time.perf_counter() - started
-    files = piece.files(folder)
-    print(f"made {name} in {seconds:.1f} s: {' '.join(shown(path) for path in files)}", flush=True)
+    files = artifact.files(folder)
+    print(f"made {name} in {seconds:.1f} s: {' '.join(short_path(path) for path in files)}", flush=True)
     return len(files)
 
 
-def shown(path: Path) -> str:
-    """A path as the user would type it."""
+def short_path(path: Path) -> str:
+    """Return a path relative to the working folder if it is inside."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def produce_all(entries: Mapping[str, Entry], scale: str) -> None:
-    """Bring every piece up to date; the second time there is nothing to do, and that is said."""
-    folder, size = folder_of(scale), asked_quality(scale)
-    with atomic.lock_folder(folder), Hands(cores()) as hands:
-        written = [produce(name, entry, scale, folder, size, hands) for name, entry in entries.items()]
+def make_all_artifacts(entries: Mapping[str, Entry], scale: str) -> None:
+    """Bring every artifact up to date, and say if there was nothing to do."""
+    folder, size = folder_of(scale), quality_setting(scale)
+    with atomic.lock_folder(folder), FramePool(threads()) as pool:
+        written = [make_artifact(name, entry, scale, folder, size, pool) for name, entry in entries.items()]
     kept = written.count(0)
     if kept:
-        print(f"{kept} of {len(entries)} are up to date in {shown(folder)}" + ("; nothing to do." * (not any(written))))
+        print(
+            f"{kept} of {len(entries)} are up to date in {short_path(folder)}"
+            + ("; nothing to do." * (not any(written)))
+        )
 
 
 def main(entries: Mapping[str, Entry]) -> None:
-    """The command line that all video scripts share; what goes wrong gives one sentence and an exit code."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("names", nargs="*", help=f"among {', '.join(entries)}; all without a name")
+    """Run the command line that all video modules share."""
+    script = sys.modules["__main__"]
+    module = getattr(script.__spec__, "name", None)
+    parser = argparse.ArgumentParser(prog=f"python -m {module}" if module else None, description=script.__doc__)
+    parser.add_argument("names", nargs="*", help=f"one or more of {', '.join(entries)}; all by default")
     parser.add_argument("--scale", default=os.environ.get("SCALE") or "paper", choices=("quick", "paper"))
     given = parser.parse_args()
     unknown = [name for name in given.names if name not in entries]
     if unknown:
-        parser.error(f"expected names among {', '.join(entries)}, got {unknown[0]}")
+        parser.error(f"Expected names among {', '.join(entries)}, got {unknown[0]}: choose from these.")
     try:
-        produce_all({name: entries[name] for name in given.names or entries}, given.scale)
+        make_all_artifacts({name: entries[name] for name in given.names or entries}, given.scale)
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("\nInterrupted. Whole files are kept: the same command goes on from here.", file=sys.stderr)
+        print("\nInterrupted. Finished files are kept: run the same command to continue.", file=sys.stderr)
         sys.exit(INTERRUPTED)

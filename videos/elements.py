@@ -1,4 +1,4 @@
-"""The parts that the films share: type for screens, the three minima, the data size, the loss so far."""
+"""Parts that films share: type for screens, the three minima, the data size, and the loss curves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from minima_volume.drawing import style
 from minima_volume.planes.grid import Floats, Grid
-from videos.render import Film, Scene, Show, timeline
+from videos.render import DrawFrame, Film, Scene, timeline
 
 COLORS, MARKERS = (style.VERMILION, style.SKY, style.ORANGE), ("o", "s", "^")
 PLACES = ((0, 0), (1, 0), (0, 1))
@@ -37,13 +37,13 @@ _TYPE: dict[Any, Any] = {
 
 
 def use() -> None:
-    """The project's look with type for a screen."""
+    """Apply the project's look with type for a screen."""
     style.use()
     matplotlib.rcParams.update(_TYPE)
 
 
-def together(shows: Sequence[Show]) -> Show:
-    """Show a state in every part of a page."""
+def combine(shows: Sequence[DrawFrame]) -> DrawFrame:
+    """Return a function that draws a state in every part of a page."""
 
     def show(state: int) -> None:
         for part in shows:
@@ -53,12 +53,12 @@ def together(shows: Sequence[Show]) -> Show:
 
 
 def count(value: float) -> str:
-    """A whole number with thousands separated."""
+    """Return a whole number with thousands separated."""
     return f"{round(value):,}"
 
 
 def heading(figure: Figure, title: str, subtitle: str, scale: str) -> None:
-    """Title and subtitle at the top left; a quick run says so at the bottom right."""
+    """Write title and subtitle at the top left, and the note of quick runs at the bottom right."""
     figure.text(0.025, 0.965, title, size=15, weight="bold", va="top")
     figure.text(0.025, 0.908, subtitle, size=11, va="top", color=style.GREY)
     if scale == "quick":
@@ -66,21 +66,21 @@ def heading(figure: Figure, title: str, subtitle: str, scale: str) -> None:
 
 
 def plane_heading(figure: Figure, grid: Grid) -> None:
-    """What a film over data sizes shows, of which data and network."""
+    """Write what a film over data sizes shows, with the data and the network."""
     info = grid.info
     title = f"Loss on the plane through three minima: {info['data']}"
     lines = f"white line, dashed line: loss threshold {info['threshold']:g}"
     heading(figure, title, f"network {info['model']}, repeat {info['repeat']}; {lines}", info["scale"])
 
 
-def progress(figure: Figure, grid: Grid) -> list[Show]:
-    """The right column: the landscape's size in large digits and the loss of each minimum so far."""
+def progress(figure: Figure, grid: Grid) -> list[DrawFrame]:
+    """Prepare the right column: the data size in large digits and the loss of each minimum so far."""
     curves = figure.add_axes((COLUMN, 0.13, 0.285, 0.36))
     return [counter(figure, grid.sizes, COLUMN, 0.755, "training samples in the landscape"), loss_curves(curves, grid)]
 
 
-def counter(figure: Figure, values: Sequence[float] | NDArray[Any], x: float, y: float, words: str) -> Show:
-    """A whole number that goes with the state, in large digits over what it counts."""
+def counter(figure: Figure, values: Sequence[float] | NDArray[Any], x: float, y: float, words: str) -> DrawFrame:
+    """Prepare a whole number per state, in large digits above its description."""
     number = figure.text(x, y, "", size=30, weight="bold", va="baseline", ha="left", animated=True)
     figure.text(x, y - 0.052, words, size=11, color=style.GREY, va="baseline")
 
@@ -90,8 +90,8 @@ def counter(figure: Figure, values: Sequence[float] | NDArray[Any], x: float, y:
     return show
 
 
-def loss_curves(axes: Axes, grid: Grid) -> Show:
-    """Mean loss at each minimum against the landscape's size, drawn up to the present one, and the threshold."""
+def loss_curves(axes: Axes, grid: Grid) -> DrawFrame:
+    """Prepare the mean loss at each minimum against the data size, up to the present one, and the threshold."""
     heights, threshold = grid.at_corners().clip(grid.floor, grid.ceiling), grid.info["threshold"]
     axes.set(xscale="log", yscale="log", xlim=(grid.sizes[0] * 0.94, grid.sizes[-1] * 1.06))
     axes.set_ylim(grid.floor, grid.ceiling)
@@ -119,12 +119,12 @@ def loss_curves(axes: Axes, grid: Grid) -> Show:
 
 
 def corner_label(corner: dict[str, Any]) -> str:
-    """How a minimum is named beside the picture."""
+    """Return the name of a minimum in a legend."""
     return f"{corner['letter']}: trained on {count(corner['n_train'])}"
 
 
 def corners_on(axes: Axes, names: Sequence[str]) -> None:
-    """The three minima on a map, named."""
+    """Draw the three minima on a map with their names."""
     for place, color, marker, name in zip(PLACES, COLORS, MARKERS, names, strict=True):
         axes.plot(*place, marker, ms=10, color=color, mew=1.6, **HEAD)
         aside, align = (RIGHT, "left") if place[0] else (LEFT, "right")
@@ -132,7 +132,7 @@ def corners_on(axes: Axes, names: Sequence[str]) -> None:
 
 
 def short_name(corner: dict[str, Any]) -> str:
-    """A minimum's letter and the number of samples that it was trained on."""
+    """Return a minimum's letter and its number of training samples."""
     return f"{corner['letter']}  {count(corner['n_train'])}"
 
 
@@ -143,7 +143,7 @@ def frame_last(axes: Axes) -> None:
 
 
 def loss_bar(axes: Axes, grid: Grid, levels: Floats, ticks: dict[float, str]) -> None:
-    """The scale of the colours with the threshold on it; ticks are named by log10 of the loss."""
+    """Draw the colour scale with the threshold; ticks are given by log10 of the loss."""
     colors = matplotlib.colormaps[style.LEVEL_MAP]
     middle = np.linspace(0, 1, len(levels) - 1)
     axes.bar(0, np.diff(levels), 1, bottom=levels[:-1], color=colors(middle))
@@ -154,8 +154,8 @@ def loss_bar(axes: Axes, grid: Grid, levels: Floats, ticks: dict[float, str]) ->
     axes.yaxis.set_label_position("right")
 
 
-def over_sizes(name: str, scene: Scene, data: Grid, fps: int) -> Film:
-    """A film through all data sizes that stops where a minimum saw exactly the samples of the landscape."""
+def film_over_sizes(name: str, scene: Scene, data: Grid, fps: int) -> Film:
+    """Return a film through all data sizes that stops at each minimum's own training set."""
     own = [data.size_index(corner["n_train"]) for corner in data.info["corners"]]
     states = timeline(len(data.sizes), SECONDS, fps, [(index, PAUSE) for index in (*own, own[-1])])
     return Film(name, scene, states, poster=own[1], fingerprint=data.info["fingerprint"])

@@ -1,4 +1,4 @@
-"""Raw frames become an H.264 film and a GIF: one ffmpeg at a time, fed frame by frame."""
+"""Encode raw frames as an H.264 film and a GIF with ffmpeg, frame by frame."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,12 +17,12 @@ GIF_WIDTH, GIF_FPS = 640, 10
 
 
 class MovieError(UserError):
-    """ffmpeg could not write a film."""
+    """Raised if ffmpeg cannot write a film."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Size in pixels, frames per second, and how hard x264 works (its constant rate factor and preset)."""
+    """Size in pixels, frames per second, and the constant rate factor and preset of x264."""
 
     name: str
     width: int
@@ -39,13 +39,18 @@ QUALITIES = {
 
 
 def quality(name: str) -> Quality:
-    """The quality of that name; UserError if there is none."""
+    """Return the quality of a name.
+
+    Raises:
+        UserError: There is none of that name.
+    """
     if name not in QUALITIES:
-        raise UserError(f"Expected QUALITY to be one of {', '.join(QUALITIES)}, got '{name}'.")
+        raise UserError(f"Expected QUALITY to be one of {', '.join(QUALITIES)}, got '{name}': choose one.")
     return QUALITIES[name]
 
 
 def _executable() -> str:
+    """Return the path of the ffmpeg binary."""
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
@@ -55,22 +60,22 @@ def _executable() -> str:
 
 
 def _command(graph: Any) -> list[str]:
-    """The command line of an ffmpeg graph that overwrites its outputs and says nothing but errors."""
+    """Return the command of an ffmpeg graph that overwrites its outputs and prints only errors."""
     quiet = graph.global_args("-loglevel", "error")
     command: list[str] = ffmpeg.compile(quiet, cmd=_executable(), overwrite_output=True)
     return command
 
 
 def _reduced(frames: Any, size: Quality) -> Any:
-    """The frames of the GIF: fewer and smaller."""
+    """Return fewer and smaller frames, for the GIF."""
     return frames.filter("fps", GIF_FPS).filter("scale", min(GIF_WIDTH, size.width), -2, flags="lanczos")
 
 
 def _film_graph(mp4: Path, palette: Path, size: Quality) -> Any:
-    """From raw frames to the film, and to the colours that its GIF will need."""
+    """Return the graph from raw frames to the film and to the palette of its GIF."""
     raw = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{size.width}x{size.height}", framerate=size.fps)
     both = raw.filter_multi_output("split")
-    # Players take HD films to be BT.709; without saying so the colours of the map would shift.
+    # Players assume BT.709 for HD films; without these tags the colours of the map would shift.
     tagged = both.stream(0).filter("scale", out_color_matrix="bt709", out_range="tv")
     tagged = tagged.filter("setparams", colorspace="bt709", color_primaries="bt709", color_trc="bt709", range="tv")
     film = tagged.output(
@@ -87,23 +92,28 @@ def _film_graph(mp4: Path, palette: Path, size: Quality) -> Any:
 
 
 def _gif_graph(mp4: Path, palette: Path, gif: Path, size: Quality) -> Any:
-    """From the finished film to the GIF; one palette for all frames, so that nothing flickers."""
+    """Return the graph from the film to the GIF, with one palette for all frames, so that nothing flickers."""
     frames = _reduced(ffmpeg.input(str(mp4)), size)
     painted = ffmpeg.filter([frames, ffmpeg.input(str(palette))], "paletteuse", dither="bayer", bayer_scale=4)
     return painted.output(str(gif), format="gif")
 
 
-def _failed(what: str, words: bytes, code: int) -> MovieError:
-    said = " ".join(words.decode(errors="replace").split()) or f"exit code {code}"
-    return MovieError(f"Expected ffmpeg to write {what}, got: {said}.")
+def _failed(what: str, messages: bytes, code: int) -> MovieError:
+    """Return the error with the messages of ffmpeg."""
+    reason = " ".join(messages.decode(errors="replace").split()) or f"exit code {code}"
+    return MovieError(f"Expected ffmpeg to write {what}, got: {reason}.")
 
 
 @contextmanager
 def encoder(mp4: Path, palette: Path, size: Quality) -> Iterator[Callable[[bytes], None]]:
-    """A function that takes raw frames one by one; the film is finished when the block ends, or MovieError is raised."""
-    with TemporaryFile() as said:
+    """Yield a function that takes raw frames one by one. The film is finished when the block ends.
+
+    Raises:
+        MovieError: ffmpeg failed.
+    """
+    with TemporaryFile() as messages:
         process = subprocess.Popen(
-            _command(_film_graph(mp4, palette, size)), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
+            _command(_film_graph(mp4, palette, size)), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=messages
         )
         stream = cast(IO[bytes], process.stdin)
 
@@ -114,7 +124,7 @@ def encoder(mp4: Path, palette: Path, size: Quality) -> Iterator[Callable[[bytes
             yield write
             stream.close()
         except BrokenPipeError:
-            pass  # ffmpeg left early: its own words below say why
+            pass  # ffmpeg ended early: its messages below say why
         except BaseException:
             process.kill()
             raise
@@ -123,12 +133,12 @@ def encoder(mp4: Path, palette: Path, size: Quality) -> Iterator[Callable[[bytes
                 stream.close()
             code = process.wait()
         if code:
-            said.seek(0)
-            raise _failed("a film", said.read(), code)
+            messages.seek(0)
+            raise _failed("a film", messages.read(), code)
 
 
 def loop(mp4: Path, palette: Path, gif: Path, size: Quality) -> None:
-    """Turn a finished film into a GIF that repeats for ever."""
+    """Convert a finished film into a GIF that repeats."""
     done = subprocess.run(_command(_gif_graph(mp4, palette, gif, size)), stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode:
         raise _failed("a GIF", done.stderr, done.returncode)

@@ -1,4 +1,4 @@
-"""The loss on a plane to take away: a CSV table, meshes for 3-D programs, and an interactive page with a slider."""
+"""The loss on a plane for other programs: a CSV table, meshes, and an interactive page with a slider."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,31 +10,31 @@ from minima_volume.planes.triples import TRIPLES, Triple
 from minima_volume.storage import tables
 from videos import build, meshes
 from videos.encode import Quality
-from videos.render import Hands
+from videos.render import FramePool
 
 COLUMNS = ("training_samples", "from_a_to_b", "from_a_to_c", "mean_loss")
 
 
 @dataclass(frozen=True)
 class Export:
-    """All forms of one grid file."""
+    """All exports of one grid file."""
 
     name: str
     path: Path
     fingerprint: str
 
     def files(self, folder: Path) -> tuple[Path, ...]:
-        """The table, the page, the mesh with all sizes, and a mesh for the data size of each minimum."""
+        """Return the table, the page, the mesh with all sizes, and a mesh for the data size of each minimum."""
         endings = (".csv", ".html", ".vtp", "_A.obj", "_B.obj", "_C.obj")
         return tuple(folder / f"{self.path.stem}{ending}" for ending in endings)
 
     def code(self) -> tuple[str, ...]:
-        """Files that decide what is written."""
+        """Return the source files that determine what is written."""
         return __file__, meshes.__file__, str(Path(__file__).with_name("html_page.py"))
 
-    def make(self, folder: Path, size: Quality, hands: Hands) -> None:
-        """Write all of them; how films are drawn does not matter here."""
-        from videos import html_page  # here, because drawing processes import this file too and have no use for plotly
+    def make(self, folder: Path, size: Quality, pool: FramePool) -> None:
+        """Write all files; the quality of films does not matter here."""
+        from videos import html_page  # here, because drawing processes import this file too and do not need plotly
 
         data = grid.read(self.path)
         table, html, mesh, *own = self.files(folder)
@@ -46,7 +46,7 @@ class Export:
 
 
 def write_csv(path: Path, data: Grid) -> None:
-    """One row per data size and point of the plane; a loss that is no number is an empty cell."""
+    """Write one row per data size and point of the plane; a loss that is not finite is an empty cell."""
     rows = (
         dict(zip(COLUMNS, (data.sizes[index], x, y, data.mean_loss[index, j, i]), strict=True))
         for index in data.few_sizes()
@@ -56,15 +56,15 @@ def write_csv(path: Path, data: Grid) -> None:
     tables.write_table(path, COLUMNS, rows)
 
 
-def export(trio: Triple, scale: str, folder: Path, fps: int) -> Export:
-    """The exports of a trio; its plane is computed if need be."""
-    from minima_volume.planes import plane  # as above, for torch
+def export(triple: Triple, scale: str, folder: Path, fps: int) -> Export:
+    """Return the exports of a triple; its plane is computed if necessary."""
+    from minima_volume.planes import plane  # here, because it imports torch
 
-    path = plane.triple_grid(trio, scale, folder)
-    return Export(f"{trio.name}_export", path, grid.read(path).info["fingerprint"])
+    path = plane.triple_grid(triple, scale, folder)
+    return Export(f"{triple.name}_export", path, grid.read(path).info["fingerprint"])
 
 
-EXPORTS: dict[str, build.Entry] = {f"{trio.name}_export": partial(export, trio) for trio in TRIPLES}
+EXPORTS: dict[str, build.Entry] = {f"{triple.name}_export": partial(export, triple) for triple in TRIPLES}
 
 if __name__ == "__main__":
     build.main(EXPORTS)

@@ -1,4 +1,4 @@
-"""A network's way through its loss landscapes while it groks: on the pairs that it trains on, and on all the others."""
+"""Film: the path of a network over its loss landscapes while it groks, on its training pairs and on all others."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,11 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from minima_volume.drawing import style
 from minima_volume.planes import grid
 from videos import build, elements
-from videos.render import Film, Show, timeline
+from videos.render import DrawFrame, Film, timeline
 
 STUDY = "modulo_grokking"
 STEPS, SECONDS = 481, 12.0  # moments between the first and the last checkpoint, evenly in log epochs
-BANDS = 30  # of colour on the maps
+BANDS = 30  # number of colours on the maps
 COLUMN = 0.815  # where the right column starts
 KINDS = ("train", "unseen")
 NAMES = {"train": "seen pairs", "unseen": "unseen pairs"}
@@ -27,12 +27,12 @@ COLORS = {"train": style.BLUE, "unseen": style.VERMILION}
 
 @dataclass(frozen=True)
 class Grokking:
-    """Two maps of the same plane with the path on both, and the accuracies; the state is a moment of training."""
+    """Two maps of the same plane with the path on both, and the accuracies. The state is a moment of training."""
 
     path: Path
 
-    def prepare(self, figure: Figure) -> Show:
-        """Lay the page out and draw what does not change."""
+    def prepare(self, figure: Figure) -> DrawFrame:
+        """Lay out the page and draw what does not change."""
         data = grid.shared(self.path)
         elements.use()
         info, track = data.info, _Track(data.info["checkpoints"])
@@ -57,11 +57,11 @@ class Grokking:
             _accuracies(curves, track),
         ]
         curves.legend(*_legend(curves, info["corners"]), loc="lower left", bbox_to_anchor=(-0.16, 1.02), fontsize=9.5)
-        return elements.together(shows)
+        return elements.combine(shows)
 
 
 class _Track:
-    """What the checkpoints recorded, straight between them in the logarithm of the epoch."""
+    """What the checkpoints recorded, interpolated linearly in the logarithm of the epoch."""
 
     def __init__(self, checkpoints: list[dict[str, Any]]) -> None:
         self.checkpoints = checkpoints
@@ -70,12 +70,12 @@ class _Track:
         self.epochs = np.exp(self.moments)
 
     def of(self, name: str) -> grid.Floats:
-        """A recorded number at every moment."""
+        """Return a recorded number at every moment."""
         return np.interp(self.moments, self.known, [checkpoint[name] for checkpoint in self.checkpoints])
 
 
 def _two_landscapes(data: grid.Grid) -> list[grid.Floats]:
-    """Log10 mean loss over the training pairs, the first of the data, and over the rest."""
+    """Return log10 of the mean loss over the training pairs, which come first, and over the others."""
     n_train, n_all = (int(size) for size in data.sizes)
     train, everything = data.mean_loss
     unseen = (everything * n_all - train * n_train) / (n_all - n_train)
@@ -84,13 +84,13 @@ def _two_landscapes(data: grid.Grid) -> list[grid.Floats]:
 
 
 def _ticks(levels: grid.Floats) -> dict[float, str]:
-    """Log10 of the numbers 1, 2 and 5 of every decade that lie on the scale, with their names."""
+    """Return log10 of the numbers 1, 2 and 5 of every decade on the scale, with their names."""
     numbers = [digit * 10.0**decade for decade in range(-12, 4) for digit in (1, 2, 5)]
     return {float(np.log10(n)): f"{n:g}" for n in numbers if levels[0] <= np.log10(n) <= levels[-1]}
 
 
-def _map(axes: Axes, data: grid.Grid, heights: grid.Floats, levels: grid.Floats, track: _Track) -> Show:
-    """A landscape that stands still and the path over it up to now."""
+def _map(axes: Axes, data: grid.Grid, heights: grid.Floats, levels: grid.Floats, track: _Track) -> DrawFrame:
+    """Draw a landscape, and prepare the path over it up to the present moment."""
     limit = float(np.log10(data.info["threshold"]))
     axes.contourf(data.x, data.y, heights, levels, cmap=style.LEVEL_MAP, zorder=1)
     if heights.min() < limit < heights.max():
@@ -116,7 +116,7 @@ def _map(axes: Axes, data: grid.Grid, heights: grid.Floats, levels: grid.Floats,
 
 
 def _legend(axes: Axes, corners: list[dict[str, Any]]) -> tuple[list[Artist], list[str]]:
-    """The curves of a panel, and the epochs of the three checkpoints."""
+    """Return the curves of a panel and the epochs of the three checkpoints."""
     handles, labels = axes.get_legend_handles_labels()
     for corner, color, marker in zip(corners, elements.COLORS, elements.MARKERS, strict=True):
         handles.append(Line2D([], [], ls="none", marker=marker, color=color, ms=7, mec="white"))
@@ -124,8 +124,8 @@ def _legend(axes: Axes, corners: list[dict[str, Any]]) -> tuple[list[Artist], li
     return handles, labels
 
 
-def _accuracies(axes: Axes, track: _Track) -> Show:
-    """Accuracy on both kinds of pairs against the epoch, up to now; dots where checkpoints were kept."""
+def _accuracies(axes: Axes, track: _Track) -> DrawFrame:
+    """Prepare the accuracy on both kinds of pairs up to the present epoch, with dots at checkpoints."""
     axes.set(xscale="log", xlim=(track.epochs[0] * 0.9, track.epochs[-1] * 1.1), ylim=(-0.02, 1.04))
     axes.set(xlabel="epochs", yticks=(0, 0.5, 1))
     ends = [track.epochs[0], track.epochs[-1]]
@@ -147,10 +147,10 @@ def _accuracies(axes: Axes, track: _Track) -> Show:
 
 
 def film(scale: str, folder: Path, fps: int) -> Film:
-    """The film of the study's first repeat; its plane is computed if need be."""
-    from minima_volume.planes import planes_checkpoints
+    """Return the film of the study's first repeat; its plane is computed if necessary."""
+    from minima_volume.planes import checkpoints
 
-    path = planes_checkpoints.plane_of(STUDY, scale, folder)
+    path = checkpoints.checkpoint_plane(STUDY, scale, folder)
     states = timeline(STEPS, SECONDS, fps, [(0, 1.0), (STEPS - 1, 2.0)])
     return Film("grokking", Grokking(path), states, STEPS - 1, grid.read(path).info["fingerprint"])
 

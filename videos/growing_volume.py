@@ -1,4 +1,4 @@
-"""Log volume of every minimum against the landscape's size, drawn as the landscape grows."""
+"""Film: log volume of every minimum against the size of the landscape, drawn as the landscape grows."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +17,10 @@ from minima_volume.planes.grid import Floats
 from minima_volume.storage import archives, layout
 from minima_volume.storage import tables as storage_tables
 from videos import build, elements
-from videos.render import Film, Show, timeline
+from videos.render import DrawFrame, Film, timeline
 
 NESTED = ("digits_data", "mnist_data", "swiss_data_x5")
-STEPS = 480  # landscape sizes between the smallest and the largest, a fixed percentage apart
+STEPS = 480  # landscape sizes from the smallest to the largest, in equal ratios
 SECONDS = 10.0
 STATISTICS = {
     "log_volume": "log volume ln E[$r^n$] (nats)",
@@ -32,7 +32,14 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Curve:
-    """Mean and standard deviation over repeats of one level's volumes, by landscape size; the last is its own."""
+    """Volumes of one level by landscape size; the last size is the level's own.
+
+    Attributes:
+        n_train: Number of training samples of the level.
+        sizes: Landscape sizes.
+        means: Means over repeats, in nats.
+        spreads: Standard deviations over repeats, in nats.
+    """
 
     n_train: int
     sizes: Floats
@@ -40,7 +47,7 @@ class Curve:
     spreads: Floats
 
     def until(self, size: float) -> tuple[Floats, Floats, Floats]:
-        """The curve up to a landscape size, straight between the sizes that were measured."""
+        """Return the curve up to a landscape size, interpolated between the sizes that were measured."""
         size = min(size, self.sizes[-1])
         known = self.sizes[self.sizes < size]
         sizes = np.append(known, size)
@@ -48,7 +55,7 @@ class Curve:
         return sizes, means, spreads
 
     def reaches_own(self, size: float) -> bool:
-        """Whether the landscape has grown to the minimum's own training set and the volume in it is known."""
+        """Return whether the landscape has reached the minimum's own training set and the volume there is known."""
         return bool(size >= self.sizes[-1] == self.n_train)
 
 
@@ -58,7 +65,7 @@ def _finite(cell: str) -> bool:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a study's volumes that are drawn, and what its pages say about them."""
+    """The rows of a study's volumes that are drawn."""
 
     rows: list[Row]
     base: int
@@ -67,7 +74,11 @@ class Table:
 
     @classmethod
     def read(cls, folder: Path) -> "Table":
-        """Volumes at the study's largest loss threshold; ResultsError for a table without any."""
+        """Return the volumes at the study's largest loss threshold.
+
+        Raises:
+            ResultsError: The table has no volume.
+        """
         rows = storage_tables.read_table(folder / "volumes.csv", COLUMNS)
         base = int(archives.read_json(folder / "run.json")["settings"]["base"])
         losses = [row for row in rows if row["metric"] == "loss"]
@@ -77,11 +88,11 @@ class Table:
             row for row in here if row["status"] != "unconverged" and all(_finite(row[name]) for name in STATISTICS)
         ]
         if not drawn:
-            raise ResultsError(f"Expected volumes in {folder / 'volumes.csv'}, got none that is a number.")
+            raise ResultsError(f"Expected volumes in {folder / 'volumes.csv'}, got none that is finite.")
         return cls(drawn, base, threshold, len(here) - len(drawn))
 
     def curves(self, statistic: str) -> list[Curve]:
-        """One curve per level."""
+        """Return one curve per level."""
         found = []
         for level in sorted({int(row["level"]) for row in self.rows}):
             here = [row for row in self.rows if int(row["level"]) == level]
@@ -94,12 +105,12 @@ class Table:
         return found
 
     def sizes(self) -> Floats:
-        """The landscape sizes that the film goes through."""
+        """Return the landscape sizes of the film."""
         largest = max(int(row["landscape"]) for row in self.rows)
         return np.geomspace(self.base, self.base + largest, STEPS)
 
     def words(self) -> str:
-        """Threshold, repeats and what is missing."""
+        """Return threshold, repeats and what is missing."""
         repeats = len({row["repeat"] for row in self.rows})
         left = f"; {self.absent} values not drawn: minimum above threshold or no crossing" * bool(self.absent)
         spread = f"mean ± s.d. of {repeats} repeats" if repeats > 1 else "1 repeat"
@@ -108,13 +119,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Growth:
-    """Published and typical volume side by side; the state is an index of landscape sizes."""
+    """Both statistics side by side. The state is an index of landscape sizes."""
 
     folder: Path
     scale: str
 
-    def prepare(self, figure: Figure) -> Show:
-        """Lay the page out and draw what does not change."""
+    def prepare(self, figure: Figure) -> DrawFrame:
+        """Lay out the page and draw what does not change."""
         table = Table.read(self.folder)
         elements.use()
         first = table.rows[0]
@@ -126,11 +137,11 @@ class Growth:
             axes = figure.add_axes((place, 0.135, 0.395, 0.49))
             shows.append(_panel(axes, table.curves(statistic), name, sizes))
         axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1.05), ncols=2, fontsize=10)
-        return elements.together(shows)
+        return elements.combine(shows)
 
 
-def _panel(axes: Axes, curves: list[Curve], name: str, sizes: Floats) -> Show:
-    """Curves of one statistic, each ending at a dot where the landscape is the minimum's own training set."""
+def _panel(axes: Axes, curves: list[Curve], name: str, sizes: Floats) -> DrawFrame:
+    """Prepare the curves of one statistic; each ends at a dot where the landscape is the minimum's own training set."""
     bottom = min((curve.means - curve.spreads).min() for curve in curves)
     top = max((curve.means + curve.spreads).max() for curve in curves)
     margin = 0.06 * (top - bottom)
@@ -170,7 +181,11 @@ def _panel(axes: Axes, curves: list[Curve], name: str, sizes: Floats) -> Show:
 
 
 def film(study: str, scale: str, folder: Path, fps: int) -> Film:
-    """The film of a nested study; ResultsError with the command if its table is missing."""
+    """Return the film of a nested study.
+
+    Raises:
+        ResultsError: Its table is missing. The message names the command that makes it.
+    """
     tables = layout.study_folder(scale, study)
     if not (tables / "volumes.csv").exists():
         raise ResultsError(f"Expected {tables / 'volumes.csv'}, got none: `make {study} SCALE={scale}` makes it.")

@@ -1,4 +1,4 @@
-"""The surface of the loss as a page that needs no network: to turn with the mouse, with a slider over data sizes."""
+"""The loss surface as an interactive page without network access, with a slider over data sizes."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from minima_volume.planes.grid import Grid
 from minima_volume.storage import atomic
 from videos import elements
 
-PIN, LIFT = 0.6, 0.03  # decades that the marks of minima, and the threshold's line, stand above the surface
+PIN, LIFT = 0.6, 0.03  # decades of the marks of minima, and of the threshold's line, above the surface
 SYMBOLS = ("circle", "square", "diamond")
 FRAME = {"frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}, "mode": "immediate"}
 PLAY = {**FRAME, "frame": {"duration": 150, "redraw": True}, "fromcurrent": True}
@@ -28,7 +28,7 @@ def write_html(path: Path, data: Grid) -> None:
 
 
 def page(data: Grid) -> go.Figure:
-    """The interactive figure; one frame per data size."""
+    """Return the interactive figure, with one frame per data size."""
     indices = data.few_sizes()
     frames = [
         go.Frame(name=str(data.sizes[i]), data=_moving(data, i), traces=[0, 1, 2], layout=_words(data, i))
@@ -51,7 +51,7 @@ def page(data: Grid) -> go.Figure:
 
 
 def _words(data: Grid, index: int) -> dict[str, Any]:
-    """The two lines over the page and the names of the minima, which stand before the surface."""
+    """Return the two lines above the page and the names of the minima."""
     title = (
         f"<b>Loss on the plane through three minima: {data.sizes[index]:,} training samples in the landscape</b><br>"
         f"<sup>{data.about()}; white line: loss threshold {data.info['threshold']:g}; "
@@ -66,13 +66,13 @@ def _words(data: Grid, index: int) -> dict[str, Any]:
 
 
 def _heads(data: Grid, index: int) -> list[float]:
-    """Heights at which the marks of the minima stand."""
+    """Return the heights of the marks of the minima."""
     heads: list[float] = (np.log10(data.at_corners()[:, index].clip(data.floor, data.ceiling)) + PIN).tolist()
     return heads
 
 
 def _moving(data: Grid, index: int) -> list[dict[str, Any]]:
-    """What a frame changes: the surface's heights and colours, the heights of the minima, the threshold's contour."""
+    """Return what a frame changes: the surface, the heights of the minima, and the threshold's contour."""
     heights = data.drawn(index).astype(np.float32)
     x, y = _contour(data, index)
     return [
@@ -83,7 +83,7 @@ def _moving(data: Grid, index: int) -> list[dict[str, Any]]:
 
 
 def _contour(data: Grid, index: int) -> tuple[list[float | None], list[float | None]]:
-    """The lines on which the mean loss is the threshold, one behind the other with a gap between them."""
+    """Return the lines on which the mean loss is the threshold, joined with gaps between them."""
     lines = data.outline(index)
     x, y = ([v for line in lines for v in (*line[:, axis].round(4).tolist(), None)] for axis in (0, 1))
     return x or [None], y or [None]

@@ -1,8 +1,8 @@
-"""Every video and export of a scale whose inputs exist, and the commands that make what is missing."""
+"""Make every film and export of a scale whose inputs exist, and name the commands that make missing inputs."""
 
 from videos import boundary, build, export, grokking_path, growing_volume, surface_3d, surface_contours
 
-PIECES = (
+ARTIFACTS = (
     surface_contours.FILMS
     | surface_3d.FILMS
     | boundary.FILMS
@@ -12,4 +12,4 @@ PIECES = (
 )
 
 if __name__ == "__main__":
-    build.main(PIECES)
+    build.main(ARTIFACTS)

@@ -1,4 +1,4 @@
-"""How fast films are made, and where the time goes: drawing, encoding, and what lies between."""
+"""Measure how fast films are made, and how the time divides into drawing, encoding and waiting."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ import numpy as np
 from minima_volume.planes import grid
 from videos import encode, render
 from videos.encode import Quality
-from videos.render import Film, Hands
+from videos.render import Film, FramePool
 from videos.surface_3d import Surface
 from videos.surface_contours import Contours
 
@@ -24,8 +24,16 @@ SIDE = 61
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds for a film: `drawing` its frames alone in one process, `blank` frames of its size through the encoder,
-    and the `phases` of the process that feeds ffmpeg while the film is made, which add up to the whole."""
+    """Seconds that a film takes.
+
+    Attributes:
+        name: Name and size of the film.
+        n_frames: Number of frames.
+        processes: Number of drawing processes.
+        drawing: Seconds for the frames alone, in one process.
+        blank: Seconds for blank frames of the same size through the encoder.
+        phases: Seconds of each phase of the process that feeds ffmpeg; they sum to the whole.
+    """
 
     name: str
     n_frames: int
@@ -36,16 +44,16 @@ class Speed:
 
     @property
     def whole(self) -> float:
-        """Seconds for the film with its GIF."""
+        """Return the seconds for the film with its GIF."""
         return sum(self.phases.values())
 
     @property
     def ratio(self) -> float:
-        """The whole over blank frames plus the drawing itself."""
+        """Return the whole divided by blank frames plus drawing."""
         return self.whole / (self.blank + self.drawing)
 
     def report(self) -> str:
-        """The numbers and the profile as lines of text."""
+        """Return the numbers and the profile as lines of text."""
         lines = [
             f"{self.name}: {self.n_frames} frames with {self.processes} drawing processes in {self.whole:.1f} s, "
             f"{self.n_frames / self.whole:.1f} frames per second",
@@ -59,7 +67,7 @@ class Speed:
 
 
 def example(path: Path, n_sizes: int, side: int = SIDE) -> grid.Grid:
-    """A plane with three basins that rise one after the other, stored at `path`; no training and no results needed."""
+    """Store a plane with three basins that rise one after the other, and return it. It needs no training."""
     x = np.linspace(-0.5, 1.5, side)
     sizes = np.unique(np.geomspace(30, 30 + 10 * n_sizes, n_sizes).round().astype(np.int64))
     places, across = ((0, 0), (1, 0), (0, 1)), np.stack(np.meshgrid(x, x))
@@ -77,13 +85,14 @@ def example(path: Path, n_sizes: int, side: int = SIDE) -> grid.Grid:
 
 @contextmanager
 def _clock(phases: dict[str, float], name: str) -> Iterator[None]:
+    """Add the time of a block to a phase."""
     started = time.perf_counter()
     yield
     phases[name] = phases.get(name, 0.0) + time.perf_counter() - started
 
 
 def _timed(frames: Iterator[bytes], size: Quality, folder: Path) -> dict[str, float]:
-    """Seconds that go into each phase of encoding some frames."""
+    """Return the seconds of each phase of encoding some frames."""
     phases: dict[str, float] = {}
     mp4, palette, gif = (folder / name for name in ("film.mp4", "palette.png", "film.gif"))
     with _clock(phases, "starting processes and drawing the first frame"):
@@ -101,10 +110,10 @@ def _timed(frames: Iterator[bytes], size: Quality, folder: Path) -> dict[str, fl
     return phases
 
 
-def measure(film: Film, size: Quality, hands: Hands) -> Speed:
-    """Make a film with clocks on, and its parts alone."""
+def measure(film: Film, size: Quality, pool: FramePool) -> Speed:
+    """Time a film and its parts."""
     states = film.states
-    render.picture(film.scene, states[0], size.width, size.height)  # the page is laid out once and not part of a frame
+    render.picture(film.scene, states[0], size.width, size.height)  # lays out the page, which is not part of a frame
     started = time.perf_counter()
     for state in states:
         render.picture(film.scene, state, size.width, size.height)
@@ -112,14 +121,14 @@ def measure(film: Film, size: Quality, hands: Hands) -> Speed:
     blank = b"\xff" * (3 * size.width * size.height)
     with tempfile.TemporaryDirectory() as folder:
         empty = sum(_timed(iter([blank] * len(states)), size, Path(folder)).values())
-        phases = _timed(hands.pictures(film.scene, states, size), size, Path(folder))
+        phases = _timed(pool.pictures(film.scene, states, size), size, Path(folder))
     return Speed(
-        f"{film.name}, {size.name} {size.width}×{size.height}", len(states), hands.count, drawing, empty, phases
+        f"{film.name}, {size.name} {size.width}×{size.height}", len(states), pool.count, drawing, empty, phases
     )
 
 
 def run(n_frames: int, size: Quality, processes: int) -> list[Speed]:
-    """Speed of the contour film and of the surface film on an example."""
+    """Return the speed of the contour film and of the surface film on an example."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "example.npz"
         states = tuple(range(len(example(path, n_frames).sizes)))
@@ -127,17 +136,17 @@ def run(n_frames: int, size: Quality, processes: int) -> list[Speed]:
                  (("contours", Contours(path)), ("surface", Surface(path)))]  # fmt: skip
         speeds = []
         for film in films:
-            with Hands(processes) as hands:  # new ones, because their start is part of the profile
-                speeds.append(measure(film, size, hands))
+            with FramePool(processes) as pool:  # new processes, because their start is part of the profile
+                speeds.append(measure(film, size, pool))
         return speeds
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m videos.speed", description=__doc__)
     parser.add_argument("--frames", type=int, default=300, help="a film has 130 to 480")
     parser.add_argument("--quality", default="draft", choices=tuple(encode.QUALITIES))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--json", action="store_true", help="the numbers for another program")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     speeds = run(given.frames, encode.quality(given.quality), given.processes)
     print(json.dumps([asdict(speed) for speed in speeds]) if given.json else "\n".join(s.report() for s in speeds))

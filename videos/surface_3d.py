@@ -1,4 +1,4 @@
-"""The loss on the plane through three minima as a surface in space, while the data set that it averages over grows."""
+"""Film: the loss on the plane through three minima as a surface, while the data set grows."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -16,33 +16,33 @@ from minima_volume.drawing import style
 from minima_volume.planes import grid
 from minima_volume.planes.triples import TRIPLES, Triple
 from videos import build, elements
-from videos.render import Film, Show
+from videos.render import DrawFrame, Film
 
 HEIGHT = 0.6  # of the box, in units of its sides
 ELEVATION, AZIMUTHS = 42.0, (-66.0, -40.0)  # degrees: along the valley from B to C; a slow turn shows the depth
-PIN = 0.16  # length of the pins that carry the minima's marks, as a share of the box's height
-LIGHT, DARKEST = np.array([-0.9, -0.5, 1.4]), 0.45  # where the light comes from; brightness of a face turned away
+PIN = 0.16  # length of the pins on the minima, as a share of the box's height
+LIGHT, DARKEST = np.array([-0.9, -0.5, 1.4]), 0.45  # direction of the light; brightness of a face turned away from it
 
 
 @dataclass(frozen=True)
 class Surface:
-    """The surface on the left, the data size and the loss of each minimum on the right; the state is an index of sizes."""
+    """The surface on the left, data size and loss of each minimum on the right. The state is an index of data sizes."""
 
     path: Path
 
-    def prepare(self, figure: Figure) -> Show:
-        """Lay the page out and draw what does not change."""
+    def prepare(self, figure: Figure) -> DrawFrame:
+        """Lay out the page and draw what does not change."""
         data = grid.shared(self.path)
         elements.use()
         elements.plane_heading(figure, data)
         space = figure.add_axes((-0.05, -0.03, 0.70, 0.98), projection="3d", computed_zorder=False, animated=True)
         space.patch.set_visible(False)  # it would hide the heading
         shows = [_surface(space, data), *elements.progress(figure, data)]
-        return elements.together(shows)
+        return elements.combine(shows)
 
 
-def _surface(space: Axes3D, data: grid.Grid) -> Show:
-    """The coloured surface, the threshold's contour on it, and a pin on each minimum."""
+def _surface(space: Axes3D, data: grid.Grid) -> DrawFrame:
+    """Prepare the coloured surface, the threshold's contour on it, and a pin on each minimum."""
     lowest, highest = np.log10([data.floor, data.ceiling])
     limit = float(np.log10(data.info["threshold"]))
     colors = matplotlib.colormaps[style.LEVEL_MAP]
@@ -72,13 +72,13 @@ def _surface(space: Axes3D, data: grid.Grid) -> Show:
 
 
 def _faces(data: grid.Grid, heights: grid.Floats) -> grid.Floats:
-    """The four corners (faces, 4, 3) of every cell of the grid."""
+    """Return the four corners (faces, 4, 3) of every cell of the grid."""
     nodes = np.stack([*np.meshgrid(data.x, data.y), heights], axis=-1)
     return np.stack([nodes[:-1, :-1], nodes[:-1, 1:], nodes[1:, 1:], nodes[1:, :-1]], axis=2).reshape(-1, 4, 3)
 
 
 def _brightness(corners: grid.Floats, *, rise: float, span: float) -> grid.Floats:
-    """How brightly each face is lit, from DARKEST to 1; lengths are measured in the box, where all sides count alike."""
+    """Return the brightness of each face, from DARKEST to 1. Lengths are measured in the box, where all sides are equal."""
     scaled = corners / (span, span, rise)
     normals = np.cross(scaled[:, 2] - scaled[:, 0], scaled[:, 3] - scaled[:, 1])
     lit = normals @ LIGHT / np.linalg.norm(normals, axis=1) / np.linalg.norm(LIGHT)
@@ -86,7 +86,7 @@ def _brightness(corners: grid.Floats, *, rise: float, span: float) -> grid.Float
 
 
 def _frame(space: Axes3D, data: grid.Grid) -> None:
-    """Axes with their names, decades upwards, quiet walls."""
+    """Draw the axes with their names, and pale walls."""
     lowest, highest = np.log10([data.floor, data.ceiling])
     space.set(xlim=data.x[[0, -1]], ylim=data.y[[0, -1]], zlim=(lowest, highest), xticks=(0, 1), yticks=(0, 1))
     space.set_proj_type("ortho")
@@ -104,7 +104,7 @@ def _frame(space: Axes3D, data: grid.Grid) -> None:
 
 
 def _pins(space: Axes3D, data: grid.Grid, index: int, length: float) -> list[Artist]:
-    """A pin on each minimum, its head in the minimum's colour and shape, named."""
+    """Draw a pin on each minimum, its head in the minimum's colour and shape, with its name."""
     drawn: list[Artist] = []
     feet = np.log10(data.at_corners()[:, index].clip(data.floor, data.ceiling))
     for (x, y), foot, color, marker, corner in zip(
@@ -120,7 +120,7 @@ def _pins(space: Axes3D, data: grid.Grid, index: int, length: float) -> list[Art
 def _visible(
     line: grid.Floats, level: float, heights: grid.Floats, data: grid.Grid, azimuth: float
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which points of a contour no part of the surface hides: the view from each is followed towards the eye."""
+    """Return which points of a contour the surface does not hide: the line of sight of each is followed to the eye."""
     e, a = np.radians([ELEVATION, azimuth])
     span, rise = data.x[-1] - data.x[0], (np.log10(data.ceiling) - np.log10(data.floor)) / HEIGHT
     way = np.linspace(0.02, 1, 60)[:, None]
@@ -131,15 +131,15 @@ def _visible(
     return ~(ground > z + 0.02).any(axis=0)
 
 
-def film(trio: Triple, scale: str, folder: Path, fps: int) -> Film:
-    """The film of a trio; its plane is computed if need be."""
+def film(triple: Triple, scale: str, folder: Path, fps: int) -> Film:
+    """Return the film of a triple; its plane is computed if necessary."""
     from minima_volume.planes import plane
 
-    path = plane.triple_grid(trio, scale, folder)
-    return elements.over_sizes(f"{trio.name}_surface", Surface(path), grid.read(path), fps)
+    path = plane.triple_grid(triple, scale, folder)
+    return elements.film_over_sizes(f"{triple.name}_surface", Surface(path), grid.read(path), fps)
 
 
-FILMS: dict[str, build.Entry] = {f"{trio.name}_surface": partial(film, trio) for trio in TRIPLES}
+FILMS: dict[str, build.Entry] = {f"{triple.name}_surface": partial(film, triple) for triple in TRIPLES}
 
 if __name__ == "__main__":
     build.main(FILMS)

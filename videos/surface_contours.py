@@ -1,4 +1,4 @@
-"""The loss on the plane through three minima as contours, while the data set that it averages over grows."""
+"""Film: the loss on the plane through three minima as contours, while the data set grows."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,29 +13,29 @@ from minima_volume.drawing import style
 from minima_volume.planes import grid
 from minima_volume.planes.triples import TRIPLES, Triple
 from videos import build, elements
-from videos.render import Film, Show
+from videos.render import DrawFrame, Film
 
 BANDS_PER_DECADE = 6
 
 
 @dataclass(frozen=True)
 class Contours:
-    """The map on the left, the data size and the loss of each minimum on the right; the state is an index of sizes."""
+    """The map on the left, data size and loss of each minimum on the right. The state is an index of data sizes."""
 
     path: Path
 
-    def prepare(self, figure: Figure) -> Show:
-        """Lay the page out and draw what does not change."""
+    def prepare(self, figure: Figure) -> DrawFrame:
+        """Lay out the page and draw what does not change."""
         data = grid.shared(self.path)
         elements.use()
         elements.plane_heading(figure, data)
         chart = figure.add_axes((0.075, 0.115, 0.4106, 0.73))
         bar = figure.add_axes((0.505, 0.115, 0.014, 0.73))
-        return elements.together([_map(chart, bar, data), *elements.progress(figure, data)])
+        return elements.combine([_map(chart, bar, data), *elements.progress(figure, data)])
 
 
-def _map(axes: Axes, bar: Axes, data: grid.Grid) -> Show:
-    """Filled contours at fixed levels, the threshold's contour, and the three minima."""
+def _map(axes: Axes, bar: Axes, data: grid.Grid) -> DrawFrame:
+    """Prepare filled contours at fixed levels, the threshold's contour, and the three minima."""
     lowest, highest = np.log10([data.floor, data.ceiling])
     levels = np.linspace(lowest, highest, round((highest - lowest) * BANDS_PER_DECADE) + 1)
     limit = float(np.log10(data.info["threshold"]))
@@ -64,15 +64,15 @@ def _map(axes: Axes, bar: Axes, data: grid.Grid) -> Show:
     return show
 
 
-def film(trio: Triple, scale: str, folder: Path, fps: int) -> Film:
-    """The film of a trio; its plane is computed if need be."""
+def film(triple: Triple, scale: str, folder: Path, fps: int) -> Film:
+    """Return the film of a triple; its plane is computed if necessary."""
     from minima_volume.planes import plane
 
-    path = plane.triple_grid(trio, scale, folder)
-    return elements.over_sizes(f"{trio.name}_contours", Contours(path), grid.read(path), fps)
+    path = plane.triple_grid(triple, scale, folder)
+    return elements.film_over_sizes(f"{triple.name}_contours", Contours(path), grid.read(path), fps)
 
 
-FILMS: dict[str, build.Entry] = {f"{trio.name}_contours": partial(film, trio) for trio in TRIPLES}
+FILMS: dict[str, build.Entry] = {f"{triple.name}_contours": partial(film, triple) for triple in TRIPLES}
 
 if __name__ == "__main__":
     build.main(FILMS)

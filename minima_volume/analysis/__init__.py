@@ -1,1 +1,1 @@
-"""Tables of results as data frames, and what is computed from them; no torch."""
+"""Result tables as data frames, and what is computed from them. This wing does not import torch."""

@@ -10,26 +10,51 @@ from minima_volume.analysis import tables
 
 @dataclass(frozen=True)
 class Slope:
-    """d(ln V / n)/d ln D with its standard error, the line's height at ln D = 0, and the variance that the line explains."""
+    """A fitted line ln V / n = intercept + slope · ln D.
+
+    Attributes:
+        slope: d(ln V / n) / d ln D, in nats.
+        error: Standard error of the slope, in nats.
+        intercept: Height of the line at ln D = 0, in nats.
+        r_squared: Share of the variance that the line explains.
+        n_points: Number of points that were fitted.
+        freedom: Degrees of freedom of the error: repeats − 1, or points − 2 for a single repeat.
+    """
 
     slope: float
     error: float
     intercept: float
     r_squared: float
     n_points: int
+    freedom: int
 
 
 def points(frame: pd.DataFrame, base: int, column: str) -> pd.DataFrame:
-    """Rows of the found minima with `log_size` = ln(base + level) and `per_parameter` = ln V / n."""
+    """Return the points of a power law: minima, each in its own landscape.
+
+    Args:
+        frame: Rows of volumes.csv.
+        base: Number of training samples at level 0.
+        column: The volume, in nats.
+
+    Returns:
+        The rows with `log_size` = ln(base + level) and `per_parameter` = ln V / n.
+    """
     own = tables.own_landscape(frame)
     return own.assign(log_size=np.log(base + own["level"]), per_parameter=own[column] / own["n_params"])
 
 
 def fit(rows: pd.DataFrame) -> Slope | None:
-    """The mean of the repeats' slopes and the standard error of that mean; of one repeat its slope and least-squares error.
+    """Fit a line to each repeat by least squares, and return the mean of the lines.
 
-    Lower bounds and rows without a number are left out, and so are repeats with fewer than three points; None if none
-    is left.
+    The error is the standard error of the mean slope over repeats; for a single repeat it is that of the fit. Lower
+    bounds (`status` is not `ok`), rows without a number, and repeats with fewer than three sizes are left out.
+
+    Args:
+        rows: Rows with `repeat`, `status`, `log_size` and `per_parameter`, as from `points`.
+
+    Returns:
+        The line, or None if no repeat is left.
     """
     exact = rows[(rows["status"] == "ok") & rows["per_parameter"].notna()]
     kept = [repeat for _, repeat in exact.groupby("repeat") if repeat["log_size"].nunique() >= 3]
@@ -38,8 +63,10 @@ def fit(rows: pd.DataFrame) -> Slope | None:
     lines = [np.polyfit(repeat["log_size"], repeat["per_parameter"], 1, cov=True) for repeat in kept]
     slopes = np.array([coefficients[0] for coefficients, _ in lines])
     slope, intercept = np.mean([coefficients for coefficients, _ in lines], axis=0)
-    error = slopes.std(ddof=1) / np.sqrt(len(slopes)) if len(slopes) > 1 else np.sqrt(lines[0][1][0, 0])
+    single = len(kept) == 1
+    error = np.sqrt(lines[0][1][0, 0]) if single else slopes.std(ddof=1) / np.sqrt(len(slopes))
     used = pd.concat(kept)
-    left = used["per_parameter"] - (intercept + slope * used["log_size"])
-    r_squared = 1 - left.var(ddof=0) / used["per_parameter"].var(ddof=0)
-    return Slope(float(slope), float(error), float(intercept), float(r_squared), len(used))
+    residuals = used["per_parameter"] - (intercept + slope * used["log_size"])
+    r_squared = 1 - residuals.var(ddof=0) / used["per_parameter"].var(ddof=0)
+    freedom = len(used) - 2 if single else len(kept) - 1
+    return Slope(float(slope), float(error), float(intercept), float(r_squared), len(used), freedom)

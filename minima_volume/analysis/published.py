@@ -1,4 +1,4 @@
-"""The published numbers beside ours, minimum by minimum and trend by trend, as two tables."""
+"""Compare our numbers with the published ones, minimum by minimum and trend by trend, in two tables."""
 
 import math
 import sys
@@ -10,6 +10,7 @@ import pandas as pd
 
 from minima_volume.analysis import tables as analysis_tables
 from minima_volume.analysis import trends
+from minima_volume.analysis.student import limit_95
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
 from minima_volume.storage import tables as storage_tables
@@ -19,18 +20,21 @@ PUBLISHED_COLUMNS = (
     "study", "repeat_name", "level", "landscape", "threshold", "log_volume_grid", "loss_at_zero", "test_loss",
     "test_accuracy", "source",
 )  # fmt: skip
-COLUMNS = (
-    "study", "level", "landscape", "threshold", "ours_repeats", "ours_without_volume", "ours_log_volume_grid",
-    "ours_spread", "published_repeats", "published_without_volume", "published_log_volume_grid", "published_spread",
-    "relative_difference", "grid_steps", "standard_errors", "within", "ours_loss_at_zero", "published_loss_at_zero",
-    "ours_test_loss", "published_test_loss", "test_loss_standard_errors", "ours_test_accuracy", "published_test_accuracy",
-)  # fmt: skip
+COLUMNS = layout.COMPARISON_COLUMNS
 KEY = ["level", "landscape", "threshold"]
 OUTCOMES = ["test_loss", "test_accuracy"]
 
 
 def published_rows(study: str) -> pd.DataFrame:
-    """Published rows of a study; `log_volume_grid` −∞ means above the threshold, NaN that only test results are known."""
+    """Return the published rows of a study.
+
+    Args:
+        study: Name of the study.
+
+    Returns:
+        Rows with the columns `PUBLISHED_COLUMNS`. A `log_volume_grid` of −∞ means that the minimum lies above the
+        threshold; NaN means that only test results are known.
+    """
     rows = [row for row in storage_tables.read_table(PUBLISHED, PUBLISHED_COLUMNS) if row["study"] == study]
     frame = pd.DataFrame(rows, columns=list(PUBLISHED_COLUMNS))
     for name in PUBLISHED_COLUMNS[2:-1]:
@@ -38,34 +42,89 @@ def published_rows(study: str) -> pd.DataFrame:
     return frame
 
 
+def grid_index(log_volume: float, n_params: int) -> float:
+    """Return the index k of the published grid c = (k/99)² that a volume belongs to.
+
+    With V = rⁿ and a direction of typical norm, r = c √n, so k = 99 √(V^(1/n) / √n). A volume that is a mean over
+    directions or repeats lies between two points of the grid.
+
+    Args:
+        log_volume: ln V, in nats.
+        n_params: Number of parameters n.
+
+    Example:
+        >>> n = 235_146
+        >>> round(grid_index(n * math.log((32 / 99) ** 2 * n**0.5), n), 6)
+        32.0
+    """
+    return float(99 * np.exp(log_volume / n_params / 2) / n_params**0.25)
+
+
 def grid_step(log_volume: float, n_params: int) -> float:
-    """Nats between neighbouring points of the published grid c = (k/99)² at a volume: 2n/k, from r = c √n."""
-    k = 99 * np.exp(log_volume / n_params / 2) / n_params**0.25
-    return float(2 * n_params / k)
+    """Return the distance 2n/k between neighbouring points of the published grid at a volume, in nats."""
+    return 2 * n_params / grid_index(log_volume, n_params)
 
 
 def combined_error(ours: pd.Series, theirs: pd.Series, rounding: float = 0.0) -> float:
-    """Standard error of the difference of two means over repeats: s √(1/N + 1/M), s the pooled spread of all repeats.
+    """Return the standard error s √(1/N + 1/M) of the difference of two means over N and M repeats.
 
-    Where the spread is below the error of `rounding`, that counts instead: repeats on one grid point seem to agree
-    exactly. NaN if one side has nothing, both have a single repeat, or nothing spreads.
+    s is the pooled standard deviation of all repeats, as in Student's t test. If s is smaller than `rounding`, that is
+    taken instead: repeats that were rounded to the same grid point seem to agree exactly.
+
+    Args:
+        ours: A value per repeat; values that are not finite are left out.
+        theirs: The same for the other side.
+        rounding: Standard deviation that rounding alone would give.
+
+    Returns:
+        The error, or NaN if a side has no value, both have a single one, or the error is 0.
     """
     parts = [values[np.isfinite(values)] for values in (ours, theirs)]
-    freedom = sum(map(len, parts)) - 2
-    if min(map(len, parts)) == 0 or freedom < 1:
+    freedom = pooled_freedom(ours, theirs)
+    if freedom < 1:
         return math.nan
     spread = math.sqrt(sum(((part - part.mean()) ** 2).sum() for part in parts) / freedom)
     return max(spread, rounding) * math.sqrt(sum(1 / len(part) for part in parts)) or math.nan
 
 
-def compare_study(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each level, landscape and threshold that both have: means over repeats that have a volume.
+def pooled_freedom(ours: pd.Series, theirs: pd.Series) -> int:
+    """Return the degrees of freedom N + M − 2 of `combined_error`, or 0 if a side has no value."""
+    counts = [int(np.isfinite(values).sum()) for values in (ours, theirs)]
+    return max(0, sum(counts) - 2) if min(counts) else 0
 
-    `relative_difference` is (ours − published)/|published|; `grid_steps` the same difference in steps of the published
-    grid and `standard_errors` in combined standard errors over repeats, each radius rounded by step/√12; `within` says
-    which of the two explains it. `loss_at_zero` is the geometric mean, over repeats, of the loss of the minima themselves
-    in the landscape, a clock of how long they were trained. Test results are means over repeats of the level, whatever
-    the landscape.
+
+def reason(grid_steps: float, standard_errors: float, freedom: int) -> str:
+    """Return what explains the difference of two volumes.
+
+    Args:
+        grid_steps: The difference in points of the published grid.
+        standard_errors: The difference in combined standard errors, or NaN.
+        freedom: Degrees of freedom of the combined error.
+
+    Returns:
+        `a grid step` if the difference, rounded to whole grid points, is at most one; else `two errors` if it is within
+        the 95 % limit of Student's t; else `neither`. Empty if there is no difference to explain.
+    """
+    if math.isnan(grid_steps):
+        return ""
+    if abs(round(grid_steps)) <= 1:
+        return "a grid step"
+    return "two errors" if abs(standard_errors) <= limit_95(freedom) else "neither"
+
+
+def compare_study(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each level, landscape and threshold that both sides have.
+
+    Args:
+        ours: Rows of volumes.csv of one study.
+        theirs: Published rows of the same study.
+
+    Returns:
+        Rows with the columns `COLUMNS`. Volumes are means over the repeats that have one. `relative_difference` is
+        (ours − published)/|published|; `grid_steps` is the difference of the two grid indices; `standard_errors` is the
+        difference in combined standard errors over repeats, each volume rounded by step/√12; `within` is the `reason`.
+        `loss_at_zero` is the geometric mean, over repeats, of the losses of the minima themselves in the landscape.
+        Test results are means over the repeats of a level, whatever the landscape.
     """
     loss = ours[ours["metric"] == "loss"]
     measured = theirs[theirs["log_volume_grid"].notna()]
@@ -90,15 +149,12 @@ def _volumes(ours: pd.Series, theirs: pd.Series, n_params: int) -> dict[str, Any
         known = values[np.isfinite(values)]
         cells |= {f"{who}_repeats": len(values), f"{who}_without_volume": len(values) - len(known)}
         cells |= {f"{who}_log_volume_grid": known.mean(), f"{who}_spread": known.std(ddof=1)}
-    difference = cells["ours_log_volume_grid"] - cells["published_log_volume_grid"]
-    step = grid_step(cells["published_log_volume_grid"], n_params)
-    cells["relative_difference"] = difference / abs(cells["published_log_volume_grid"])
-    cells["grid_steps"] = difference / step
-    cells["standard_errors"] = difference / combined_error(ours, theirs, step / math.sqrt(12))
-    explained = {"a grid step": abs(cells["grid_steps"]) <= 1, "two errors": abs(cells["standard_errors"]) <= 2}
-    cells["within"] = (
-        "" if np.isnan(difference) else next((name for name, holds in explained.items() if holds), "neither")
-    )
+    mine, published = cells["ours_log_volume_grid"], cells["published_log_volume_grid"]
+    rounding = grid_step(published, n_params) / math.sqrt(12)
+    cells["relative_difference"] = (mine - published) / abs(published)
+    cells["grid_steps"] = grid_index(mine, n_params) - grid_index(published, n_params)
+    cells["standard_errors"] = (mine - published) / combined_error(ours, theirs, rounding)
+    cells["within"] = reason(cells["grid_steps"], cells["standard_errors"], pooled_freedom(ours, theirs))
     return cells
 
 
@@ -109,7 +165,7 @@ def _losses(ours: pd.Series, theirs: pd.Series) -> dict[str, float]:
 
 
 def _once(frame: pd.DataFrame, repeat: str) -> pd.DataFrame:
-    """Test results by level and repeat; one stored in several folders or landscapes counts once: its name without them."""
+    """Test results by level and repeat. A repeat that is stored in several folders or landscapes counts once."""
     names = frame[repeat].astype(str).str.split().str[0].rename("name")
     return frame.groupby([frame["level"], names])[OUTCOMES].mean()
 
@@ -127,7 +183,11 @@ def _tests(level: int, tested: dict[str, pd.DataFrame]) -> dict[str, float]:
 
 
 def compare_all() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Volumes and trends of all studies that both have; raises ResultsError if there is none."""
+    """Return the rows of comparison.csv and of comparison_trends.csv, for every study that both sides have.
+
+    Raises:
+        ResultsError: No published study was run at paper scale.
+    """
     volumes, slopes = [], []
     for study in analysis_tables.studies("paper"):
         theirs = published_rows(study)
@@ -136,20 +196,20 @@ def compare_all() -> tuple[pd.DataFrame, pd.DataFrame]:
             volumes.append(compare_study(ours, theirs))
             slopes.append(trends.trends(ours, theirs, settings))
     if not volumes:
-        raise ResultsError("Expected paper results of a published study, got none: run `make mnist_poison` or another.")
+        raise ResultsError("Expected paper results of a published study, got none: run `make mnist_poison`.")
     return pd.concat(volumes, ignore_index=True), pd.concat(slopes, ignore_index=True)
 
 
 def main() -> list[Path]:
-    """Write both tables."""
-    paths = [layout.ROOT / "paper" / name for name in ("comparison.csv", "comparison_trends.csv")]
+    """Write both tables; return their paths."""
+    paths = layout.comparison_paths("paper")
     for path, frame in zip(paths, compare_all(), strict=True):
         storage_tables.write_table(
             path,
             list(frame.columns),
             [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")],
         )
-    return paths
+    return list(paths)
 
 
 if __name__ == "__main__":

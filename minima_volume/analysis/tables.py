@@ -1,4 +1,7 @@
-"""How numbers with a caveat are drawn: open where rays reach the cap, a cross at the axis where there is no volume."""
+"""Read a study's result tables as data frames. Missing or invalid values become NaN.
+
+Figures read results only through this module.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,28 +12,6 @@ import pandas as pd
 
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, layout, tables
-
-
-def summary(frame: pd.DataFrame, column: str, by: str = "level") -> pd.DataFrame:
-    """Mean over repeats of the rows that have a number, and how far to trust it.
-
-    `spread` is the standard deviation over repeats, or the estimate's own standard error where there is one repeat;
-    `missing` counts rows without a number; `bound` says that some row is a lower bound.
-    """
-    groups = frame.groupby(by)
-    table = pd.DataFrame(
-        {
-            "mean": groups[column].mean(),
-            "spread": groups[column].std(ddof=1),
-            "count": groups[column].count(),
-            "missing": groups.size() - groups[column].count(),
-            "bound": groups["status"].agg(lambda status: bool((status == "censored").any())),
-        }
-    )
-    if f"{column}_se" in frame:
-        table["spread"] = table["spread"].fillna(groups[f"{column}_se"].mean())
-    return table
-
 
 SHOWN = {"extra": "extra training samples", "batch_size": "batch size", "epochs": "training epochs"}
 SHORT = {"extra": "samples\nadded", "batch_size": "batch\nsize", "epochs": "epochs\ntrained"}
@@ -54,7 +35,7 @@ _KEY = ["repeat", "level", "landscape", "threshold", "metric"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a figure needs of the settings that run.json records."""
+    """The settings of run.json that figures need. Fields are those of `Study`."""
 
     title: str
     data: str
@@ -73,23 +54,27 @@ class Settings:
 
     @property
     def level_axis(self) -> str:
-        """The axis label of the study's levels."""
+        """Return the axis label of the study's levels."""
         return KINDS.get(self.intervention, SHOWN[self.level_means])
 
     @property
     def short_axis(self) -> str:
-        """The same in two short lines, for a legend."""
+        """Return the same label in two short lines, for a legend."""
         return SHORT[self.level_means]
 
     @property
     def varies_data(self) -> bool:
-        """Whether levels count training samples, rather than epochs or the batch."""
+        """Return whether levels count training samples rather than epochs or the batch size."""
         return self.level_means == "extra"
 
 
 def settings(scale: str, study: str) -> Settings:
-    """The study's settings; raises ResultsError if run.json lacks any."""
-    path = layout.study_folder(scale, study) / "run.json"
+    """Return a study's settings.
+
+    Raises:
+        ResultsError: run.json is missing, damaged or lacks a setting.
+    """
+    path = layout.study_folder(scale, study) / layout.RUN_RECORD
     found = archives.read_json(path).get("settings")
     row = found if isinstance(found, dict) else {}
     names = [field.name for field in fields(Settings)]
@@ -100,11 +85,14 @@ def settings(scale: str, study: str) -> Settings:
 
 
 def volumes(scale: str, study: str) -> pd.DataFrame:
-    """Rows of volumes.csv; a volume that is not finite, or of a minimum above its threshold, is NaN whatever the file says.
+    """Return the rows of volumes.csv.
 
-    Raises ResultsError for a table that is missing, empty or damaged, or that names a row twice.
+    A volume is NaN if it is not finite or its minimum lies above the threshold, whatever the file says.
+
+    Raises:
+        ResultsError: The table is missing, empty, damaged or has a row twice.
     """
-    frame = _read(scale, study, "volumes.csv", layout.VOLUME_COLUMNS)
+    frame = _read(scale, study, layout.VOLUMES, layout.VOLUME_COLUMNS)
     unknown = sorted(set(frame["status"]) - set(STATUSES))
     if unknown:
         raise ResultsError(f"Expected a status among {', '.join(STATUSES)} in {study}, got {unknown}.")
@@ -112,61 +100,101 @@ def volumes(scale: str, study: str) -> pd.DataFrame:
         frame[name] = frame[name].where(np.isfinite(frame[name]) & (frame["status"] != "unconverged"))
         if f"{name}_se" in frame:
             frame[f"{name}_se"] = frame[f"{name}_se"].where(np.isfinite(frame[f"{name}_se"]))
-    _refuse_twins(frame, _KEY, study)
+    _check_unique(frame, _KEY, study)
     return frame
 
 
 def cutoffs(scale: str, study: str) -> pd.DataFrame:
-    """Rows of cutoffs.csv; `cutoff` is NaN for a minimum that stays below its threshold over all `n_samples`."""
-    frame = _read(scale, study, "cutoffs.csv", layout.CUTOFF_COLUMNS)
+    """Return the rows of cutoffs.csv. `cutoff` is NaN for a minimum that stays below its threshold over all samples.
+
+    Raises:
+        ResultsError: The table is missing, empty, damaged or has a row twice.
+    """
+    frame = _read(scale, study, layout.CUTOFFS, layout.CUTOFF_COLUMNS)
     wrong = frame["cutoff"].notna() & ~frame["cutoff"].between(1, frame["n_samples"])
     if wrong.any():
         raise ResultsError(
             f"Expected cutoffs between 1 and {frame['n_samples'].max()} samples in {study}, "
             f"got {frame.loc[wrong, 'cutoff'].iloc[0]:g}: {_again(scale, study)}."
         )
-    _refuse_twins(frame, ["repeat", "level", "threshold"], study)
+    _check_unique(frame, ["repeat", "level", "threshold"], study)
     return frame
 
 
 def slices(scale: str, study: str) -> pd.DataFrame:
-    """Rows of slices.csv, a whole grid of radii for each level; a table with a loss that is no number is refused."""
+    """Return the rows of slices.csv: for each level a full grid of radii with both losses.
+
+    Raises:
+        ResultsError: The table is missing, damaged, has a loss that is not a positive number, or lacks part of a grid.
+    """
     again = f"delete it and run `make slices SCALE={scale}`"
-    frame = _read(scale, study, "slices.csv", layout.SLICE_COLUMNS)
+    frame = _read(scale, study, layout.SLICES, layout.SLICE_COLUMNS)
     losses = frame[["seen_loss", "unseen_loss"]]
     if not (np.isfinite(losses) & (losses > 0)).all(axis=None):
-        raise ResultsError(f"Expected losses above 0 everywhere in the slices of {study}, got others: {again}.")
-    _refuse_twins(frame, ["level", "radius_1", "radius_2"], study)
+        raise ResultsError(f"Expected losses above 0 in all slices of {study}, got others: {again}.")
+    _check_unique(frame, ["level", "radius_1", "radius_2"], study)
     for _, plane in frame.groupby("level"):
         if len(plane) != plane["radius_1"].nunique() * plane["radius_2"].nunique():
-            raise ResultsError(f"Expected whole planes in the slices of {study}, got a part of one: {again}.")
+            raise ResultsError(f"Expected complete planes in the slices of {study}, got a part of one: {again}.")
     return frame
 
 
 def studies(scale: str) -> list[str]:
-    """Studies of a scale that have a table, by name."""
-    return sorted(path.parent.name for path in (layout.ROOT / scale).glob("*/volumes.csv"))
+    """Return the studies of a scale that have a table of volumes, by name."""
+    return layout.studies_with_volumes(scale)
 
 
 def base_landscape(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the loss criterion in the base landscape, which is every minimum's first."""
+    """Return the rows of the loss criterion in the smallest landscape."""
     base = int(frame["landscape"].min())
     return frame.loc[(frame["landscape"] == base) & (frame["metric"] == "loss")]
 
 
 def own_landscape(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the loss criterion in each minimum's own landscape: all that it was trained on."""
+    """Return the rows of the loss criterion in each minimum's own landscape: everything it was trained on."""
     own = (frame["landscape"] == frame["level"]) & (frame["metric"] == "loss")
     return frame.loc[own]
 
 
+def summary(frame: pd.DataFrame, column: str, by: str = "level") -> pd.DataFrame:
+    """Return means over repeats with their spread and caveats.
+
+    Args:
+        frame: Rows of volumes.csv.
+        column: The column to average; rows without a number are left out of the mean.
+        by: The column to group by.
+
+    Returns:
+        A row per group: `mean`; `spread`, the standard deviation over repeats, or the estimate's own standard error if
+        there is one repeat; `count` and `missing`, rows with and without a number; `bound`, True if some row is a lower
+        bound.
+    """
+    groups = frame.groupby(by)
+    table = pd.DataFrame(
+        {
+            "mean": groups[column].mean(),
+            "spread": groups[column].std(ddof=1),
+            "count": groups[column].count(),
+            "missing": groups.size() - groups[column].count(),
+            "bound": groups["status"].agg(lambda status: bool((status == "censored").any())),
+        }
+    )
+    if f"{column}_se" in frame:
+        table["spread"] = table["spread"].fillna(groups[f"{column}_se"].mean())
+    return table
+
+
 def thresholds(frame: pd.DataFrame) -> list[float]:
-    """Thresholds of a table, the largest first."""
+    """Return the thresholds of a table, the largest first."""
     return sorted(map(float, frame["threshold"].unique()), reverse=True)
 
 
 def numbers(cells: Sequence[str | None]) -> list[float]:
-    """Cells as floats, empty ones as NaN; raises ValueError for text."""
+    """Return cells as floats, with NaN for empty ones.
+
+    Raises:
+        ValueError: A cell holds text.
+    """
     return [float(cell) if cell else float("nan") for cell in cells]
 
 
@@ -187,11 +215,13 @@ def _read(scale: str, study: str, name: str, columns: Sequence[str]) -> pd.DataF
     return frame
 
 
-def _refuse_twins(frame: pd.DataFrame, key: list[str], study: str) -> None:
+def _check_unique(frame: pd.DataFrame, key: list[str], study: str) -> None:
     twins = frame.duplicated(key)
     if twins.any():
         row = ", ".join(f"{name} {frame.loc[twins, name].iloc[0]}" for name in key)
-        raise ResultsError(f"Expected every row of {study} once, got {row} twice: delete the table and run again.")
+        raise ResultsError(
+            f"Expected every row of {study} once, got {row} twice: delete the table and run the same make target."
+        )
 
 
 def _again(scale: str, study: str) -> str:

@@ -1,4 +1,4 @@
-"""Which way volumes and test losses go, published and ours: slopes against training samples, batch size or epochs."""
+"""Slopes of volumes and test losses, published and ours, against training samples, batch size or epochs."""
 
 import math
 from collections.abc import Iterator
@@ -8,34 +8,49 @@ import pandas as pd
 
 from minima_volume.analysis import power_law, tables
 from minima_volume.analysis.power_law import Slope
+from minima_volume.analysis.student import limit_95
+from minima_volume.storage import layout
 
-COLUMNS = (
-    "study", "quantity", "held", "threshold", "against", "values", "ours_repeats", "ours_slope", "ours_slope_se",
-    "ours_direction", "published_repeats", "published_slope", "published_slope_se", "published_direction",
-    "direction", "standard_errors", "ours_solved_slope", "ours_solved_slope_se",
-)  # fmt: skip
+COLUMNS = layout.COMPARISON_TREND_COLUMNS
 AGAINST = {"extra": "training samples", "batch_size": "batch size", "epochs": "epochs"}
-Cut = tuple[str, str, float]  # quantity, what is held, threshold (NaN for test losses)
+Cut = tuple[str, str, float]  # quantity, what is fixed, threshold (NaN for test losses)
 
 
 def trends(ours: pd.DataFrame, theirs: pd.DataFrame, settings: tables.Settings) -> pd.DataFrame:
-    """A row for each trend that both have at three values or more, fitted to the values that both have.
+    """Return a row for each trend that both sides have at three values or more, fitted to the values that both have.
 
-    Slopes are d(ln V/n)/d ln D of the published grid rule, with D the training samples (or batch size, or epochs), at
-    a fixed landscape, in every minimum's own, and of a fixed minimum over landscapes; and d ln(test loss)/d ln D.
-    `ours_solved_slope` is that of ln E[rⁿ] with solved radii. Errors are standard errors of the mean over repeats, of a
-    single repeat the line's own. A direction is "unclear" within two errors of none.
+    The slopes of volume are d(ln V/n)/d ln D by the published grid rule, with D the training samples, the batch size or
+    the epochs. They are taken in each fixed landscape, in the own landscape of each minimum, and of each fixed minimum
+    over landscapes. The slope of the test loss is d ln(test loss)/d ln D.
+
+    Args:
+        ours: Rows of volumes.csv of one study.
+        theirs: Published rows of the same study.
+        settings: The study's settings.
+
+    Returns:
+        Rows with the columns `COLUMNS`. `ours_solved_slope` is the slope of ln E[rⁿ] with solved radii. Errors are
+        standard errors of the mean over repeats, or that of the fit for a single repeat. Directions are those of
+        `direction`.
     """
     loss = ours[ours["metric"] == "loss"]
     n_params = int(loss["n_params"].iloc[0])
     known = theirs.rename(columns={"repeat_name": "repeat"}).replace(-np.inf, np.nan)
-    mine, published = (dict(_cuts(frame, settings, n_params)) for frame in (loss, known))
-    solved = dict(
-        _cuts(loss.assign(log_volume_grid=loss["log_volume"].where(loss["status"] == "ok")), settings, n_params)
-    )
-    found = [_row(cut, mine[cut], published[cut], solved[cut]) for cut in mine if cut in published]
-    named = {"study": ours["study"].iloc[0], "against": AGAINST[settings.level_means]}
-    return pd.DataFrame([named | row for row in found if row], columns=list(COLUMNS))
+    exact = loss.assign(log_volume_grid=loss["log_volume"].where(loss["status"] == "ok"))
+    mine, published, solved = (dict(_cuts(frame, settings, n_params)) for frame in (loss, known, exact))
+    rows = [_row(cut, mine[cut], published[cut], solved[cut]) for cut in mine if cut in published]
+    common = {"study": ours["study"].iloc[0], "against": AGAINST[settings.level_means]}
+    return pd.DataFrame([common | row for row in rows if row], columns=list(COLUMNS))
+
+
+def direction(line: Slope) -> str:
+    """Return `falls` or `rises`, or `unclear` if the slope is within the 95 % limit of zero.
+
+    The limit is that of Student's t for the degrees of freedom of the slope's error.
+    """
+    if not abs(line.slope) > limit_95(line.freedom) * line.error:
+        return "unclear"
+    return "falls" if line.slope < 0 else "rises"
 
 
 def _cuts(frame: pd.DataFrame, settings: tables.Settings, n_params: int) -> Iterator[tuple[Cut, pd.DataFrame]]:
@@ -60,19 +75,19 @@ def _cuts(frame: pd.DataFrame, settings: tables.Settings, n_params: int) -> Iter
 
 
 def _row(cut: Cut, ours: pd.DataFrame, theirs: pd.DataFrame, solved: pd.DataFrame) -> dict[str, object] | None:
-    """The cells of one trend; None if the values that both have are too few."""
+    """The cells of one trend, or None if the values that both sides have are too few."""
     sizes = [set(frame.loc[frame["per_parameter"].notna(), "log_size"].round(9)) for frame in (ours, theirs)]
     common = sorted(sizes[0] & sizes[1])
     mine, published, exact = (_fit(frame, common) for frame in (ours, theirs, solved))
     if mine is None or published is None:
         return None
-    ways = {direction(mine), direction(published)}
+    directions = {direction(mine), direction(published)}
     error = math.hypot(mine.error, published.error)
     cells = dict(zip(("quantity", "held", "threshold"), cut, strict=True)) | {
         "values": " ".join(f"{math.exp(size):.0f}" for size in common),
         **_cells("ours", mine, ours),
         **_cells("published", published, theirs),
-        "direction": "unclear" if "unclear" in ways else "same" if len(ways) == 1 else "opposite",
+        "direction": "unclear" if "unclear" in directions else "same" if len(directions) == 1 else "opposite",
         "standard_errors": (mine.slope - published.slope) / error if error > 0 else math.nan,
     }
     if exact is not None and cut[0] == "log volume":
@@ -88,10 +103,3 @@ def _cells(who: str, line: Slope, frame: pd.DataFrame) -> dict[str, object]:
 
 def _fit(frame: pd.DataFrame, sizes: list[float]) -> Slope | None:
     return power_law.fit(frame[frame["log_size"].round(9).isin(sizes)].assign(status="ok"))
-
-
-def direction(line: Slope) -> str:
-    """Falls, rises, or unclear within two standard errors."""
-    if abs(line.slope) <= 2 * line.error:
-        return "unclear"
-    return "falls" if line.slope < 0 else "rises"

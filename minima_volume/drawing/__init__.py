@@ -1,1 +1,1 @@
-"""The look of the project's pictures and the marks that they share."""
+"""The common look of all pictures, marks for numbers with a caveat, and output files."""

@@ -1,4 +1,7 @@
-"""How numbers with a caveat are drawn: open where rays reach the cap, a cross at the axis where there is no volume."""
+"""Marks for numbers with a caveat, and ticks and captions that figures share.
+
+Hollow marks are lower bounds: some rays reach the cap. Crosses at an axis mean that there is no volume.
+"""
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,21 +20,35 @@ from minima_volume.drawing import output, style
 OPEN = "open: lower bound, some rays never cross"
 CROSS = "×: no volume, the minimum itself fails the threshold"
 DAMAGED = "no number in the table"
-# What a reader must know of a data set to read its losses.
+# What a reader must know about a data set to interpret its losses.
 REMARKS = {"modulo": ("a network that answers 0 to every pair has loss 1/97 = 0.0103, just above threshold 0.01",)}
-Absent = Sequence[tuple[str, Sequence[float]]]  # colour of a series, where it has no number
-_NOTE, _LINE = 0.06, 0.125  # inches below a figure: in all, and for each line of its caption
+Absent = Sequence[tuple[str, Sequence[float]]]  # colour of a series, and the places where it has no number
+_NOTE, _LINE = 0.06, 0.125  # inches below a figure: a margin, and for each line of the caption
 _STRIP = 0.07  # of the axes' height, for one row of crosses
-_ASIDE = 0.07  # steps between neighbouring series, so that their error bars stand side by side
+_ASIDE = 0.07  # distance of neighbouring series in steps, so that error bars do not overlap
 
 
 def series(
     axes: Axes, frame: pd.DataFrame, places: Mapping[int, float], column: str, *, by: str = "level", color: str,
     label: str, marker: str = "o", line: str = "-",
 ) -> list[float]:  # fmt: skip
-    """Repeats translucent, their mean with error bars, open for a lower bound; places where some row has no number.
+    """Draw the mean of repeats with error bars, and single repeats faintly; hollow marks are lower bounds.
 
-    Lines break where there is no number: nothing is known of what lies there.
+    Lines break where there is no number, because nothing is known of what lies between.
+
+    Args:
+        axes: Where to draw.
+        frame: Rows of volumes.csv.
+        places: Place on the x axis of each value of `by`.
+        column: The column to draw.
+        by: The column along the x axis.
+        color: Colour of the series.
+        label: Name in the legend.
+        marker: Marker of the means.
+        line: Line style.
+
+    Returns:
+        The places at which some row has no number.
     """
     if frame["repeat"].nunique() > 1:
         for _, repeat in frame.groupby("repeat"):
@@ -46,15 +63,19 @@ def series(
 
 
 def crosses(*panels: tuple[Axes, Absent]) -> None:
-    """Crosses at the places of each panel's (color, places), one row for each color, in room made below the data.
+    """Draw crosses below the data at the places where a series has no number, one row for each colour.
 
-    Panels that share their heights go in one call, so that room is made once and after everything is drawn.
+    Panels that share their y axis must be given in one call, after everything else is drawn, so that the axis is extended
+    once.
+
+    Args:
+        panels: Pairs of axes and (colour, places) of each series.
     """
     rows = [[(color, places) for color, places in absent if places] for _, absent in panels]
     most = max(map(len, rows))
     if most:
         share = _STRIP * (most + 0.5)
-        wanted = [_lowered(axes.get_ylim(), axes.get_yscale() == "log", share) for axes, _ in panels]
+        wanted = [_with_room_below(axes.get_ylim(), axes.get_yscale() == "log", share) for axes, _ in panels]
         for (axes, _), limits in zip(panels, wanted, strict=True):
             axes.set_ylim(limits)
     for (axes, _), here in zip(panels, rows, strict=True):
@@ -64,23 +85,23 @@ def crosses(*panels: tuple[Axes, Absent]) -> None:
 
 
 def crosses_left(axes: Axes, absent: Absent) -> None:
-    """Crosses at the heights of each (color, heights), in a strip made left of the data."""
+    """Draw crosses left of the data at the heights where a series has no number."""
     rows = [(color, heights) for color, heights in absent if heights]
     if rows:
-        axes.set_xlim(_lowered(axes.get_xlim(), axes.get_xscale() == "log", 1.5 * _STRIP))
+        axes.set_xlim(_with_room_below(axes.get_xlim(), axes.get_xscale() == "log", 1.5 * _STRIP))
     for color, heights in rows:
         axes.plot([_STRIP / 2] * len(heights), heights, "x", color=color, transform=axes.get_yaxis_transform())
 
 
-def _lowered(limits: tuple[float, float], log: bool, share: float) -> tuple[float, float]:
-    """Limits whose lower end leaves `share` of the axis free below the old one."""
+def _with_room_below(limits: tuple[float, float], log: bool, share: float) -> tuple[float, float]:
+    """Return limits whose lower end leaves the given share of the axis free below the old one."""
     low, high = limits
     stretch = share / (1 - share)
     return (low * (low / high) ** stretch if log else low - (high - low) * stretch), high
 
 
 def caveats(frame: pd.DataFrame, column: str = "log_volume") -> list[str]:
-    """The sentences that the marks of these rows need."""
+    """Return the sentences that explain the marks of these rows."""
     damaged = int((frame[column].isna() & (frame["status"] != "unconverged")).sum())
     present = {
         CROSS: bool((frame["status"] == "unconverged").any()),
@@ -91,29 +112,29 @@ def caveats(frame: pd.DataFrame, column: str = "log_volume") -> list[str]:
 
 
 def repeats(frame: pd.DataFrame) -> str:
-    """How many repeats and what the error bars are."""
+    """Return how many repeats there are and what the error bars show."""
     return f"{count_repeats(frame)}, mean ± s.d." if frame["repeat"].nunique() > 1 else "1 repeat ± standard error"
 
 
 def count_repeats(frame: pd.DataFrame) -> str:
-    """How many repeats."""
+    """Return the number of repeats in words."""
     count = frame["repeat"].nunique()
     return f"{count} repeat{'s' * (count > 1)}"
 
 
 def places(levels: Iterable[int]) -> dict[int, float]:
-    """Equal steps for the levels, whose sizes often start at 0."""
+    """Return equally spaced places for levels, which often start at 0 and span decades."""
     return {level: float(place) for place, level in enumerate(sorted(set(levels)))}
 
 
 def beside(steps: Mapping[int, float], number: int, count: int) -> dict[int, float]:
-    """The places of series `number` of `count`, all of them centred on the steps."""
+    """Return the places of series `number` out of `count`, side by side and centred on the steps."""
     aside = _ASIDE * (number - (count - 1) / 2)
     return {level: place + aside for level, place in steps.items()}
 
 
 def level_ticks(axes: Axes, steps: Mapping[int, float], *, crowded: bool = False) -> None:
-    """A tick for every level, slanted where they are crowded."""
+    """Set a tick for every level, slanted if they are crowded."""
     crowded = crowded or len(steps) > 6
     names = [f"{level:,}" for level in steps]
     axes.set_xticks(list(steps.values()), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
@@ -121,7 +142,7 @@ def level_ticks(axes: Axes, steps: Mapping[int, float], *, crowded: bool = False
 
 
 def log_ticks(axis: Axis) -> None:
-    """Plain numbers on a logarithmic axis, the more in each decade the fewer decades there are."""
+    """Set plain numbers on a logarithmic axis, more per decade if there are few decades."""
     low, high = sorted(axis.get_view_interval())
     few, some = (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
     axis.set_major_locator(LogLocator(subs=(1.0,) if high > 300 * low else few if high > 8 * low else some))
@@ -133,7 +154,20 @@ def finish(
     figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, settings: tables.Settings, scale: str, name: str,
     caption: Iterable[str],
 ) -> list[Path]:  # fmt: skip
-    """Title with the data's name, panel letters, caveats below, the quick note; written to the study's place."""
+    """Add title, panel letters, caption and the note of quick runs, and write the figure.
+
+    Args:
+        figure: The figure.
+        panels: Axes that get letters, if there are several.
+        frame: Rows of volumes.csv, for the names of study and data.
+        settings: The study's settings, for the title.
+        scale: `quick` or `paper`.
+        name: Name of the figure, or an empty string for a study's main figure.
+        caption: Sentences below the figure.
+
+    Returns:
+        The files that were written.
+    """
     figure.suptitle(f"{settings.title} — data: {frame['data'].iloc[0]}", x=0.01, ha="left")
     panels = list(panels)
     if len(panels) > 1:
@@ -146,7 +180,7 @@ def finish(
 
 
 def _caption(figure: Figure, sentences: Iterable[str], width: int) -> int:
-    """Write the sentences below everything, broken only between them; a quick figure's lines end before its note."""
+    """Write the sentences below the figure, with line breaks only between them; return the number of lines."""
     blank = "\N{NO-BREAK SPACE}"
     whole = f"{blank}· ".join(sentence.replace(" ", blank) for sentence in sentences)
     lines = [line.rstrip(f"{blank}·") for line in textwrap.wrap(whole, width)]

@@ -1,4 +1,4 @@
-"""Where figures go, and the command line that they share."""
+"""Output paths of figures and their common command line."""
 
 import argparse
 import os
@@ -9,20 +9,26 @@ from pathlib import Path
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
 
-Draw = Callable[[str, str], list[Path]]  # (study, scale) -> files written, none where the study has no such figure
+Draw = Callable[[str, str], list[Path]]  # (study, scale) -> files written, none if the study has no such figure
 
 ROOT = Path(os.environ.get("FIGS_DIR", "figs"))
 
 
 def figure_path(scale: str, study: str, figure: str = "") -> Path:
-    """Where a figure goes, without suffix; a study's main figure has no name of its own."""
+    """Return the path of a figure without its suffix. A study's main figure has an empty name."""
     return ROOT / scale / (f"{study}_{figure}" if figure else study)
 
 
 def main(draw: Draw, description: str | None) -> None:
-    """Draw from the command line; a table that cannot be drawn gives one sentence and exit code 1."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("study")
+    """Draw one figure from the command line.
+
+    Args:
+        draw: The module's drawing function.
+        description: The module's docstring, shown by `--help` and if the study has no such figure.
+    """
+    name = getattr(sys.modules["__main__"].__spec__, "name", None)
+    parser = argparse.ArgumentParser(prog=f"python -m {name}" if name else None, description=description)
+    parser.add_argument("study", help="name of a study, as in `make help`")
     parser.add_argument("--scale", default="paper", choices=("quick", "paper"))
     given = parser.parse_args()
     try:
@@ -32,4 +38,6 @@ def main(draw: Draw, description: str | None) -> None:
     for path in written:
         print(layout.display_path(path))
     if not written:
-        sys.exit(f"error: {given.study} at scale {given.scale} has nothing that this figure could show: {description}")
+        sys.exit(
+            f"error: {given.study} at scale {given.scale} has nothing that this figure shows: choose another. {description}"
+        )

@@ -1,4 +1,4 @@
-"""One look for every picture of the project: column widths, type, colour-blind-safe colours, reproducible files."""
+"""The look of every picture: column widths, type, colours that the colour-blind can tell apart, reproducible files."""
 
 import logging
 import os
@@ -18,14 +18,14 @@ from matplotlib.ticker import FuncFormatter
 
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0  # inches
 
-# Okabe and Ito (2008), the colours that readers with any common colour blindness tell apart.
+# Okabe and Ito (2008): readers with any common colour blindness can tell these colours apart.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY, PALE = "#6E6E6E", "#E6E6E6"
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)  # yellow is left out: it fades on white paper
 LEVEL_MAP = "viridis"
 
-_QUICK_STRIP = 0.16  # inches kept free below a quick figure for its note
+_QUICK_STRIP = 0.16  # inches kept free below a quick figure for the note
 _NO_DATES: dict[str, dict[str, Any]] = {
     ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     ".png": {"Software": None},
@@ -33,38 +33,42 @@ _NO_DATES: dict[str, dict[str, Any]] = {
 
 
 def use() -> None:
-    """Apply the look to all figures made from now on, whatever the user's own settings; no screen is needed."""
+    """Apply the look to all figures made from now on, instead of the user's own settings. No display is needed."""
     matplotlib.use("Agg")
-    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it comments on the birthdays of the embedded fonts
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it logs the dates of the embedded fonts
     matplotlib.rcdefaults()
     matplotlib.rcParams.update(_LOOK)
 
 
 def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
-    """Write the figure whole as PDF and 200 dpi PNG, the same bytes on every run, and close it."""
+    """Write a figure as PDF and as PNG of 200 dpi, with the same bytes on every run, and close it."""
     path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, so that both files agree
+    figure.set_layout_engine("none")  # laid out once, so that both files have the same layout
     written = [_write(figure, path_without_suffix, suffix) for suffix in (".pdf", ".png")]
     plt.close(figure)
     return written
 
 
 def level_colors(count: int) -> list[str]:
-    """Return colours for `count` ordered levels, dark for the first; the palest end of the map is not used."""
+    """Return colours for `count` ordered levels, the darkest first. The palest end of the map is not used."""
     colormap = matplotlib.colormaps[LEVEL_MAP]
     return [to_hex(colormap(0.88 * index / max(count - 1, 1))) for index in range(count)]
 
 
 def series_colors(count: int) -> list[str]:
-    """Return colours for `count` unordered series; raises ValueError when they could not be told apart."""
+    """Return colours for `count` unordered series.
+
+    Raises:
+        ValueError: There are more series than colours that can be told apart.
+    """
     if count > len(SERIES):
-        raise ValueError(f"expected at most {len(SERIES)} series, got {count}: use level_colors or more panels")
+        raise ValueError(f"Expected at most {len(SERIES)} series, got {count}: use level_colors or more panels.")
     return list(SERIES[:count])
 
 
 def mark_quick(figure: Figure) -> None:
-    """Say in the picture's lower right corner that its numbers come from a quick run."""
+    """Write in the lower right corner that the numbers come from a quick run."""
     keep_free(figure, _QUICK_STRIP)
     tag = {"facecolor": VERMILION, "edgecolor": "none", "boxstyle": "square,pad=0.25"}
     note = "quick run – not paper scale"
@@ -72,14 +76,14 @@ def mark_quick(figure: Figure) -> None:
 
 
 def keep_free(figure: Figure, inches: float) -> None:
-    """Leave a strip below everything empty; a figure that was laid out by hand, or before, stays as it is."""
+    """Keep a strip of the given height in inches free below everything, if the figure is laid out automatically."""
     layout, strip = figure.get_layout_engine(), inches / figure.get_figheight()
     if isinstance(layout, ConstrainedLayoutEngine):
         layout.set(rect=(0, strip, 1, 1 - strip))
 
 
 def nats(axis: Axis) -> None:
-    """Write an axis' ticks in thousands or millions of nats: 600k, 1.2M."""
+    """Write the ticks of an axis in thousands or millions of nats: 600k, 1.2M."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: _readable(value)))
 
 

@@ -20,11 +20,11 @@ from minima_volume.storage import archives
 from minima_volume.training.trainer import evaluate
 
 SIDE = {"quick": 33, "paper": 61}  # points per side, with nodes at 0 and 1
-FITTED = 0.99  # training accuracy from which on the training samples are called memorised
+FITTED = 0.99  # training accuracy from which the training samples count as memorised
 
 
 def ordered_samples(repeat: Repeat) -> Samples:
-    """All samples of the data set, those of the repeat's pool first and in its order."""
+    """Return all samples of the data set: first those of the repeat's pool in its order, then the others."""
     data, chosen = repeat.dataset, repeat.pool.indices
     rest = torch.ones(len(data.targets), dtype=torch.bool)
     rest[chosen] = False
@@ -34,7 +34,16 @@ def ordered_samples(repeat: Repeat) -> Samples:
 
 
 def accuracies(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) -> list[dict[str, Any]]:
-    """Accuracy of every checkpoint on the samples that it was trained on and on the others."""
+    """Return the accuracy of every checkpoint on its training samples and on all other samples.
+
+    Args:
+        repeat: The repeat whose checkpoints these are.
+        minima: Checkpoints by epoch.
+        samples: All samples, as from `ordered_samples`.
+
+    Returns:
+        For each checkpoint `epoch`, `train_accuracy` and `unseen_accuracy`.
+    """
     rows, base = [], repeat.study.base
     for epoch, minimum in minima.items():
         _, errors = evaluate(repeat.model, minimum.parameters, samples.inputs, samples.targets, samples.criterion)
@@ -45,16 +54,22 @@ def accuracies(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) 
 
 
 def corners_of(rows: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
-    """Epochs of the first checkpoint, of the first one after it that has memorised its samples, and of the last one."""
+    """Return the epochs of the three checkpoints that span the plane.
+
+    These are the first checkpoint, the first later one with a training accuracy of at least `FITTED`, and the last one.
+
+    Raises:
+        ResultsError: There are fewer than three checkpoints.
+    """
     inner = rows[1:-1]
     if not inner:
-        raise ResultsError(f"Expected at least three checkpoints, got {len(rows)}: a plane needs three.")
+        raise ResultsError(f"Expected at least three checkpoints, got {len(rows)}: add epochs to the study's levels.")
     fitted = next((row for row in inner if row["train_accuracy"] >= FITTED), inner[-1])
     return rows[0]["epoch"], fitted["epoch"], rows[-1]["epoch"]
 
 
 def project(plane: planes_plane.Plane, minimum: Minimum) -> dict[str, float]:
-    """Where a checkpoint lies over the plane (its nearest point x, y) and its distance from it in parameter space."""
+    """Return the nearest point (x, y) on the plane to a checkpoint, and its distance in parameter space."""
     start, to_b, to_c = (vector.cpu().double() for vector in plane.vectors())
     axes = torch.stack([to_b, to_c], dim=1)
     away = minimum.layout.flatten(minimum.parameters).cpu().double() - start
@@ -63,7 +78,11 @@ def project(plane: planes_plane.Plane, minimum: Minimum) -> dict[str, float]:
 
 
 def checkpoint_plane(name: str, scale: str, folder: Path) -> Path:
-    """The grid file of a run's plane, made now if need be; ResultsError with the command if checkpoints are missing."""
+    """Return the grid file of the plane of a run, computed now if it is missing or out of date.
+
+    Raises:
+        ResultsError: Checkpoints are missing. The message names the command that trains them.
+    """
     settings = Settings.from_environment()
     use_full_float32()
     study = find_study(name).at_scale(scale, settings.directions, settings.levels)

@@ -1,4 +1,4 @@
-"""What a network answers on its way out of a minimum: along a random filter-normalised direction up to the threshold."""
+"""The outputs of a network along a random filter-normalised direction, from a minimum to the loss threshold."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -21,11 +21,18 @@ from minima_volume.planes import sources
 from minima_volume.storage import archives
 
 STEPS, SIDE = 121, 141  # points along the ray; points along a side of the square of inputs
-TRIES = 20  # directions looked at before one is said to be missing
+TRIES = 20  # directions to try
 
 
 def crossing(model: nn.Module, minimum: Minimum, samples: Samples, threshold: float, seed: int) -> tuple[int, float]:
-    """The first direction of `seed` along which the mean loss reaches the threshold, and the coefficient where it does."""
+    """Find the first direction along which the mean loss reaches the threshold.
+
+    Returns:
+        The number of the direction and the coefficient c of the crossing.
+
+    Raises:
+        ResultsError: None of the first `TRIES` directions of the seed reaches the threshold.
+    """
     wanted = [[Target(len(samples), threshold)]]
     for number in range(TRIES):
         found = (
@@ -35,12 +42,25 @@ def crossing(model: nn.Module, minimum: Minimum, samples: Samples, threshold: fl
         )
         if found > 0:
             return number, float(found)
-    raise ResultsError(f"Expected a direction among {TRIES} that leaves the minimum at loss {threshold:g}, got none.")
+    raise ResultsError(
+        f"Expected a direction among {TRIES} that reaches loss {threshold:g}, got none: choose a lower threshold."
+    )
 
 
 @torch.no_grad()
 def logits_along(model: nn.Module, minimum: Minimum, direction: Tensor, coefficients: Tensor, inputs: Tensor) -> Tensor:
-    """Logits (steps, N) of the networks θ* + c·(s∘g) at some inputs."""
+    """Return the logits of the networks θ* + c·(s∘g), with s the filter norms.
+
+    Args:
+        model: The network.
+        minimum: θ* and s.
+        direction: g, shape (n,).
+        coefficients: c, shape (steps,).
+        inputs: Inputs, N of them.
+
+    Returns:
+        The first output of the network, shape (steps, N).
+    """
     model, steps = deepcopy(model), minimum.layout.split(minimum.scales * direction)
     rows = []
     for c in coefficients.to(direction.dtype):
@@ -52,10 +72,19 @@ def logits_along(model: nn.Module, minimum: Minimum, direction: Tensor, coeffici
 def deform(
     model: nn.Module, minimum: Minimum, samples: Samples, *, threshold: float, seed: int
 ) -> tuple[int, dict[str, NDArray[Any]]]:
-    """The number of a direction and what the network answers at even steps along it, the last one at the threshold.
+    """Return the outputs of a network at even steps along a direction, the last step at the threshold.
 
-    Arrays: `side` (SIDE,) of a square of inputs, `logits` (STEPS, SIDE, SIDE) on it; `points` (N, 2) and `targets` (N,),
-    the samples; `wrong` (STEPS, N) where they are misclassified; `radii` c·‖g‖ and mean `losses` (STEPS,).
+    Args:
+        model: A network with two inputs and one logit.
+        minimum: Its minimum.
+        samples: The training samples.
+        threshold: Mean loss at which to stop.
+        seed: Seed of the directions.
+
+    Returns:
+        The number of the direction, and arrays: `side` (SIDE,), coordinates along a square of inputs; `logits`
+        (STEPS, SIDE, SIDE) on it; `points` (N, 2) and `targets` (N,) of the samples; `wrong` (STEPS, N), which samples are
+        misclassified; `radii` c·‖g‖ and mean `losses`, both (STEPS,).
     """
     number, last = crossing(model, minimum, samples, threshold, seed)
     block = directions.draw_directions(seed, [number], minimum.layout.n_params)
@@ -63,7 +92,7 @@ def deform(
     coefficients = torch.linspace(0, last, STEPS, dtype=torch.float64)
     reach = 1.08 * float(samples.inputs.abs().max())
     side = torch.linspace(-reach, reach, SIDE)
-    square = torch.cartesian_prod(side, side).flip(1).to(samples.inputs)  # x runs along rows
+    square = torch.cartesian_prod(side, side).flip(1).to(samples.inputs)  # x varies along rows
     at_points = logits_along(model, minimum, direction, coefficients, samples.inputs)
     at_square = logits_along(model, minimum, direction, coefficients, square).view(STEPS, SIDE, SIDE)
     precise = to_float64(at_points).unsqueeze(-1)
@@ -77,7 +106,11 @@ def deform(
 
 
 def deformation_file(name: str, scale: str, folder: Path) -> Path:
-    """The stored deformation of a study's largest minimum, made now if need be; ResultsError if the minimum is missing."""
+    """Return the stored deformation of the minimum of a study's last level, computed now if it is missing or out of date.
+
+    Raises:
+        ResultsError: The minimum is missing. The message names the command that trains it.
+    """
     settings = Settings.from_environment()
     use_full_float32()
     study = find_study(name).at_scale(scale, settings.directions, settings.levels)

@@ -1,8 +1,8 @@
-"""The loss on the plane through three minima, computed once for all data sizes and kept beside the videos.
+"""The loss on the plane through three minima, computed once for all data sizes.
 
-Every sample's loss is computed once per point of the plane; running sums over the samples, in the order in which levels
-add them, give the mean loss at every data size. Along a row of the plane the network moves on a straight line, so a row
-is a ray of the landscape engine with its shared first-layer products.
+The loss of every sample is computed once per point of the plane. Running sums over the samples, in the order in which
+levels add them, give the mean loss at every data size. Along a row of the plane the network moves on a straight line, so
+a row is a ray and shares the first-layer products of `rays`.
 """
 
 import shutil
@@ -35,7 +35,7 @@ from minima_volume.storage import archives
 FROM, TO = -0.5, 1.5  # fractions of the parameter differences, as published
 SIDE = {"quick": 61, "paper": 81}  # points per side; both have nodes at 0 and 1, where the minima are
 SIZES = {"quick": 121, "paper": 401}
-ROWS = 4  # rows in one task: what a stopped run loses at most
+ROWS = 4  # rows in one task: a stopped run loses no more
 LETTERS = ("A", "B", "C")
 Ints = NDArray[np.int64]
 RunTasks = Callable[..., list[Floats]]  # run_tasks with its threads and label
@@ -43,7 +43,14 @@ RunTasks = Callable[..., list[Floats]]  # run_tasks with its threads and label
 
 @dataclass(frozen=True)
 class Plane:
-    """A model, the three parameter sets A, B, C that its plane goes through, and the samples whose loss is drawn."""
+    """The plane through three parameter sets of one model.
+
+    Attributes:
+        model: The model.
+        corners: Parameters A, B, C.
+        samples: The samples whose loss is computed.
+        dtype: Precision of the forward pass.
+    """
 
     model: nn.Module
     corners: tuple[Parameters, Parameters, Parameters]
@@ -52,16 +59,16 @@ class Plane:
 
     @property
     def layout(self) -> Layout:
-        """Names and shapes of the parameters."""
+        """Return names and shapes of the parameters."""
         return layout_of(self.corners[0])
 
     def vectors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """A, B − A and C − A as flat vectors."""
+        """Return A, B − A and C − A as flat vectors (n,)."""
         a, b, c = (self.layout.flatten(corner).to(self.dtype) for corner in self.corners)
         return a, b - a, c - a
 
     def geometry(self) -> dict[str, float]:
-        """Lengths ‖B − A‖ and ‖C − A‖ in raw parameters and the angle between them in degrees."""
+        """Return the lengths ‖B − A‖ and ‖C − A‖ in raw parameters and the angle between them in degrees."""
         _, to_b, to_c = (vector.cpu().double() for vector in self.vectors())
         lengths = to_b.norm().item(), to_c.norm().item()
         cosine = (to_b @ to_c).item() / (lengths[0] * lengths[1])
@@ -70,9 +77,18 @@ class Plane:
 
 @torch.no_grad()
 def row_sums(plane: Plane, x: Floats, rows: Floats, sizes: Ints) -> Floats:
-    """Summed losses (n_sizes, len(rows), len(x)) over the first `sizes` samples, accumulated in float64.
+    """Return summed losses at points of a plane, accumulated in float64.
 
-    Samples come in spans whose activations fit one tile of the engine, so memory does not grow with the data set.
+    Samples are taken in spans whose activations fit into one tile, so that memory does not grow with the data set.
+
+    Args:
+        plane: The plane.
+        x: Fractions of B − A, shape (nx,).
+        rows: Fractions of C − A, one per row.
+        sizes: Ascending numbers of samples; each sum is over the first of them.
+
+    Returns:
+        Sums, shape (len(sizes), len(rows), nx).
     """
     a, to_b, to_c = plane.vectors()
     out = np.zeros((len(sizes), len(rows), len(x)))
@@ -87,7 +103,7 @@ def row_sums(plane: Plane, x: Floats, rows: Floats, sizes: Ints) -> Floats:
 
 
 def _spans(plane: Plane, n_samples: int) -> Iterator[tuple[int, int]]:
-    """Ranges of samples that fill one tile each."""
+    """Return ranges of samples that fill one tile each."""
     a, to_b, _ = plane.vectors()
     one = RayBundle(plane.model, plane.layout, plane.samples.part(0, 1), to_b.unsqueeze(0), plane.dtype)
     width = one.rays(Minimum.of(plane.layout.split(a), plane.layout, normalise=False)).width()
@@ -96,7 +112,7 @@ def _spans(plane: Plane, n_samples: int) -> Iterator[tuple[int, int]]:
 
 
 def _row(rays: Rays, x: Floats, reached: Tensor) -> Floats:
-    """Sums (n_sizes, len(x)) over the first `reached` samples of a span at the points of one row."""
+    """Return sums (n_sizes, len(x)) over the first `reached` samples of a span along one row."""
     samples, sums = rays.samples, []
     together = max(1, TILE_ELEMENTS[samples.inputs.device.type] // (rays.width() * len(samples)))
     for points in torch.from_numpy(x).split(together):
@@ -108,13 +124,25 @@ def _row(rays: Rays, x: Floats, reached: Tensor) -> Floats:
 
 
 def data_sizes(marks: Sequence[int], count: int) -> Ints:
-    """About `count` data sizes from the first to the last mark, each a fixed percentage larger; all marks are in it."""
+    """Return about `count` data sizes from the first to the last mark in equal ratios, with all marks included."""
     steps = np.geomspace(marks[0], marks[-1], count).round().astype(np.int64)
     return np.unique(np.concatenate([steps, np.asarray(marks, np.int64)]))
 
 
 def compute_grid(path: Path, plane: Plane, x: Floats, sizes: Ints, info: dict[str, Any], run: RunTasks) -> Path:
-    """The grid file at `path`, computed unless it is there with the fingerprint in `info`; goes on where it stopped."""
+    """Return the grid file at `path`, computed now if it is missing or out of date. Interrupted runs resume.
+
+    Args:
+        path: The file.
+        plane: The plane.
+        x: Fractions along both axes.
+        sizes: Numbers of samples.
+        info: The file's header, with its fingerprint.
+        run: `run_tasks` with its threads and label.
+
+    Raises:
+        ResultsError: No loss on the plane is finite.
+    """
     if archives.read_if_current(archives.read_arrays, path, info["fingerprint"]) is not None:
         return path
     parts = path.with_suffix(".rows")
@@ -123,7 +151,7 @@ def compute_grid(path: Path, plane: Plane, x: Floats, sizes: Ints, info: dict[st
     mean_loss = np.concatenate(run(tasks, unit="blocks"), axis=1) / sizes[:, None, None]
     if not np.isfinite(mean_loss).any():
         raise ResultsError(
-            f"Expected losses on the plane of {path.stem}, got none that is a number: retrain its minima."
+            f"Expected losses on the plane of {path.stem}, got none that is finite: train its minima again."
         )
     grid.write(path, grid.Grid({**info, **plane.geometry()}, x, x, sizes, mean_loss))
     shutil.rmtree(parts)
@@ -131,7 +159,7 @@ def compute_grid(path: Path, plane: Plane, x: Floats, sizes: Ints, info: dict[st
 
 
 def _block(path: Path, plane: Plane, x: Floats, rows: Floats, sizes: Ints, info: dict[str, Any]) -> Floats:
-    """The sums of a few rows, from the file that an interrupted run left or computed now."""
+    """Return the sums of a few rows, from the file of an interrupted run or computed now."""
     found = archives.read_if_current(archives.read_arrays, path, info["fingerprint"])
     if found is not None:
         sums: Floats = found[1]["sums"]
@@ -141,31 +169,35 @@ def _block(path: Path, plane: Plane, x: Floats, rows: Floats, sizes: Ints, info:
     return sums
 
 
-def triple_grid(trio: Triple, scale: str, folder: Path) -> Path:
-    """The grid file of a trio, made now if need be; ResultsError with the command if its minima are missing."""
+def triple_grid(triple: Triple, scale: str, folder: Path) -> Path:
+    """Return the grid file of a triple, computed now if it is missing or out of date.
+
+    Raises:
+        ResultsError: Minima are missing. The message names the command that trains them.
+    """
     settings = Settings.from_environment()
     use_full_float32()
-    study = find_study(trio.study).at_scale(scale, settings.directions, settings.levels)
-    levels = sources.three_levels(study, trio.levels)
+    study = find_study(triple.study).at_scale(scale, settings.directions, settings.levels)
+    levels = sources.three_levels(study, triple.levels)
     repeat, found = sources.load_trained(study, scale, levels, settings)
     a, b, c = (found[level][1].parameters for level in levels)
     headers = [found[level][0] for level in levels]
     sizes = data_sizes([study.n_train(level) for level in levels], SIZES[scale])
     x = np.linspace(FROM, TO, SIDE[scale])
     info = describe(repeat, scale, headers) | {
-        "name": trio.name,
+        "name": triple.name,
         "fingerprint": archives.fingerprint(
             [header["fingerprint"] for header in headers], study.thresholds[0], x.tolist(), sizes.tolist()
         ),
     }
     run = partial(run_tasks, threads=settings.workers, label=f"{study.name} plane")
     return compute_grid(
-        folder / f"{trio.name}_plane.npz", Plane(repeat.model, (a, b, c), repeat.samples), x, sizes, info, run
+        folder / f"{triple.name}_plane.npz", Plane(repeat.model, (a, b, c), repeat.samples), x, sizes, info, run
     )
 
 
 def describe(repeat: Repeat, scale: str, headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What pictures say about the study and the minima at the corners."""
+    """Return what pictures say about the study and about the minima at the corners."""
     study, kept = repeat.study, ("level", "n_train", "test_accuracy")
     corners = [
         {"letter": letter} | {key: header[key] for key in kept} for letter, header in zip(LETTERS, headers, strict=True)

@@ -1,8 +1,8 @@
-"""The loss around minima of modular addition, on the plane of two random directions, as a table that figures draw from.
+"""The loss around minima of modular addition on the plane of two random directions, as a table for figures.
 
-θ = θ* + s∘(x·g₁/‖g₁‖ + y·g₂/‖g₂‖) with the study's first two directions g₁, g₂ and each minimum's own filter norms s, so
-that x and y are radii as in the tables of volumes. Both losses are known everywhere because all pairs are: the mean over
-the pairs that the minimum was trained on, and over all others.
+θ = θ* + s∘(x·g₁/‖g₁‖ + y·g₂/‖g₂‖) with the study's first two directions g₁, g₂ and the minimum's filter norms s, so that
+x and y are radii as in the tables of volumes. All pairs are known, so that both losses are: the mean over the training
+pairs and the mean over all others.
 """
 
 import argparse
@@ -28,12 +28,12 @@ from minima_volume.storage import tables
 
 STUDIES = ("modulo_data", "modulo_grokking")
 REACH = 8.0  # the largest radius on either axis
-SIDE = {"quick": 21, "paper": 41}  # points per side; odd, so that one of them is the minimum
-DIGITS = 5  # of a loss in the table: more than a picture shows, and half of the file
+SIDE = {"quick": 21, "paper": 41}  # points per side; odd, so that one is the minimum
+DIGITS = 5  # significant digits of a loss in the table: more than a picture shows
 
 
 def plane_at(repeat: Repeat, minimum: Minimum, samples: Samples) -> planes_plane.Plane:
-    """The plane whose sides are the first two directions at radius 1 in the minimum's filter-normalised coordinates."""
+    """Return the plane spanned by the study's first two directions at radius 1 around a minimum."""
     layout = minimum.layout
     block = directions.draw_directions(repeat.study.direction_seed, [0, 1], layout.n_params)
     units = (block / directions.direction_norms(block).unsqueeze(1)).to(minimum.scales)
@@ -43,7 +43,7 @@ def plane_at(repeat: Repeat, minimum: Minimum, samples: Samples) -> planes_plane
 
 
 def two_losses(plane: planes_plane.Plane, x: Floats, n_train: int, run: planes_plane.RunTasks) -> tuple[Floats, Floats]:
-    """Mean loss (len(x), len(x)) over the first `n_train` samples and over the rest, a row for each y."""
+    """Return the mean losses (len(x), len(x)) over the first `n_train` samples and over the others, a row for each y."""
     sizes = np.array([n_train, len(plane.samples)])
     tasks = [partial(planes_plane.row_sums, plane, x, x[j : j + 1], sizes) for j in range(len(x))]
     rows = run(tasks, unit="rows")
@@ -52,7 +52,7 @@ def two_losses(plane: planes_plane.Plane, x: Floats, n_train: int, run: planes_p
 
 
 def two_levels(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) -> tuple[int, int]:
-    """Least and most data; of a run's checkpoints the first that has memorised its samples, and the last."""
+    """Return the levels to show: the least and the most data, or the memorising and the last checkpoint of a run."""
     if repeat.study.level_means == "epochs":
         return checkpoints.corners_of(checkpoints.accuracies(repeat, minima, samples))[1:]
     return repeat.study.levels[0], repeat.study.levels[-1]
@@ -61,7 +61,7 @@ def two_levels(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) 
 def rows_of(
     run: planes_plane.RunTasks, repeat: Repeat, minima: Mapping[int, Minimum], scale: str
 ) -> Iterator[dict[str, object]]:
-    """The table's rows: two minima, every point of their planes."""
+    """Yield the rows of the table: two minima, every point of their planes."""
     samples, x = checkpoints.ordered_samples(repeat), np.linspace(-REACH, REACH, SIDE[scale])
     for level in two_levels(repeat, minima, samples):
         n_train = repeat.study.n_train(level)
@@ -73,7 +73,11 @@ def rows_of(
 
 
 def write_slices(name: str, scale: str) -> Path:
-    """Write the table of a study; ResultsError with the command if minima are missing."""
+    """Write the table of a study and return its path.
+
+    Raises:
+        ResultsError: Minima are missing. The message names the command that trains them.
+    """
     settings = Settings.from_environment()
     use_full_float32()
     study = find_study(name).at_scale(scale, settings.directions, settings.levels)
@@ -86,7 +90,7 @@ def write_slices(name: str, scale: str) -> Path:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m minima_volume.planes.random_plane", description=__doc__)
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--scale", default="paper", choices=("quick", "paper"))
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What videos are made of: a study's row, its stored minima, and the command that makes them where they are missing."""
+"""Find a study and its stored minima, or say which command makes them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,10 +16,24 @@ Found = dict[int, tuple[dict[str, Any], Minimum]]
 def load_trained(
     study: Study, scale: str, levels: Sequence[int], settings: Settings, number: int = 0
 ) -> tuple[Repeat, Found]:
-    """A repeat and its minima at the given levels; ResultsError with the command if one is missing or out of date."""
+    """Return a repeat and its minima at the given levels.
+
+    Args:
+        study: The study.
+        scale: `quick` or `paper`.
+        levels: The levels to load.
+        settings: Device, data folder and workers.
+        number: Number of the repeat.
+
+    Returns:
+        The repeat, and header and minimum of each level.
+
+    Raises:
+        ResultsError: A minimum is missing or out of date. The message names the command that trains it.
+    """
     folder = layout.repeat_folder(scale, study.name, number)
-    command = f"`make results/{scale}/{study.name}/repeat_{number}/minima.json SCALE={scale}` trains them."
-    # Looked for before the data set is, which might be a download.
+    command = f"run `make results/{scale}/{study.name}/repeat_{number}/minima.json SCALE={scale}`."
+    # Checked before the data set is loaded, which might be a download.
     missing = [level for level in levels if not layout.minimum_path(folder, level).exists()]
     if missing:
         raise ResultsError(f"Expected minima of levels {missing} in {folder}, got none: {command}")
@@ -27,16 +41,22 @@ def load_trained(
     found = load_minima(repeat, scale)
     stale = [level for level in levels if level not in found]
     if stale:
-        raise ResultsError(f"Expected minima of levels {stale} in {folder} trained as the study now says: {command}")
+        raise ResultsError(
+            f"Expected minima of levels {stale} in {folder} with the settings of the study, got older ones: {command}"
+        )
     return repeat, found
 
 
 def three_levels(study: Study, wanted: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The wanted levels if the study has them at this scale, else its lowest, middle and highest."""
+    """Return the wanted levels if the study has them at this scale, else its lowest, middle and highest level.
+
+    Raises:
+        ResultsError: The study has fewer than three levels.
+    """
     if set(wanted) <= set(study.levels):
         return wanted
     if len(study.levels) < 3:
         raise ResultsError(
-            f"Expected three levels in study {study.name}, got {study.levels}: a plane needs three minima."
+            f"Expected three levels in study {study.name}, got {study.levels}: choose a study with more levels."
         )
     return study.levels[0], study.levels[len(study.levels) // 2], study.levels[-1]

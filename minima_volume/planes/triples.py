@@ -1,11 +1,17 @@
-"""Which three minima of which study each plane goes through: facts only, so that drawing processes start fast."""
+"""The three minima that each plane goes through. This module imports nothing, so that drawing processes start fast."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Triple:
-    """Three minima of one study, by level, and the name that their pictures carry."""
+    """Three minima of one study.
+
+    Attributes:
+        name: The name of their pictures.
+        study: The study.
+        levels: The three levels.
+    """
 
     name: str
     study: str

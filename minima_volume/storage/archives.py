@@ -146,16 +146,37 @@ def read_tensors(path: Path, *, advice: str = RERUN) -> tuple[dict[str, Any], di
     Raises:
         ResultsError: If the file is missing or damaged.
     """
+    return _read_safetensors(path, "pt", advice)
+
+
+def read_tensors_as_arrays(path: Path, *, advice: str = RERUN) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read header and tensors of a minimum as NumPy arrays, without torch, and verify the checksum.
+
+    Args:
+        path: The file to read.
+        advice: What the reader of an error message can do; by default, to run the make target again.
+
+    Returns:
+        The header without its checksum, and arrays by name.
+
+    Raises:
+        ResultsError: If the file is missing or damaged.
+    """
+    return _read_safetensors(path, "np", advice)
+
+
+def _read_safetensors(path: Path, framework: str, advice: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a safetensors file for torch ("pt") or NumPy ("np")."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as archive:
+        with safe_open(path, framework=framework) as archive:
             info = dict(json.loads((archive.metadata() or {})["info"]))
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a mapping
+            values = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a mapping
     except (*DAMAGE, SafetensorError) as error:
         raise ResultsError(f"Expected a minimum in {path}, got: {error}. {advice}") from error
-    _verify(path, info, tensors, advice)
-    return info, tensors
+    _verify(path, info, values, advice)
+    return info, values
 
 
 def _verify(path: Path, info: dict[str, Any], values: Mapping[str, Any], advice: str) -> None:

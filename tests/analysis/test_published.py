@@ -1,8 +1,6 @@
-"""Published numbers beside ours, worked by hand, and the README's tables in step with the results that are committed."""
+"""The comparison with published numbers: differences, their reasons and directions, worked by hand."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +8,11 @@ import pandas as pd
 import pytest
 from scipy.stats import linregress, ttest_ind
 
+from minima_volume.analysis import blocks, trends
 from minima_volume.analysis import published as analysis_published
-from minima_volume.analysis import readme, trends
 from minima_volume.analysis import tables as analysis_tables
-from minima_volume.errors import ResultsError
+from minima_volume.analysis.power_law import Slope, fit
+from minima_volume.analysis.student import limit_95
 from minima_volume.storage import layout
 from minima_volume.storage import tables as storage_tables
 from tests.project import ROOT
@@ -25,7 +24,7 @@ SETTINGS = analysis_tables.Settings(
 
 
 def ours(slopes: tuple[float, ...], *, noise: float = 0.0, landscapes: bool = False, **changed: Any) -> pd.DataFrame:
-    """Rows of volumes.csv: ln V/n = 5 + slope·ln D of each repeat, and what noise adds; test loss 2/D."""
+    """Rows of volumes.csv: ln V/n = 5 + slope·ln D plus noise in each repeat, and test loss 2/D."""
     rng = np.random.default_rng(0)
     return pd.DataFrame([
         {"study": "mnist_data", "repeat": repeat, "level": level, "landscape": landscape, "threshold": 0.1, "metric": "loss",
@@ -69,15 +68,52 @@ def test_repeats_on_one_grid_point_do_not_agree_exactly() -> None:
     assert analysis_published.combined_error(same, same, rounding=2.0) == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize(("shift", "within"), [(0.5, "a grid step"), (1.4, "two errors"), (8, "neither")])
+def test_one_grid_point_is_one_step_in_both_directions() -> None:
+    # r = c √n and c = (k/99)²: the volumes of k = 24, 25 and 26. With steps of 2n/25 nats they would be 0.98 and 1.02 apart.
+    n = 235_146
+    low, middle, high = (n * math.log((k / 99) ** 2 * math.sqrt(n)) for k in (24, 25, 26))
+    index = [analysis_published.grid_index(volume, n) for volume in (low, middle, high)]
+    assert index == pytest.approx([24, 25, 26], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("grid_steps", "standard_errors", "freedom", "expected"),
+    [
+        (0.96, math.nan, 0, "a grid step"),
+        (-1.02, math.nan, 0, "a grid step"),
+        (1.49, 9.0, 4, "a grid step"),
+        (-1.51, 2.7, 4, "two errors"),  # the limit for 4 degrees of freedom is 2.78
+        (-1.51, -2.8, 4, "neither"),
+        (2.0, 12.0, 1, "two errors"),  # 12.71 for 1
+        (2.0, 13.0, 1, "neither"),
+        (2.0, math.nan, 0, "neither"),  # one repeat against one
+        (math.nan, math.nan, 0, ""),
+    ],
+)
+def test_reasons(grid_steps: float, standard_errors: float, freedom: int, expected: str) -> None:
+    assert analysis_published.reason(grid_steps, standard_errors, freedom) == expected
+
+
+def test_limits_against_closed_forms() -> None:
+    # The quantile of Student's t is tan(π(p − ½)) for 1 degree of freedom and (2p − 1)/√(2p(1 − p)) for 2.
+    p = 0.975
+    assert limit_95(1) == pytest.approx(math.tan(math.pi * (p - 0.5)))
+    assert limit_95(2) == pytest.approx((2 * p - 1) / math.sqrt(2 * p * (1 - p)))
+    assert limit_95(10**7) == pytest.approx(1.959964, rel=1e-6)
+    assert math.isnan(limit_95(0))
+
+
+@pytest.mark.parametrize(("shift", "within"), [(0.5, "a grid step"), (1.8, "two errors"), (8, "neither")])
 def test_a_difference_has_its_reason(shift: float, within: str) -> None:
     mine, published = ours((-0.2, -0.2, -0.2)), theirs((-0.2, -0.2))
-    step = analysis_published.grid_step(mine.loc[0, "log_volume_grid"], N_PARAMS)
+    volume = mine.loc[0, "log_volume_grid"]
+    step, k = analysis_published.grid_step(volume, N_PARAMS), analysis_published.grid_index(volume, N_PARAMS)
+    assert step == pytest.approx(2 * N_PARAMS / k)
     spread = mine["repeat"].map({0: -step, 1: 0.0, 2: step})
     mine["log_volume_grid"] += shift * step + spread
     row = analysis_published.compare_study(mine, published).iloc[0]
-    # Pooled over 2 + 1 degrees of freedom: √(2 step²/3), times √(1/3 + 1/2).
-    assert row["grid_steps"] == pytest.approx(shift, rel=1e-6)
+    # Pooled over 2 + 1 degrees of freedom: √(2 step²/3), times √(1/3 + 1/2). The index grows as exp(ln V / 2n).
+    assert row["grid_steps"] == pytest.approx(k * math.expm1(shift / k), rel=1e-6)
     assert row["standard_errors"] == pytest.approx(shift / math.sqrt(2 / 3 * (1 / 3 + 1 / 2)), rel=1e-6)
     assert row["within"] == within
 
@@ -87,8 +123,8 @@ def test_losses_of_the_minima_themselves() -> None:
     frame = analysis_published.compare_study(mine, theirs((-0.2,)))
     assert frame["ours_loss_at_zero"].iloc[0] == pytest.approx(1e-4 * math.sqrt(2))
     assert frame["published_loss_at_zero"].iloc[0] == pytest.approx(1e-4)
-    assert readme._losses(frame) == "1.4"
-    assert readme._losses(frame.assign(published_loss_at_zero=math.nan)) == "—"
+    assert blocks.loss_ratio(frame) == pytest.approx(math.sqrt(2))
+    assert math.isnan(blocks.loss_ratio(frame.assign(published_loss_at_zero=math.nan)))
 
 
 # --- which way it goes --------------------------------------------------------------------------------------------------
@@ -116,14 +152,37 @@ def test_slopes_against_linregress() -> None:
 @pytest.mark.parametrize(
     ("published", "noise", "ways", "direction"),
     [
-        ((-0.1, -0.12), 0.0, ("falls", "falls"), "same"),
-        ((0.1, 0.12), 0.0, ("falls", "rises"), "opposite"),
-        ((-0.01, 0.012), 0.0, ("falls", "unclear"), "unclear"),
+        ((-0.1, -0.11), 0.0, ("falls", "falls"), "same"),
+        ((0.1, 0.11), 0.0, ("falls", "rises"), "opposite"),
+        ((-0.1, -0.12), 0.0, ("falls", "unclear"), "unclear"),  # 11 errors from none, but of two repeats
     ],
 )
 def test_directions(published: tuple[float, ...], noise: float, ways: tuple[str, str], direction: str) -> None:
     row = trends.trends(ours((-0.2, -0.21)), theirs(published, noise=noise), SETTINGS).iloc[0]
     assert (row["ours_direction"], row["published_direction"]) == ways and row["direction"] == direction
+
+
+@pytest.mark.parametrize(
+    ("slope", "freedom", "expected"),
+    [(10.0, 1, "unclear"), (13.0, 1, "rises"), (-4.2, 2, "unclear"), (-4.4, 2, "falls"), (-2.2, 10, "unclear")],
+)
+def test_a_direction_takes_the_limit_of_its_repeats(slope: float, freedom: int, expected: str) -> None:
+    assert trends.direction(Slope(slope, 1.0, 0.0, 1.0, 9, freedom)) == expected
+    assert trends.direction(Slope(slope, 0.0, 0.0, 1.0, 9, freedom)) == ("rises" if slope > 0 else "falls")
+
+
+def test_degrees_of_freedom_of_a_slope() -> None:
+    x = np.log(BASE + np.array(LEVELS))
+    rows = [
+        {"repeat": repeat, "status": "ok", "log_size": size, "per_parameter": -size + 0.1 * ((i + repeat) % 3)}
+        for repeat in range(3) for i, size in enumerate(x)
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    several, single = fit(frame), fit(frame[frame["repeat"] == 0])
+    assert several is not None and single is not None
+    assert (several.freedom, several.n_points) == (2, 12)  # three repeats
+    assert (single.freedom, single.n_points) == (2, 4)  # four points on one line
+    assert single.error == pytest.approx(linregress(x, frame["per_parameter"][:4]).stderr)
 
 
 def test_every_line_through_the_table_is_a_trend() -> None:
@@ -145,15 +204,6 @@ def test_only_values_that_both_have_are_fitted() -> None:
     assert "log volume" not in set(trends.trends(mine, published, SETTINGS)["quantity"])
 
 
-# --- the README ---------------------------------------------------------------------------------------------------------
-
-
-def test_readme_is_in_step_with_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "ROOT", ROOT / "results")
-    text = (ROOT / "README.md").read_text()
-    assert readme.render(text) == text, "run `make readme`"
-
-
 def test_comparison_tables_are_in_step_with_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "ROOT", ROOT / "results")
     for name, frame in zip(("comparison.csv", "comparison_trends.csv"), analysis_published.compare_all(), strict=True):
@@ -167,41 +217,3 @@ def test_comparison_tables_are_in_step_with_the_results(monkeypatch: pytest.Monk
                     assert found == pytest.approx(value, rel=1e-6, abs=1e-9, nan_ok=True), f"{name}: run `make compare`"
                 else:
                     assert row[str(column)] == str(value), f"{name}: run `make compare`"
-
-
-def test_studies_that_ran_show_what_they_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "ROOT", tmp_path / "results")
-    (tmp_path / "made").mkdir()
-    (tmp_path / "made" / "studies.mk").write_text(
-        "made_STUDIES := one two\nabout.one := asks this\nabout.two := asks that\n"
-    )
-    record = {
-        "seeds": {"0": {}, "1": {}},
-        "task_seconds": {"training": 100.0, "rays": 500.0},
-        "device": "cpu: Zeus 9, 2 cores",
-        "settings": {"n_directions": 70},
-    }
-    (tmp_path / "results" / "paper" / "two").mkdir(parents=True)
-    (tmp_path / "results" / "paper" / "two" / "run.json").write_text(json.dumps(record))
-    header, _, one, two = readme.studies(tmp_path).splitlines()
-    assert header.startswith("| folder | target |")
-    assert one == "| `made/` | `make one` | asks this | not run yet |"
-    assert (
-        two == "| `made/` | `make two` | asks that | 2 repeats of 70 directions, 5.0 min each on one core of Zeus 9 |"
-    )
-    record |= {"seeds": {"0": {}}, "device": "GPU 7"}
-    assert readme.cost(record) == "1 repeat of 70 directions, 10 min each on GPU 7"
-    part = record | {"settings": {"n_directions": 70, "levels": [0, 9, 99], "later_levels": [999]}}
-    assert readme.cost(part) == "1 repeat of 70 directions, first 3 of 4 levels, 10 min each on GPU 7"
-
-
-def test_markers_must_be_there_once(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text()
-    marker = "<!-- end of studies -->"
-    for broken in (text.replace(marker, ""), text + marker):
-        with pytest.raises(ResultsError, match=r"Expected the lines .*studies.* once"):
-            readme.render(broken)
-    # Whatever stands between the markers goes; the rest is never touched.
-    begin = text.index("<!-- studies: written by `make readme` -->") + len("<!-- studies: written by `make readme` -->")
-    garbled = text[:begin] + "old" + text[text.index(marker) :]
-    assert readme.render(garbled) == readme.render(text)

@@ -1,4 +1,4 @@
-"""The tables behind the figures: what is missing, damaged or no number is refused or shown as such."""
+"""Tables as data frames: missing and damaged values are refused or become NaN."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_damaged_tables_are_refused(changed: dict[str, Any], message: str) -> No
         tables.volumes("paper", "damaged")
 
 
-def test_half_a_line_and_missing_settings_are_refused() -> None:
+def test_a_partial_line_and_missing_settings_are_refused() -> None:
     folder = write("cut", nested("cut"))
     whole = (folder / "volumes.csv").read_text()
     (folder / "volumes.csv").write_text(whole[: whole.rindex("digits")])
@@ -53,7 +53,7 @@ def test_half_a_line_and_missing_settings_are_refused() -> None:
 
 
 @pytest.mark.parametrize("cell", ["-inf", "nan", "inf", ""])
-def test_what_is_no_number_becomes_none(cell: str) -> None:
+def test_cells_that_are_not_finite_become_nan(cell: str) -> None:
     rows = nested("odd")
     write("odd", [{**rows[0], "log_volume": cell}, *rows[1:]])
     frame = tables.volumes("paper", "odd")
@@ -61,7 +61,7 @@ def test_what_is_no_number_becomes_none(cell: str) -> None:
     assert marks.caveats(frame) == ["×: 1 row with no number in the table"]
 
 
-def test_a_volume_of_an_unconverged_minimum_is_none_whatever_the_file_says() -> None:
+def test_a_volume_of_an_unconverged_minimum_is_always_nan() -> None:
     write("liar", [row("liar", 0, level, 0, 0.1, status="unconverged", log_volume=0.0) for level in LEVELS])
     assert tables.volumes("paper", "liar")["log_volume"].isna().all()
 

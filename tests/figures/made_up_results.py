@@ -1,4 +1,4 @@
-"""Made-up results for the figures' tests, as the stages leave them, and what is read off a drawn figure."""
+"""Made-up results in the form that the stages write, and helpers that read a drawn figure."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ Rows = list[dict[str, Any]]
 
 
 def row(study: str, repeat: int, level: int, landscape: int, threshold: float, **changed: Any) -> dict[str, Any]:
-    """One row of volumes.csv whose volume falls with everything that makes the task harder."""
+    """One row of volumes.csv. Its volume falls with level and landscape and rises with the threshold."""
     volume = N_PARAMS * (3 - 0.2 * math.log(20 + level) - 0.05 * math.log(20 + landscape) + threshold) + 7 * repeat
     return {
         "study": study, "data": "digits 8×8", "model": "tiny", "repeat": repeat, "level": level, "landscape": landscape,
@@ -63,7 +63,7 @@ def ends(study: str, base: int = 20) -> Rows:
 
 
 def write(study: str, rows: Rows, *, scale: str = "paper", cut: Rows | None = None, **changed: Any) -> Path:
-    """A results folder as the stages leave it; volumes.csv is written cell by cell, so that it may hold anything."""
+    """Write a results folder. volumes.csv is written cell by cell, so that it may hold damaged values."""
     folder = layout.study_folder(scale, study)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "volumes.csv").open("w", newline="") as stream:
@@ -76,7 +76,7 @@ def write(study: str, rows: Rows, *, scale: str = "paper", cut: Rows | None = No
 
 
 def stored(study: str) -> Rows:
-    """The table again, by another reader."""
+    """Read a table with the csv module."""
     with (layout.study_folder("paper", study) / "volumes.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -88,12 +88,12 @@ def lines(axes: Axes, marker: str) -> list[tuple[list[float], list[float]]]:
 
 
 def caption(figure: Figure) -> str:
-    """The sentences below a figure, whose blanks are those that no line is broken at."""
+    """Return the sentences below a figure, with their non-breaking blanks as blanks."""
     return " ".join(text.get_text() for text in figure.texts).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def assert_readable(figure: Figure) -> None:
-    """No two texts overlap, none leaves the paper, and every panel holds something."""
+    """Assert that no two texts overlap, that all are inside the page, and that no panel is empty."""
     drawn: list[Text] = []
     with pytest.MonkeyPatch.context() as patch:
         # What is drawn, for an axis keeps the labels of ticks beyond its ends.

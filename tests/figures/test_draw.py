@@ -1,4 +1,4 @@
-"""All figures together: registered, drawn once, marked where they are quick."""
+"""All figures together: each is registered and drawn once, and quick ones are marked."""
 
 import os
 from collections.abc import Callable
@@ -22,13 +22,13 @@ def test_every_figure_is_registered() -> None:
     assert scripts - {"__init__", "draw"} == {draw.name_of(module) for module in draw.FIGURES}
 
 
-def test_draw_makes_what_it_can_once_and_says_what_it_skipped(
+def test_figures_are_drawn_once_and_missing_results_are_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two that can be drawn, two that lack something, one that is not for this study: the others take the same path.
     monkeypatch.setattr(draw, "FIGURES", (fixed_landscape, power_law, methods, radii, grokking))
     write("mnist_sam", sam_rows(), scale="quick")
-    said = draw.drawn("mnist_sam", "quick")
+    said = draw.draw_study("mnist_sam", "quick")
     made = sorted(path.name for path in (output.ROOT / "quick").iterdir())
     assert made == sorted(f"mnist_sam{name}{suffix}" for name in ("", "_power_law") for suffix in (".pdf", ".png"))
     skipped = [line for line in said if line.startswith("skipped")]
@@ -38,10 +38,10 @@ def test_draw_makes_what_it_can_once_and_says_what_it_skipped(
         ink = image.imread(path)[..., :3].min(axis=2) < 0.9
         assert 0.02 < ink.mean() < 0.6
         assert not np.concatenate([ink[0], ink[:, 0]]).any()  # the quick note touches the lower right corner
-    assert draw.drawn("mnist_sam", "quick") == skipped  # nothing is drawn twice
+    assert draw.draw_study("mnist_sam", "quick") == skipped  # nothing is drawn twice
     newer = max(path.stat().st_mtime for path in (output.ROOT / "quick").iterdir()) + 10
     os.utime(layout.study_folder("quick", "mnist_sam") / "volumes.csv", (newer, newer))
-    assert draw.drawn("mnist_sam", "quick") == said  # new results wake every figure
+    assert draw.draw_study("mnist_sam", "quick") == said  # new results wake every figure
     draw.main(["mnist_sam", "cifar_sam"], "paper")
     assert "skipped cifar_sam: no paper results; `make cifar_sam` makes them" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""Figures of stored planes, rays and minima: they draw what the files hold, and refuse files of another run."""
+"""Figures of stored planes, rays and minima: they draw the contents of the files and refuse files of another run."""
 
 import math
 from collections.abc import Callable
@@ -10,10 +10,11 @@ import torch
 from matplotlib.figure import Figure
 
 from figs import boundaries, radii, rank_stability, slices
+from minima_volume.analysis import dense, tables
 from minima_volume.analysis import radii as analysis_radii
-from minima_volume.analysis import tables
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, layout
+from minima_volume.training import datasets
 from minima_volume.training.models import build_model
 from tests.figures.made_up_results import (
     LEVELS,
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("folders")
 def sliced(
     study: str, levels: tuple[int, int], damage: Callable[[Rows], Rows] = lambda rows: rows, **changed: Any
 ) -> None:
-    """Planes of two minima whose loss is a paraboloid over the radii, and the table that belongs to them."""
+    """Write planes of two minima whose loss is a paraboloid over the radii, and their table."""
     radius = np.linspace(-8, 8, 5)
     cells = [
         {"repeat": 0, "level": level, "n_train": 20 + level, "radius_1": x, "radius_2": y,
@@ -81,9 +82,9 @@ def test_slices_draw_both_studies_side_by_side(picture: Callable[..., Figure]) -
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda rows: [{**rows[0], "unseen_loss": ""}, *rows[1:]], "losses above 0 everywhere"),
-        (lambda rows: [{**rows[0], "seen_loss": "-inf"}, *rows[1:]], "losses above 0 everywhere"),
-        (lambda rows: rows[:-1], "whole planes"),
+        (lambda rows: [{**rows[0], "unseen_loss": ""}, *rows[1:]], "losses above 0 in all slices"),
+        (lambda rows: [{**rows[0], "seen_loss": "-inf"}, *rows[1:]], "losses above 0 in all slices"),
+        (lambda rows: rows[:-1], "complete planes"),
         (lambda rows: [*rows, rows[0]], "every row of modulo_data once"),
         (lambda rows: [{**rows[0], "radius_1": ""}, *rows[1:]], "a number in every row of column radius_1"),
     ],
@@ -158,20 +159,24 @@ def swiss(study: str, damage: bool = False, levels: tuple[int, ...] = LEVELS) ->
     return model
 
 
-def test_boundaries_are_the_networks_own(picture: Callable[..., Figure]) -> None:
+def test_boundaries_agree_with_the_network_in_torch(picture: Callable[..., Figure]) -> None:
     model = swiss("spirals")
     path = layout.minimum_path(layout.repeat_folder("paper", "spirals", 0), 0)
     points = np.random.default_rng(0).uniform(-13, 13, (50, 2))
     with torch.no_grad():
         expected = model.double()(torch.from_numpy(points))[:, 0].numpy()
-    assert boundaries.logits(boundaries.weights(path), points) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert dense.outputs(dense.read_layers(path), points)[:, 0] == pytest.approx(expected, rel=1e-9, abs=1e-12)
     figure = picture(boundaries, "spirals")
     assert "20 points + 280 mislabelled" in figure.axes[2].get_title(loc="left")
     assert_readable(figure)
     swiss("five", levels=(0, 10, 20, 50, 100))  # the second line of panels is not full
     assert_readable(picture(boundaries, "five"))
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ResultsError, match="the weights of a network"):
+    sound = path.read_bytes()
+    path.write_bytes(sound[:200])
+    with pytest.raises(ResultsError, match="Expected a minimum in"):
+        boundaries.draw("spirals", "paper")
+    path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))  # one bit of the values
+    with pytest.raises(ResultsError, match="Expected the checksum written with"):
         boundaries.draw("spirals", "paper")
     path.unlink()
     with pytest.raises(ResultsError, match="the minima of repeat 0, got only tables"):
@@ -181,3 +186,15 @@ def test_boundaries_are_the_networks_own(picture: Callable[..., Figure]) -> None
         boundaries.draw("spirals", "paper")
     write("digits", nested("digits"))
     assert boundaries.draw("digits", "paper") == []
+
+
+def test_the_drawn_spirals_are_those_of_the_data() -> None:
+    data = datasets.load("swiss_roll", 0)
+    points, targets = data.test_inputs.numpy(), data.test_targets.numpy()
+    for number, arm in enumerate(boundaries.arms()):
+        away = np.linalg.norm(points[targets == number][:, None] - arm, axis=2).min(axis=1)
+        # Noise of deviation 0.3 in the plane: at most 5 deviations from the arm, which is far less than the end of an arm
+        # moves with its turns, and 0.3·√(2/π) on average, a little more near the centre, where the arm is curved.
+        assert away.max() < 1.5 and away.mean() == pytest.approx(0.3 * math.sqrt(2 / math.pi), rel=0.1)
+        # The outer end of the arm is reached, and not passed by more than the noise.
+        assert np.linalg.norm(arm[-1]) == pytest.approx(np.linalg.norm(points, axis=1).max(), abs=1.5)

@@ -1,4 +1,4 @@
-"""Figures of one study's tables, and of two: what they plot equals the rows."""
+"""Figures of one or two studies: the points that they draw equal the rows of the tables."""
 
 import math
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def test_fixed_landscape_plots_the_rows(picture: Callable[..., Figure]) -> None:
 
 
 @pytest.mark.parametrize(("level_means", "marked"), [("extra", 2), ("batch_size", 0)])
-def test_only_data_studies_have_a_natural_minimum(
+def test_only_studies_of_data_mark_the_minimum_of_the_base_data(
     level_means: str, marked: int, picture: Callable[..., Figure]
 ) -> None:
     write("kind", [row("kind", r, level, 0, t) for r in (0, 1) for level in (10, 50) for t in THRESHOLDS],
@@ -153,7 +153,7 @@ def test_generalisation_has_one_point_per_minimum(picture: Callable[..., Figure]
 
 def test_a_study_without_any_volume_has_no_generalisation() -> None:
     write("none", [{**r, "status": "unconverged", "log_volume": ""} for r in nested("none")])
-    with pytest.raises(ResultsError, match=r"minima below the threshold 0\.1, got none"):
+    with pytest.raises(ResultsError, match=r"minima below the threshold 0\.1, got fewer than two"):
         generalisation.draw("none", "paper")
 
 
@@ -170,7 +170,7 @@ def test_cutoffs_plot_the_rows(picture: Callable[..., Figure]) -> None:
     assert len(lines(figure.axes[1], "^")) == 2
     assert_readable(figure)
     write("endless", nested("endless"), cut=[{**r, "cutoff": None} for r in ends("endless")])
-    with pytest.raises(ResultsError, match="that ends within its data, got none"):
+    with pytest.raises(ResultsError, match="that passes a threshold within its data, got none"):
         cutoffs.draw("endless", "paper")
 
 

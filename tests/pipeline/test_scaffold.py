@@ -1,4 +1,4 @@
-"""A new experiment: the folder that `make new_experiment` writes, the README's example, and a run from its record."""
+"""A new experiment: the folder that `make new_experiment` writes, the steps of the tutorial, and a run repeated."""
 
 import gzip
 import importlib.util
@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run make in the copy as from a fresh shell; it imports the copy's package."""
+    """Run make in the copy, with the package of the copy, as from a new shell."""
     foreign = (
         "MAKEFLAGS",
         "MFLAGS",
@@ -83,7 +83,7 @@ def test_the_new_row_is_the_old_one_under_a_new_name(source: str, project: Path)
     )
 
 
-def test_a_folder_stands_for_its_first_study(project: Path) -> None:
+def test_a_folder_means_its_first_study(project: Path) -> None:
     assert new_experiment(project, "fresh", "MNIST") == "fresh_poison"
     assert row_of(project / "fresh").data == "digits"  # needs no download
 
@@ -132,7 +132,7 @@ def test_new_files_are_formatted(project: Path) -> None:
         ("fresh", "mnist_dat", r"got 'mnist_dat'.* Did you mean 'mnist_data'\?"),
     ],
 )
-def test_invalid_arguments_are_refused(name: str, source: str, said: str, project: Path) -> None:
+def test_wrong_names_and_sources_give_one_message(name: str, source: str, said: str, project: Path) -> None:
     before = sorted(project.rglob("*"))
     with pytest.raises(UserError, match=said) as caught:
         new_experiment(project, name, source)
@@ -140,23 +140,19 @@ def test_invalid_arguments_are_refused(name: str, source: str, said: str, projec
     assert sorted(project.rglob("*")) == before
 
 
-# --- the README's example -----------------------------------------------------------------------------------------------
+# --- the tutorial docs/new-experiment.md -----------------------------------------------------------------------
 
 
-def section() -> str:
-    """Return the section of the README with the example."""
-    text, title = (ROOT / "README.md").read_text(), "## A new experiment in five minutes"
-    assert text.count(title) == 1, f"expected the section '{title}' once in README.md"
-    return text.split(title)[1].split("\n## ")[0]
+TUTORIAL = (ROOT / "docs" / "new-experiment.md").read_text()
 
 
 @pytest.fixture
 def edited(project: Path) -> Path:
-    """Edit the copy as the README says: a new folder, a row of IDX_SETS, and the study's row."""
-    found = re.search(r"make new_experiment NAME=(\w+) FROM=(\w+)", section())
+    """The copy after every step of the tutorial: a new folder, a row of IDX_SETS, and the study's row."""
+    found = re.search(r"make new_experiment NAME=(\w+) FROM=(\w+)", TUTORIAL)
     assert found is not None
     new_experiment(project, found[1], found[2])
-    entry, study = re.findall(r"```python\n(.*?)```", section(), re.DOTALL)
+    entry, study = re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL)
     table = project / "minima_volume" / "training" / "datasets.py"
     table.write_text(table.read_text().replace("IDX_SETS = {\n", "IDX_SETS = {\n" + entry))
     config = project / "fashion" / "config.py"
@@ -180,7 +176,7 @@ def fashion(edited: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def archives(module: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write archives of ten noisy patterns, and let the loader expect their checksums."""
+    """Write ten noisy patterns as the archives of the data set, and make the copy expect their checksums."""
     rng, patterns = np.random.default_rng(0), np.random.default_rng(1).integers(0, 180, (10, 28, 28))
     folder.mkdir(parents=True)
     sums = []
@@ -197,7 +193,7 @@ def archives(module: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(datasets.LOADERS, "fashion_mnist", lambda data_dir, seed: module.load_idx(row, data_dir, seed))
 
 
-def test_the_readmes_study_runs(
+def test_the_study_of_the_tutorial_runs(
     edited: Path, fashion: ModuleType, stages: dict[str, Callable[..., None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archives(fashion, edited / "data" / "FashionMNIST" / "raw", monkeypatch)
@@ -222,7 +218,7 @@ def test_the_readmes_study_runs(
     assert min(float(row["test_accuracy"]) for row in found) > 0.9  # so labels and images match
 
 
-def test_the_readmes_checksums_are_torchvisions(fashion: ModuleType) -> None:
+def test_the_checksums_of_the_tutorial_are_those_of_torchvision(fashion: ModuleType) -> None:
     from torchvision.datasets import FashionMNIST
 
     row = fashion.IDX_SETS["fashion_mnist"]
@@ -230,7 +226,7 @@ def test_the_readmes_checksums_are_torchvisions(fashion: ModuleType) -> None:
     assert FashionMNIST.__name__ == row.source
 
 
-def test_the_edited_tables_are_formatted(edited: Path) -> None:
+def test_the_edited_files_are_formatted(edited: Path) -> None:
     changed = [str(edited / "minima_volume" / "training" / "datasets.py"), str(edited / "fashion" / "config.py")]
     done = subprocess.run([sys.executable, "-m", "ruff", "format", "--check", *changed], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -243,7 +239,7 @@ def test_the_edited_tables_are_formatted(edited: Path) -> None:
 def test_a_new_study_runs_and_can_be_repeated_from_its_record(project: Path) -> None:
     done = make(project, "new_experiment", "NAME=fresh", "FROM=MNIST")
     assert done.returncode == 0 and "make fresh_poison SCALE=quick" in done.stdout, done.stderr
-    assert "`make fresh_poison`" in (project / "README.md").read_text()
+    assert "`make fresh_poison`" in (project / "docs" / "reproduction.md").read_text()
     done = make(project, "fresh_poison", "SCALE=quick", "REPEATS=2", "DIRECTIONS=3")
     assert done.returncode == 0 and (project / "figs" / "quick" / "fresh_poison.png").exists(), done.stderr
     folder = project / "results" / "quick" / "fresh_poison"
@@ -260,7 +256,7 @@ def test_a_new_study_runs_and_can_be_repeated_from_its_record(project: Path) -> 
     ]
 
 
-def test_make_prints_one_sentence(project: Path) -> None:
+def test_make_prints_one_message(project: Path) -> None:
     done = make(project, "new_experiment", "FROM=MNIST")
     first, *rest = done.stderr.splitlines()
     assert done.returncode != 0 and done.stdout == "" and first.startswith("error: Expected NAME to be letters")

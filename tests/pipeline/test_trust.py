@@ -108,7 +108,7 @@ def test_a_study_whose_minima_all_fail_the_threshold_has_empty_tables(
     assert rows(found / "orderings.csv") == rows(found / "confidences.csv") == []
 
 
-def test_gold_is_sampled_once_and_kept(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_sampler_runs_once_and_is_stored(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(layout, "ROOT", folder.parent.parent)
     calls: list[tuple[float, ...]] = []
 
@@ -132,7 +132,7 @@ def test_gold_is_sampled_once_and_kept(folder: Path, monkeypatch: pytest.MonkeyP
     assert trust.by_gold(repeat, 0, minima, sample=False) == []
 
 
-def test_the_figure_plots_the_rows_and_opens_what_has_not_converged(
+def test_the_figure_plots_the_rows_and_hollow_marks_have_not_converged(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from matplotlib import pyplot as plt

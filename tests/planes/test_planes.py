@@ -24,7 +24,7 @@ from tests.videos.films import Serial, small_plane, some_minima
 
 
 class Branched(nn.Module):
-    """A network that is no plain stack of layers."""
+    """A network that is not a plain stack of layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def test_mean_losses_equal_a_plain_loop(
             np.testing.assert_allclose(found[:, j, i], wanted, rtol=tolerance)
 
 
-def test_corners_are_the_minima_and_the_callers_model_stays() -> None:
+def test_corners_are_the_minima_and_the_model_is_unchanged() -> None:
     plane, x, sizes = small_plane(lambda: mlp(5, 7, 3), torch.float64), np.linspace(-0.5, 1.5, 5), np.array([20, 37])
     before = parameters_of(plane.model)
     data = grid.Grid({}, x, x, sizes, planes.row_sums(plane, x, x, sizes) / sizes[:, None, None])
@@ -69,7 +69,7 @@ def test_corners_are_the_minima_and_the_callers_model_stays() -> None:
     assert lengths["length_b"] == pytest.approx((flat[1] - flat[0]).norm().item(), rel=1e-12)
 
 
-def test_a_stopped_survey_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_interrupted_plane_resumes(tmp_path: Path) -> None:
     plane, x, sizes = small_plane(lambda: mlp(5, 7, 3), torch.float32), np.linspace(-0.5, 1.5, 11), np.array([10, 37])
     info = {"fingerprint": "one", "threshold": 0.1}
     whole = planes.compute_grid(tmp_path / "whole.npz", plane, x, sizes, info, Serial())
@@ -91,7 +91,7 @@ def test_a_stopped_survey_goes_on_where_it_was(tmp_path: Path) -> None:
     assert idle.done == 3
 
 
-def test_data_sizes_rise_by_percentages_and_hold_all_marks() -> None:
+def test_data_sizes_rise_in_equal_ratios_and_include_all_marks() -> None:
     sizes = planes.data_sizes([600, 6000, 60_000], 401)
     assert {600, 6000, 60_000} <= set(sizes) and len(sizes) == 401
     assert (np.diff(sizes) > 0).all() and (sizes[1:] / sizes[:-1]).max() < 1.02

@@ -1,4 +1,4 @@
-"""Small stand-ins for what they draw with, and what ffmpeg decodes."""
+"""Stand-ins for drawing processes and stages, and decoded films."""
 
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ TINY = encode.Quality("tiny", 192, 108, 10, 18, "veryfast")
 
 
 class OneHand:
-    """Draws in this very process; counts what it hands out."""
+    """Draw in this process and count the frames."""
 
     count = 1
 
@@ -36,7 +36,7 @@ class OneHand:
 
 
 class Serial:
-    """Does tasks one after the other, and stops with an interrupt before task `stop`."""
+    """Run tasks one by one, with an interrupt before task `stop`."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.stop, self.done = stop, 0
@@ -60,12 +60,12 @@ def frames_of(path: Path) -> np.ndarray:
 
 
 def described(path: Path) -> str:
-    """What ffmpeg says about a file."""
+    """Return the information of ffmpeg about a file."""
     return subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path)], capture_output=True, text=True).stderr
 
 
 def some_minima(repeat: Repeat) -> dict[int, Minimum]:
-    """Untrained networks in the place of a repeat's minima."""
+    """Return untrained networks instead of the minima of a repeat."""
     found = [initial_parameters(repeat.study.model, seed) for seed in range(len(repeat.study.levels))]
     return {level: Minimum.of(p, layout_of(p)) for level, p in zip(repeat.study.levels, found, strict=True)}
 

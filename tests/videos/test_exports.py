@@ -1,4 +1,4 @@
-"""The exports: tables, meshes and pages that read back as the surface."""
+"""Exports: tables, meshes and pages, read back and compared with the surface."""
 
 import json
 import re

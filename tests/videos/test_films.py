@@ -1,4 +1,4 @@
-"""The films: they decode frame by frame, depend on nothing before, and refuse what is missing."""
+"""Films: they decode frame by frame, frames are independent, and missing inputs are refused."""
 
 import re
 import time
@@ -25,7 +25,7 @@ from videos import build, encode, growing_volume, make_all, render, speed, surfa
 def test_missing_minima_are_refused_with_the_command(name: str, no_results: Path) -> None:
     command = re.escape("`make results/quick/digits_data/repeat_0/minima.json SCALE=quick`")
     with pytest.raises(ResultsError, match=command):
-        make_all.PIECES[name]("quick", no_results, 10)
+        make_all.ARTIFACTS[name]("quick", no_results, 10)
 
 
 def test_missing_tables_are_refused_with_the_command(no_results: Path) -> None:
@@ -49,7 +49,7 @@ def test_levels_fall_back_to_lowest_middle_highest() -> None:
 def test_every_script_is_made_by_make_all() -> None:
     modules = [import_module(f"videos.{path.stem}") for path in (ROOT / "videos").glob("[!_]*.py")]
     listed = {entry for module in modules for entry in (*getattr(module, "FILMS", ()), *getattr(module, "EXPORTS", ()))}
-    assert listed == set(make_all.PIECES) and len(listed) == 14
+    assert listed == set(make_all.ARTIFACTS) and len(listed) == 14
 
 
 def test_the_film_decodes(film: Any) -> None:
@@ -91,7 +91,7 @@ def test_a_frame_does_not_depend_on_the_frames_before(scene: Any, example: Any) 
     assert len(first) == 3 * TINY.width * TINY.height
 
 
-def test_few_frames_are_in_flight() -> None:
+def test_few_frames_are_in_memory() -> None:
     """However long the film, at most `limit` frames exist at once."""
     alive = most = 0
 
@@ -109,11 +109,11 @@ def test_few_frames_are_in_flight() -> None:
     assert taken == list(range(1000)) and most == 4
 
 
-def test_what_is_drawn_waits_for_the_encoder(example: Any, tmp_path: Path) -> None:
-    """The whole chain draws a frame only when the encoder asks for it, and equal neighbours once."""
+def test_frames_are_drawn_when_the_encoder_asks(example: Any, tmp_path: Path) -> None:
+    """A frame is drawn only when the encoder asks for it, and equal neighbours once."""
     hand, ahead = OneHand(), []
     states = (0, 0, 0, 1, 2, 2)
-    render.shoot(render.Film("few", surface_contours.Contours(example[1]), states, 1, ""), tmp_path, TINY, hand)
+    render.make_film(render.Film("few", surface_contours.Contours(example[1]), states, 1, ""), tmp_path, TINY, hand)
     assert hand.drawn == [0, 1, 2]
     assert len(frames_of(tmp_path / "few.mp4")) == 6
     frames = hand.pictures(surface_contours.Contours(example[1]), states, TINY)
@@ -124,19 +124,19 @@ def test_what_is_drawn_waits_for_the_encoder(example: Any, tmp_path: Path) -> No
 def test_a_failing_scene_stops_the_film(film: Any, hands: Any, tmp_path: Path) -> None:
     broken = render.Film("broken", film[0].scene, (0, 1, 999), 0, "")
     with pytest.raises(IndexError):
-        render.shoot(broken, tmp_path, TINY, hands)
+        render.make_film(broken, tmp_path, TINY, hands)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failing_encoder_is_a_sentence(example: Any, tmp_path: Path) -> None:
+def test_a_failing_encoder_gives_one_message(example: Any, tmp_path: Path) -> None:
     odd = encode.Quality("odd", 191, 108, 10, 18, "veryfast")  # H.264 in yuv420p takes even sizes only
     broken = render.Film("broken", surface_contours.Contours(example[1]), tuple(range(12)), 0, "")
     with pytest.raises(encode.MovieError, match=r"Expected ffmpeg to write a film, got: .*width not divisible by 2"):
-        render.shoot(broken, tmp_path, odd, OneHand())
+        render.make_film(broken, tmp_path, odd, OneHand())
     assert not list(tmp_path.iterdir())
 
 
-def test_timeline_spreads_and_stops() -> None:
+def test_timeline_spreads_states_and_pauses() -> None:
     states = render.timeline(100, 2.0, 10, [(0, 0.3), (99, 0.5)])
     assert len(states) == 20 + 3 + 5 and list(states) == sorted(states)
     assert states.count(0) == 4 and states.count(99) == 6
@@ -144,14 +144,14 @@ def test_timeline_spreads_and_stops() -> None:
 
 def test_quality_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QUALITY", raising=False)
-    assert build.asked_quality("quick").name == "draft" and build.asked_quality("paper").name == "final"
+    assert build.quality_setting("quick").name == "draft" and build.quality_setting("paper").name == "final"
     monkeypatch.setenv("QUALITY", "best")
     with pytest.raises(UserError, match="Expected QUALITY to be one of draft, final, got 'best'"):
-        build.asked_quality("quick")
+        build.quality_setting("quick")
     assert all(size.width % 2 == size.height % 2 == 0 for size in encode.QUALITIES.values())
 
 
-def test_the_second_time_nothing_is_made(
+def test_a_second_run_makes_nothing(
     example: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written: list[str] = []
@@ -170,13 +170,13 @@ def test_the_second_time_nothing_is_made(
     monkeypatch.setattr(build, "folder_of", lambda scale: tmp_path)
     for wanted, expected in (("draft", 1), ("draft", 1), ("final", 2), ("draft", 2)):  # a final serves as a draft
         monkeypatch.setenv("QUALITY", wanted)
-        build.produce_all(entries, "quick")
+        build.make_all_artifacts(entries, "quick")
         assert len(written) == expected
     said = capsys.readouterr().out
     assert said.count("skipped other: Expected minima, got none: `make them`.") == 4
     assert said.count("nothing to do") == 2 and said.count("made short") == 2
     (tmp_path / "short.gif").unlink()
-    build.produce_all(entries, "quick")
+    build.make_all_artifacts(entries, "quick")
     assert len(written) == 3
 
 

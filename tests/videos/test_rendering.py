@@ -1,4 +1,4 @@
-"""The rendering benchmark: what it measures is read back, and a part measured anew leaves the rest of the page alone."""
+"""The rendering benchmark: its table, and that measuring it alone keeps the other numbers."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ def film(whole: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("whole", "judged"), [(16.0, "2.00×"), (20.0, "**2.50×**, over the target")])
-def test_the_table_judges_a_film_by_its_parts(whole: float, judged: str) -> None:
+def test_the_table_compares_a_film_with_its_parts(whole: float, judged: str) -> None:
     *_, line = rendering.lines([film(whole)])
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells == [

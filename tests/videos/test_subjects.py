@@ -1,4 +1,4 @@
-"""What the other films show: curves of the tables, boundaries, checkpoints, grokking."""
+"""Films of tables, boundaries, checkpoints and grokking: what they draw equals their inputs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -53,7 +53,7 @@ def test_curves_are_the_rows_of_the_table(no_results: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", ["", "-inf", "nan"])
-def test_what_is_no_number_is_counted_and_not_drawn(cell: str, no_results: Path) -> None:
+def test_missing_volumes_are_counted_and_not_drawn(cell: str, no_results: Path) -> None:
     folder = layout.study_folder("quick", "toys")
     write_volumes(folder, ROWS[:5])
     path = folder / "volumes.csv"
@@ -67,7 +67,7 @@ def test_a_table_without_volumes_is_refused(no_results: Path) -> None:
     folder = layout.study_folder("quick", "toys")
     for rows in ((), ROWS[-1:]):
         write_volumes(folder, rows)
-        with pytest.raises(ResultsError, match="got none that is a number"):
+        with pytest.raises(ResultsError, match="got none that is finite"):
             growing_volume.film("toys", "quick", no_results, 10)
 
 
