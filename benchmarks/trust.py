@@ -32,9 +32,9 @@ from minima_volume.storage import archives, layout, tables
 SCALE = "paper"
 # Widths around the typical radius divided by √n, c = 0.03 to 0.3 for all networks of the paper.
 SIGMAS = (0.01, 0.02, 0.03, 0.05, 0.1)
-GOLD_SIGMAS = (0.02, 0.03, 0.05)
+SAMPLING_SIGMAS = (0.02, 0.03, 0.05)
 # Takes half a minute to two minutes per minimum of the spirals on one core, with errors near 0.1 nats.
-GOLD = TetheredSettings(chains=2, burn=20, keep=40, rank=64)
+SAMPLING = TetheredSettings(chains=2, burn=20, keep=40, rank=64)
 Row = dict[str, Any]
 
 
@@ -75,7 +75,7 @@ def by_rays(repeat: Repeat, minima: Minima) -> Iterator[Row]:
                    "error": point.log_gamma_se, "verdict": point.verdict.word}  # fmt: skip
 
 
-def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list[Row]:
+def by_sampling(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list[Row]:
     """Return ln γ_σ of one minimum by tethered Hamiltonian Monte Carlo.
 
     Args:
@@ -85,17 +85,17 @@ def by_gold(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> list
         sample: Run the sampler if no run is stored; otherwise only stored runs are returned.
     """
     path = layout.gold_path(folder_of(repeat, SCALE), level)
-    wanted = archives.fingerprint(ray_fingerprint(repeat, level), list(GOLD_SIGMAS), asdict(GOLD))
+    wanted = archives.fingerprint(ray_fingerprint(repeat, level), list(SAMPLING_SIGMAS), asdict(SAMPLING))
     stored = archives.read_if_current(archives.read_json, path, wanted)
     if not stored and not sample:
         return []
     if not stored:
         potential = NetworkPotential(repeat.model, minima[level][1], repeat.samples.part(0, repeat.study.base))
-        gold = tethered_hmc(potential, repeat.study.thresholds[0], GOLD_SIGMAS, seed=0, settings=GOLD)
-        places = [(sigma, gold.at(sigma)) for sigma in GOLD_SIGMAS]
-        rows = [{"level": level, "estimator": "gold", "sigma": sigma, "value": float(gold.log_gamma[i]),
-                 "error": float(gold.error()[i]), "verdict": gold.status[i]} for sigma, i in places]  # fmt: skip
-        stored = {"fingerprint": wanted, "rows": rows, "values": gold.n_values, "gradients": gold.n_gradients}
+        found = tethered_hmc(potential, repeat.study.thresholds[0], SAMPLING_SIGMAS, seed=0, settings=SAMPLING)
+        places = [(sigma, found.at(sigma)) for sigma in SAMPLING_SIGMAS]
+        rows = [{"level": level, "estimator": "gold", "sigma": sigma, "value": float(found.log_gamma[i]),
+                 "error": float(found.error()[i]), "verdict": found.status[i]} for sigma, i in places]  # fmt: skip
+        stored = {"fingerprint": wanted, "rows": rows, "values": found.n_values, "gradients": found.n_gradients}
         archives.write_json(path, stored)
     return list(stored["rows"])
 
@@ -117,7 +117,7 @@ def confidences(repeat: Repeat, minima: Minima, rows: list[Row]) -> Iterator[Row
         own = judged()
         yield {"estimator": name, "sigma": sigma, "order": " ".join(str(levels[i]) for i in own.order),
                "confidence": own.confidence, "falling": judged(order=falling).confidence}  # fmt: skip
-    for name, sigma in [("grid", None), *(("gold", s) for s in GOLD_SIGMAS)]:
+    for name, sigma in [("grid", None), *(("gold", s) for s in SAMPLING_SIGMAS)]:
         own_rows = [row for row in rows if row["estimator"] == name and row.get("sigma") == sigma]
         if len(own_rows) == len(levels):
             yield {"estimator": name, "sigma": sigma, **_independent(own_rows)}
@@ -136,7 +136,7 @@ def _independent(rows: list[Row]) -> Row:
             "falling": float((np.diff(draws) < 0).all(axis=1).mean())}  # fmt: skip
 
 
-def measure(study: Study, gold: bool, settings: Settings | None = None) -> None:
+def measure(study: Study, sample: bool, settings: Settings | None = None) -> None:
     """Write both tables of a study from all repeats whose rays are stored."""
     torch.set_num_threads(1)
     folder, rows, sure = layout.study_folder(SCALE, study.name), [], []
@@ -149,8 +149,8 @@ def measure(study: Study, gold: bool, settings: Settings | None = None) -> None:
         repeat = Repeat(study, number, settings or Settings.from_environment({}))
         minima = load_minima(repeat, SCALE)
         own = list(by_rays(repeat, minima))
-        for level in tqdm(_radii(repeat, minima), desc=f"{study.name}, repeat {number}, gold", disable=not gold):
-            own += by_gold(repeat, level, minima, sample=gold)
+        for level in tqdm(_radii(repeat, minima), desc=f"{study.name}, repeat {number}, sampling", disable=not sample):
+            own += by_sampling(repeat, level, minima, sample=sample)
         common = {"study": study.name, "repeat": number, "threshold": study.thresholds[0]}
         rows += [common | row for row in own]
         sure += [common | row for row in confidences(repeat, minima, own)]
@@ -162,9 +162,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trust", description=__doc__)
     parser.add_argument("study", help="name of a study, as in `make help`")
     parser.add_argument(
-        "--gold", action="store_true", help="also by tethered Hamiltonian Monte Carlo, minutes per minimum"
+        "--sample", action="store_true", help="also by tethered Hamiltonian Monte Carlo, minutes per minimum"
     )
     given = parser.parse_args()
     settings = Settings.from_environment()
     use_full_float32()
-    measure(find_study(given.study).at_scale(SCALE, settings.directions, settings.levels), given.gold, settings)
+    measure(find_study(given.study).at_scale(SCALE, settings.directions, settings.levels), given.sample, settings)

@@ -207,7 +207,7 @@ def _follow_rays(
     # Twenty ticks of the bar, but no tiny batches: below a million numbers a call costs more than its arithmetic.
     n = minimum.layout.n_params
     batch = min(problem.batch_size, max(25, task.n_directions // 20, 2**20 // n))
-    states, parts, at_zero = problem.unknown, [], math.nan
+    states, parts, at_zero = problem.initial_states, [], math.nan
     for start in range(0, task.n_directions, batch):
         indices = range(start, min(start + batch, task.n_directions))
         block = draw_directions(task.seed, indices, n)

@@ -148,7 +148,7 @@ LIBRARY_MISTAKES: tuple[Mistake, ...] = (
      lambda *_: gaussian.gaussian_profile(np.ones(0), 3, sigmas=[1.0])),
     ("asked for a verdict on nothing", "at least one log weight", lambda *_: diagnostics.diagnose(np.ones(0))),
     ("gave a loss below 0", "a mean loss of at least 0", measured(loss=lambda outputs, targets: -1 - outputs[:, 0] ** 2)),
-    ("asked for gold above the threshold", "a minimum below the threshold 0.1, got the loss",
+    ("asked for a sample above the threshold", "a minimum below the threshold 0.1, got the loss",
      lambda *_: tethered.tethered_hmc(above, 0.1, [1.0], seed=0)),
     ("drew too few points to start from", "draws of the fitted Gaussian inside the basin", few_trials),
     ("built a ladder of one rung", "at least two rungs", lambda *_: bennett.join_ladder([], [])),

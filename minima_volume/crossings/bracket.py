@@ -14,7 +14,7 @@ from minima_volume.crossings.scan import SCAN_NODES, Counts, Floats
 from minima_volume.errors import NumericsError
 
 # A mean of losses of at least 0 may be rounded below 0 by this part of the threshold.
-ROUNDING = 1e-6
+NEGATIVE_ROUNDING = 1e-6
 # Half widths in ln c of the brackets that are tried around a known point.
 HALF_WIDTHS = (2e-3, 2e-2, 0.2, 1.0)
 
@@ -53,7 +53,7 @@ def log_heights(heights: Floats) -> Floats:
     Raises:
         NumericsError: A mean loss is negative by more than rounding.
     """
-    if (heights < -ROUNDING).any():
+    if (heights < -NEGATIVE_ROUNDING).any():
         raise NumericsError(
             f"Expected a mean loss of at least 0 everywhere along a ray, got {np.nanmin(heights):.4g} times the "
             "threshold: add a constant to the loss and to the threshold."
@@ -63,18 +63,15 @@ def log_heights(heights: Floats) -> Floats:
         return np.clip(np.log(known), -700.0, 700.0)
 
 
-def first_brackets(
-    table: Floats, thresholds: Floats, nodes: Floats = SCAN_NODES
-) -> tuple[Counts, Counts, Brackets, NDArray[np.bool_]]:
+def first_brackets(table: Floats, thresholds: Floats) -> tuple[Counts, Counts, Brackets, NDArray[np.bool_]]:
     """The first bracket of every ray and target that a scan crossed.
 
     Args:
         table: Means (rays, 1 + nodes, targets) from `scan`.
         thresholds: Thresholds of the targets, (targets,).
-        nodes: The nodes of the scan.
 
     Returns:
-        Ray and target of each bracket (k,), the brackets (k,), and which rays were seen below each target again behind
+        Ray and target of each bracket (k,), the brackets (k,), and which rays were seen below each target again beyond
         their first crossing (rays, targets).
     """
     outside = table > thresholds  # False where NaN: not evaluated
@@ -82,7 +79,7 @@ def first_brackets(
     ray, target = np.nonzero(outside.any(axis=1) & (first > 0))
     j = first[ray, target]
     with np.errstate(divide="ignore"):
-        x = np.log(np.concatenate([[0.0], nodes]))
+        x = np.log(np.concatenate([[0.0], SCAN_NODES]))
     f = log_heights(table / thresholds)
     before = np.maximum(j - 2, 0)
     brackets = Brackets(
@@ -139,7 +136,8 @@ def solve_brackets(heights: Heights, brackets: Brackets, tolerance: float, *, bi
 def enclose(heights: Heights, x: Floats, slope: Floats, tolerance: float) -> Roots:
     """Solve crossings near known points: the first of the HALF_WIDTHS around a point that shows a bracket is solved.
 
-    Where none shows one, or the crossing lies beyond c = 1, the point stays.
+    Where none shows one, the point and its slope stay. Where the crossing lies beyond c = 1, the point stays with the
+    slope found there.
     """
     x, slope, left = np.array(x), np.array(slope), np.arange(len(x))
     steps = np.zeros(len(x), dtype=np.int64)

@@ -25,7 +25,7 @@ FLOAT32_RTOL = 1e-3
 STEP_RTOL = 1e-4
 # The coarse landscape certifies a scan node of a larger one if its own loss there lies this far below the threshold. Nodes
 # nearer than NEAR to the crossing are inside on any curve that rises there.
-MARGIN, NEAR = np.log(3.0), np.log(1.25)
+CERTAIN, NEAR = np.log(3.0), np.log(1.25)
 
 
 def solve_block(
@@ -41,14 +41,15 @@ def solve_block(
         correction: What float32 rounds off a sum of losses.
 
     Returns:
-        The table. Crossings marked `unsettled` are known to FLOAT32_RTOL, the others to the tolerance.
+        The table. Crossings marked `unsettled` are known to FLOAT32_RTOL, those of error rates to STEP_RTOL, and the
+        others to the tolerance.
     """
     if at_zero is None:
         at_zero = means_at(rays, np.zeros(1, dtype=np.int64), np.zeros(1), schedule.targets)[0]
     solver = _BlockSolver(rays, CrossingTable.empty(rays.n_rays, schedule, at_zero), tolerance, correction)
     means = np.full((rays.n_rays, 1 + len(SCAN_NODES), len(schedule.targets)), np.nan)
     scanned = schedule.scanned
-    means[:, :, scanned] = solver.scan(scanned, np.ones((rays.n_rays, len(scanned)), dtype=bool))
+    means[:, :, scanned] = solver.scan_and_solve(scanned, np.ones((rays.n_rays, len(scanned)), dtype=bool))
     smaller = LossCache()
     for size in schedule.float32_sizes:
         here = _Landscape(size, schedule.columns(size), LossCache(), smaller)
@@ -57,7 +58,7 @@ def solve_block(
         else:
             again = solver.follow(here) | solver.uncertified(here.columns, means)
             if again.any():
-                solver.scan(here.columns, again)
+                solver.scan_and_solve(here.columns, again)
                 solver.settle(here, again)
         smaller = here.cache
     return solver.table
@@ -82,7 +83,7 @@ class _BlockSolver:
     tolerance: float
     correction: Correction
 
-    def scan(self, columns: Counts, wanted: Mask) -> Floats:
+    def scan_and_solve(self, columns: Counts, wanted: Mask) -> Floats:
         """Scan and solve the wanted crossings (rays, columns) to FLOAT32_RTOL; returns the scan's table of means."""
         table, targets = self.table, self.table.schedule.targets.select(columns)
         wanted = wanted & (table.coefficients[:, columns] != 0)
@@ -124,7 +125,7 @@ class _BlockSolver:
         column, start = columns[place], starts[place]
         state = NewtonState.start(np.log(table.coefficients[ray, start]), table.slopes[ray, start])
         # The smaller landscape's last point is as good a start, and its losses there are known.
-        last = here.smaller.points(ray, start)
+        last = here.smaller.last_points(ray, start)
         near = np.abs(last - state.x) < FLOAT32_RTOL
         state = NewtonState(np.where(near, last, state.x), state.slope, state.last_x, state.last_f, state.length)
         roots = self._polish(here, ray, column, state, np.inf)
@@ -139,13 +140,15 @@ class _BlockSolver:
         coarse = self.table.schedule.starts(columns, coarse=True)
         with np.errstate(all="ignore"):
             inside = nodes[None, :, None] < np.log(self.table.coefficients[:, None, columns]) - NEAR
-            close = np.log(means[:, :, coarse] / self.table.schedule.targets.thresholds[columns]) > -MARGIN
+            close = np.log(means[:, :, coarse] / self.table.schedule.targets.thresholds[columns]) > -CERTAIN
         return np.asarray((inside & close).any(axis=1))
 
-    def _polish(self, here: _Landscape, ray: Counts, column: Counts, state: NewtonState, trust: float) -> Roots:
+    def _polish(
+        self, here: _Landscape, ray: Counts, column: Counts, state: NewtonState, max_log_height: float
+    ) -> Roots:
         """Newton steps on one landscape, and a float64 correction of the last height where float32 is in doubt."""
-        roots = polish(self._heights(here, ray, column), state, self.tolerance, trust=trust)
-        last = here.cache.points(ray, column)
+        roots = polish(self._heights(here, ray, column), state, self.tolerance, max_log_height=max_log_height)
+        last = here.cache.last_points(ray, column)
         for i in np.flatnonzero(~np.isnan(roots.x)):
             losses = here.cache.losses(ray[i], column[i])
             total = float(losses.sum())
@@ -164,7 +167,7 @@ class _BlockSolver:
 
         def heights(rows: Counts, x: Floats) -> Floats:
             means = np.empty(len(rows))
-            known = smaller.points(ray[rows], starts[rows]) == x
+            known = smaller.last_points(ray[rows], starts[rows]) == x
             for same in (True, False):
                 chosen = np.flatnonzero(known == same)
                 chosen = chosen[np.argsort(ray[rows[chosen]], kind="stable")]

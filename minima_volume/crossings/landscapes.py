@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from minima_volume.crossings.scan import Counts, Targets
 
-# Float32 rays whose logits are float64 leave an error of about n·ROUNDING/√samples nats in n·ln r. Landscapes where that
-# exceeds TOLERATED, and that have fewer than MANY samples, are finished in float64. Others are corrected on few samples.
-ROUNDING, TOLERATED, MANY = 2e-6, 0.005, 1024
+# Float32 rays whose logits are float64 leave an error of about n·FLOAT32_ERROR/√samples nats in n·ln r. Landscapes where
+# that exceeds TOLERATED, and that have fewer than MANY samples, are finished in float64. Others are corrected on few
+# samples.
+FLOAT32_ERROR, TOLERATED, MANY = 2e-6, 0.005, 1024
 # Fewer samples than this average no rounding away, and cost nothing in float64.
 FEW = 50
-# A coarse landscape has at least this many samples. Where no other landscape is small enough, SHARE of the largest serves.
+# A coarse landscape has FEWEST samples or more, and at most a third of the largest landscape's. The smallest such one is
+# taken, of those that are asked for and of a SHARE of the largest.
 FEWEST, SHARE = 512, 1 / 8
 
 
@@ -46,7 +48,9 @@ class LandscapeSchedule:
                 Where they are not, float64 finishes everything and there is no coarse landscape.
         """
         largest = wanted.largest
-        below = float(np.clip((n_params * ROUNDING / TOLERATED) ** 2, FEW, MANY)) if float32_resolves else float("inf")
+        below = (
+            float(np.clip((n_params * FLOAT32_ERROR / TOLERATED) ** 2, FEW, MANY)) if float32_resolves else float("inf")
+        )
         losses = np.unique(wanted.sizes[wanted.is_loss])
         fitting = [int(size) for size in (*losses, int(SHARE * largest)) if FEWEST <= size <= largest / 3]
         if not float32_resolves or not fitting:

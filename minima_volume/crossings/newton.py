@@ -17,12 +17,14 @@ from minima_volume.estimators.published import PAPER_GRID
 # (rows (k,), x = ln c (k,)) -> heights L/τ (k,). A row is one crossing of the problem that is being solved.
 Heights = Callable[[Counts, Floats], Floats]
 
+# No ray is followed beyond the cap c = 1, the end of the paper's grid.
+LOG_CAP = float(np.log(PAPER_GRID[-1]))
 # Longest step in ln c, whatever the slope says.
 LONGEST = 0.1
 # A given slope is good to a few percent, so its step leaves up to a twentieth of its length as error. The error of a
 # secant is half the curvature times its length (trained networks bend by f''/2f' of 0.1 to 0.6 in ln c), plus what
 # float32 adds to both of its ends, about SHORTEST.
-SLOPE_ERROR, BEND = 0.05, 2.0
+SLOPE_ERROR, BEND = 0.05, 2.0  # BEND is three times the largest bend that was measured
 # Below this distance the difference of two heights is mostly rounding.
 TOO_CLOSE = 1e-5
 # Coefficients are float32 numbers, so a shorter step returns to the same point.
@@ -30,7 +32,7 @@ SHORTEST = 1.2e-7
 # Trained networks leave their basins with slopes d ln L/d ln c of 2 to 15. Anything steeper than STEEPEST is a jump. Below
 # FLATTEST, at thresholds just above the minimum, float32 does not resolve the slope.
 STEEPEST, FLATTEST = 100.0, 0.5
-# Each step at least squares the error; no ray has needed as many as this.
+# Secants converge with order 1.6, so few steps are taken; no ray has needed as many as this.
 MAX_STEPS = 12
 
 
@@ -81,10 +83,10 @@ def representable(x: Floats) -> Floats:
         return np.log(np.exp(x).astype(np.float32).astype(np.float64))
 
 
-def newton_step(state: NewtonState, heights: Floats, tolerance: float, *, trust: float) -> NewtonStep:
+def newton_step(state: NewtonState, heights: Floats, tolerance: float, *, max_log_height: float) -> NewtonStep:
     """One Newton or secant step of every crossing from the heights L/τ at `state.x`.
 
-    A crossing is lost if |ln(L/τ)| exceeds `trust`: the curve jumps there, and no step improves it.
+    A crossing is lost if |ln(L/τ)| exceeds `max_log_height`: the curve jumps there, and no step improves it.
     """
     with np.errstate(all="ignore"):
         f = np.log(heights)
@@ -95,7 +97,7 @@ def newton_step(state: NewtonState, heights: Floats, tolerance: float, *, trust:
         length = np.where(good, np.abs(state.x - state.last_x), state.length)
         # Rays rise where they leave a basin. A slope that is not positive is noise, and 1 gives a careful step.
         slope = np.where(np.isfinite(slope) & (slope > 0), slope, 1.0)
-        lost = ~(np.abs(f) < trust)
+        lost = ~(np.abs(f) < max_log_height)
         moved = np.where(lost, 0.0, np.clip(-f / slope, -LONGEST, LONGEST))
     x = state.x + moved
     doubt = BEND * (length + np.abs(moved)) + SHORTEST / length
@@ -104,14 +106,14 @@ def newton_step(state: NewtonState, heights: Floats, tolerance: float, *, trust:
     return NewtonStep(following, x, (error > tolerance) & (np.abs(moved) > SHORTEST), lost)
 
 
-def polish(heights: Heights, start: NewtonState, tolerance: float, *, trust: float) -> Roots:
+def polish(heights: Heights, start: NewtonState, tolerance: float, *, max_log_height: float) -> Roots:
     """Solve every crossing by Newton and secant steps.
 
     Args:
         heights: Function of k rows and their x = ln c that returns L/τ.
         start: Where to look first, (n,).
         tolerance: Relative tolerance of c.
-        trust: Largest |ln(L/τ)| at a point that counts as close to its crossing.
+        max_log_height: Largest |ln(L/τ)| at a point that counts as close to its crossing.
 
     Returns:
         Roots (n,); x is NaN where a crossing did not settle. A crossing has settled if both its last step and its last
@@ -124,12 +126,11 @@ def polish(heights: Heights, start: NewtonState, tolerance: float, *, trust: flo
     for _ in range(MAX_STEPS):
         if not rows.size:
             break
-        step = newton_step(state, heights(rows, state.x), tolerance, trust=trust)
+        step = newton_step(state, heights(rows, state.x), tolerance, max_log_height=max_log_height)
         steps[rows] += 1
-        slope[rows], settled = step.state.slope, ~step.unfinished
-        flat = np.abs(step.state.last_f) < STEEPEST * np.fmax(shortest, np.abs(step.x - step.state.last_x))
-        x[rows[settled]] = np.where(flat, step.x, np.nan)[settled]
+        slope[rows], finished = step.state.slope, ~step.unfinished
+        height_is_small = np.abs(step.state.last_f) < STEEPEST * np.fmax(shortest, np.abs(step.x - step.state.last_x))
+        x[rows[finished]] = np.where(height_is_small, step.x, np.nan)[finished]
         rows, state = rows[step.unfinished], step.state.select(step.unfinished)
-    # No ray is followed beyond the cap c = 1.
-    x[x > np.log(PAPER_GRID[-1])] = np.nan
+    x[x > LOG_CAP] = np.nan
     return Roots(x, slope, steps)

@@ -1,6 +1,6 @@
 """The two precisions: a float32 pass for one minimum, a check of float32, and a float64 pass for all minima.
 
-No other module of this wing knows precisions.
+This module decides what float64 finishes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def float32_pass(
     rays = bundle.rays(minimum, targets.largest, state.shared)
     correction = problem.float64_losses.along(minimum, bundle.block)
     n_params = problem.layout.n_params
-    schedule = state.schedule or LandscapeSchedule.of(targets, n_params, float32_resolves=rays.sharp)
+    schedule = state.schedule or LandscapeSchedule.of(targets, n_params, float32_resolves=rays.float64_logits)
     table = solve_block(rays, schedule, state.at_zero, problem.tolerance, correction)
     agrees, compared = (True, 0) if state.checked else float32_agrees(problem, minimum, bundle, rays, table)
     if agrees is False:
@@ -74,16 +74,16 @@ def float32_agrees(
         return None, 0
     sizes = targets.sizes[columns]
     part = problem.samples.part(0, min(CHECK_SAMPLES, int(sizes.min())))
-    exact = RayBundle(
+    float64_rays = RayBundle(
         problem.model, problem.layout, part, bundle.block[ray : ray + 1], torch.float64
     ).rays(minimum)  # fmt: skip
     index = torch.zeros(len(columns), dtype=torch.long)
     c = torch.from_numpy(np.exp(representable(np.log(table.coefficients[ray, columns]))))
-    off = (rays.means(index + ray, c, [len(part)]) - exact.means(index, c, [len(part)]))[:, 0].numpy()
+    off = (rays.means(index + ray, c, [len(part)]) - float64_rays.means(index, c, [len(part)]))[:, 0].numpy()
     nats = problem.layout.n_params * off / (targets.thresholds[columns] * table.slopes[ray, columns])
     # A guard against networks that lose digits elsewhere; the noise of one ray must not trip it.
     agrees = bool((np.abs(nats) * np.sqrt(len(part) / sizes) < CHECK_NATS).all())
-    return agrees, exact.sample_evaluations
+    return agrees, float64_rays.sample_evaluations
 
 
 def _shared_if_it_fits(problem: SweepProblem, rays: Rays, states: Sequence[MinimumState]) -> Tensor | None:
@@ -126,56 +126,56 @@ _Points = list[tuple[Counts, Counts, Floats]]
 def float64_pass(problem: SweepProblem, block: Tensor, tables: Sequence[CrossingTable]) -> list[int]:
     """Finish the unsettled crossings of all tables in float64; returns the losses evaluated for each minimum.
 
-    Newton steps of all minima share each pass over the data. Crossings that steps do not reach, or whose slope float32 did
-    not resolve, are enclosed and solved by brackets.
+    Newton steps of all minima share each pass over the data. Crossings that steps do not reach, or whose slope is
+    outside the range of a crossing that a step can follow, are enclosed and solved by brackets.
     """
     pending, evaluated = [_Unsettled.of(table) for table in tables], [0] * len(tables)
     if not any(map(len, pending)):
         return evaluated
-    exact = block.to(device_for(torch.float64, problem.samples.inputs.device), torch.float64)
+    block = block.to(device_for(torch.float64, problem.samples.inputs.device), torch.float64)
     for _ in range(MAX_STEPS):
         if not any(map(len, pending)):
             break
-        heights = _float64_heights(problem, exact, [(u.ray, u.column, u.state.x) for u in pending], evaluated)
-        for number, (table, open_, found) in enumerate(zip(tables, pending, heights, strict=True)):
-            step = newton_step(open_.state, found, problem.tolerance, trust=STEEPEST * FLOAT32_RTOL)
-            one = np.ones(len(open_), dtype=np.int64)
-            table.write(open_.ray, open_.column, Roots(step.x, step.state.slope, one))
+        heights = _float64_heights(problem, block, [(u.ray, u.column, u.state.x) for u in pending], evaluated)
+        for number, (table, unsettled, found) in enumerate(zip(tables, pending, heights, strict=True)):
+            step = newton_step(unsettled.state, found, problem.tolerance, max_log_height=STEEPEST * FLOAT32_RTOL)
+            one = np.ones(len(unsettled), dtype=np.int64)
+            table.write(unsettled.ray, unsettled.column, Roots(step.x, step.state.slope, one))
             rough = step.lost | ~((step.state.slope > FLATTEST) & (step.state.slope < STEEPEST))
-            _enclose(problem, exact, number, table, open_.select(rough), evaluated)
-            following = _Unsettled(open_.ray, open_.column, step.state)
+            _enclose(problem, block, number, table, unsettled.select(rough), evaluated)
+            following = _Unsettled(unsettled.ray, unsettled.column, step.state)
             pending[number] = following.select(step.unfinished & ~rough)
-    for number, (table, open_) in enumerate(zip(tables, pending, strict=True)):
-        _enclose(problem, exact, number, table, open_, evaluated)
+    for number, (table, unsettled) in enumerate(zip(tables, pending, strict=True)):
+        _enclose(problem, block, number, table, unsettled, evaluated)
     return evaluated
 
 
 def _enclose(
-    problem: SweepProblem, block: Tensor, number: int, table: CrossingTable, open_: _Unsettled, evaluated: list[int]
+    problem: SweepProblem, block: Tensor, number: int, table: CrossingTable, unsettled: _Unsettled, evaluated: list[int]
 ) -> None:
     """Solve crossings of one minimum from float64 brackets around them."""
     nothing = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
 
     def heights(rows: Counts, x: Floats) -> Floats:
         asked = [nothing] * len(problem.minima)
-        asked[number] = open_.ray[rows], open_.column[rows], x
+        asked[number] = unsettled.ray[rows], unsettled.column[rows], x
         return _float64_heights(problem, block, asked, evaluated)[number]
 
-    if len(open_):
-        roots = enclose(heights, open_.state.x, open_.state.slope, problem.tolerance)
-        table.write(open_.ray, open_.column, roots)
+    if len(unsettled):
+        roots = enclose(heights, unsettled.state.x, unsettled.state.slope, problem.tolerance)
+        table.write(unsettled.ray, unsettled.column, roots)
 
 
 def _float64_heights(problem: SweepProblem, block: Tensor, points: _Points, evaluated: list[int]) -> list[Floats]:
     """Heights L/τ at the points of every minimum along a float64 block, in one pass over chunks of the data."""
     used = np.unique(np.concatenate([ray for ray, _, _ in points]))
     place = np.searchsorted(used, np.arange(len(block)))
-    exact = block if len(used) == len(block) else block[torch.from_numpy(used)]
+    used_block = block if len(used) == len(block) else block[torch.from_numpy(used)]
     doubles = [minimum.to(block.device, torch.float64) for minimum in problem.minima]
     sizes = [own.sizes[column] for own, (_, column, _) in zip(problem.targets, points, strict=True)]
     sums = [np.zeros(len(size)) for size in sizes]
     for start, stop in _chunks(problem, len(used), max(int(size.max(initial=0)) for size in sizes)):
-        bundle = RayBundle(problem.model, problem.layout, problem.samples.part(start, stop), exact, torch.float64)
+        bundle = RayBundle(problem.model, problem.layout, problem.samples.part(start, stop), used_block, torch.float64)
         for number, (ray, _, x) in enumerate(points):
             inside = np.clip(sizes[number] - start, 0, stop - start)
             if not inside.any():

@@ -72,7 +72,7 @@ class SweepProblem:
         return max(1, self.memory // max(1, bytes_per_ray(self.model, self.layout, self.samples) + losses))
 
     @property
-    def unknown(self) -> list[MinimumState]:
+    def initial_states(self) -> list[MinimumState]:
         """The state of every minimum before the first block."""
         return [MinimumState() for _ in self.minima]
 

@@ -24,8 +24,8 @@ from minima_volume.networks.precision import copy_model, device_for
 Correction = Callable[[int, float, Tensor, float], float]
 # Expected rounding of margins before any is seen, in float32's ε times the largest margin: trained networks show up to 1.
 MARGIN_ERROR_ULPS = 3.0
-# Standard deviations, in tolerances: float64 looks if the expected rounding exceeds the first, and stops when what it has
-# not seen falls below the second.
+# Standard deviations, in tolerances: losses are evaluated again in float64 if the expected rounding exceeds the first, until
+# that of the samples not evaluated yet is below the second.
 LOOK_ABOVE_SD, STOP_BELOW_SD = 2.5, 0.5
 # Samples of the first look. Each further look doubles what was seen, up to BATCH samples at a time.
 FIRST_LOOK, BATCH = 256, 4096
@@ -34,7 +34,10 @@ FLAT = 1e-7
 
 
 def expected_margin_error(losses: Tensor) -> Tensor:
-    """Expected float32 rounding of a margin from losses (…, N): −ln of the smallest and the largest loss are margins."""
+    """Expected float32 rounding of a margin, from losses (…, N).
+
+    Two margins are known from them: −ln of the smallest loss, and the largest loss.
+    """
     margins = torch.maximum(-losses.amin(dim=-1).clamp(1e-300, math.exp(-1)).log(), losses.amax(dim=-1))
     return MARGIN_ERROR_ULPS * torch.finfo(torch.float32).eps * margins
 

@@ -78,7 +78,6 @@ def scan(
     thresholds: Floats,
     n_rays: int,
     wanted: NDArray[np.bool_] | None = None,
-    nodes: Floats = SCAN_NODES,
 ) -> tuple[Floats, Counts]:
     """Walk every ray outwards from node to node until all of its targets are crossed.
 
@@ -88,21 +87,20 @@ def scan(
         thresholds: Thresholds of the targets, (targets,).
         n_rays: Number of rays.
         wanted: Which crossings are asked for, (rays, targets); all by default.
-        nodes: Coefficients to visit, ascending.
 
     Returns:
         The table of means (rays, 1 + nodes, targets), with the minimum as first node and NaN where nothing was
         evaluated, and the number of points evaluated on each ray (rays,).
     """
     # NaN marks nodes that were not visited, so a mean that is NaN is stored as infinite: it lies outside.
-    table = np.full((n_rays, 1 + len(nodes), len(thresholds)), np.nan)
+    table = np.full((n_rays, 1 + len(SCAN_NODES), len(thresholds)), np.nan)
     table[:, 0] = np.nan_to_num(at_zero, nan=np.inf, posinf=np.inf)
     crossed = table[:, 0] > thresholds
     if wanted is not None:
         crossed |= ~wanted
     alive = np.flatnonzero(~crossed.all(axis=1))
     points = np.zeros(n_rays, dtype=np.int64)
-    for j, node in enumerate(nodes, start=1):
+    for j, node in enumerate(SCAN_NODES, start=1):
         if not alive.size:
             break
         table[alive, j] = np.nan_to_num(means(alive, float(node)), nan=np.inf, posinf=np.inf)

@@ -30,7 +30,7 @@ class Crossings:
     Attributes:
         coefficients: First crossing c. 0 if the minimum itself is above the threshold (unconverged), NaN if the ray stays
             below it up to c = 1 (censored).
-        recrossed: Whether the ray was seen below the threshold again at a scan node behind its first crossing.
+        recrossed: Whether the ray was seen below the threshold again at a scan node beyond its first crossing.
         at_zero: Means at the minimum (targets,).
         evaluations: Points evaluated, those of float64 included (rays,).
     """
@@ -70,7 +70,7 @@ def sweep_crossings(
     indices: Sequence[int],
     memory: int = MEMORY,
 ) -> Sweep:
-    """Find where the rays of several minima cross their targets.
+    """Find where the rays of several minima cross their targets, to `tolerance_for`; error rates to STEP_RTOL.
 
     Any split of the indices into calls, and any memory, gives the same crossings to the solver's tolerance.
 
@@ -81,7 +81,7 @@ def sweep_crossings(
         samples: The data set; a target's landscape holds the first `size` samples.
         seed: Seed of the directions.
         indices: Numbers of the directions.
-        memory: Bytes that the rays in flight may keep. What serves all of them may take a quarter of that.
+        memory: Bytes that the rays in flight may keep. Data shared by all rays may take a quarter of that.
 
     Returns:
         Crossings of each minimum, norms of the directions, and the work.
@@ -90,7 +90,7 @@ def sweep_crossings(
         NumericsError: A mean loss along a ray is negative.
     """
     problem = SweepProblem(model, minima, [Targets.of(own) for own in targets], samples, memory)
-    states = problem.unknown
+    states = problem.initial_states
     parts, norms = [], []
     for start in range(0, len(indices), problem.batch_size):
         block = draw_directions(seed, indices[start : start + problem.batch_size], problem.layout.n_params)

@@ -67,7 +67,7 @@ class LossCache:
         """Losses at the last point."""
         return self._last[ray, column][1]
 
-    def points(self, ray: Counts, column: Counts) -> Floats:
+    def last_points(self, ray: Counts, column: Counts) -> Floats:
         """The last points x (k,); NaN where none was evaluated."""
         never = float("nan"), None
         return np.array([self._last.get(key, never)[0] for key in zip(ray.tolist(), column.tolist(), strict=True)])

@@ -13,7 +13,7 @@ import torch
 
 from minima_volume.pipeline.minima import folder_of
 from minima_volume.pipeline.study import Repeat, Study
-from minima_volume.storage import archives
+from minima_volume.storage import archives, layout
 
 # A study's own results do not count as changes of the code.
 NOT_CODE = (":(exclude)results", ":(exclude)figs/paper", ":(exclude)figs/quick", ":(exclude)videos/paper")
@@ -30,8 +30,8 @@ def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str,
     Returns:
         The content of run.json.
     """
-    minima = {repeat.number: archives.read_json(folder_of(repeat, scale) / "minima.json") for repeat in repeats}
-    rays = {repeat.number: archives.read_json(folder_of(repeat, scale) / "rays.json") for repeat in repeats}
+    minima = {repeat.number: archives.read_json(folder_of(repeat, scale) / layout.MINIMA_RECORD) for repeat in repeats}
+    rays = {repeat.number: archives.read_json(folder_of(repeat, scale) / layout.RAYS_RECORD) for repeat in repeats}
     return {
         "command": f"make {study.name} SCALE={scale} REPEATS={1 + max(minima)} DIRECTIONS={study.n_directions}"
         + f" LEVELS={len(study.levels)}" * bool(study.later_levels),

@@ -144,7 +144,7 @@ def _finish_rays(repeat: Repeat, scale: str) -> None:
         "n_directions": repeat.study.n_directions,
         "seconds": round(sum(header["seconds"] for header in headers), 3),
     }
-    archives.write_json(folder_of(repeat, scale) / "rays.json", content)
+    archives.write_json(folder_of(repeat, scale) / layout.RAYS_RECORD, content)
 
 
 def random_perturbs(run: cli.StageRun) -> None:

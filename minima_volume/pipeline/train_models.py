@@ -179,6 +179,6 @@ def finish_training(repeats: Sequence[Repeat], scale: str, failures: Sequence[st
         if all(info is None or "failed" in info for info in found.values()):
             raise NumericsError("\n".join(failures))
         if None not in found.values():
-            archives.write_json(folder_of(repeat, scale) / "minima.json", found)
+            archives.write_json(folder_of(repeat, scale) / layout.MINIMA_RECORD, found)
     for sentence in failures:
         print(f"{sentence} The other minima are measured.", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from minima_volume.errors import ResultsError
-from minima_volume.estimators.diagnostics import diagnose
+from minima_volume.estimators.diagnostics import TRUST, diagnose
 from minima_volume.estimators.radial import Floats
 from minima_volume.estimators.volume import Volume, estimate_volume, log_radii
 from minima_volume.pipeline import cli
@@ -101,7 +101,7 @@ def _misfit(repeat: Repeat, scale: str) -> str | None:
     crossed = {str(level): ray_fingerprint(repeat, level) for level in levels}
     measured = {"n_directions": repeat.study.n_directions, "fingerprints": crossed}
     try:
-        minima, rays = (archives.read_json(folder / name) for name in ("minima.json", "rays.json"))
+        minima, rays = (archives.read_json(folder / name) for name in (layout.MINIMA_RECORD, layout.RAYS_RECORD))
     except ResultsError as error:
         return str(error).removesuffix(f" {archives.RERUN}")
     found = {level: info.get("fingerprint") for level, info in minima.items() if isinstance(info, dict)}
@@ -133,9 +133,9 @@ def gather_tables(asked: Sequence[Repeat], scale: str) -> None:
         texts[folder / name] = tables.table_text(columns, rows)
     failed = failures(done, scale)
     if failed:
-        atomic.write_text(folder / "failures.txt", "\n".join(failed) + "\n")
+        atomic.write_text(folder / layout.FAILURES, "\n".join(failed) + "\n")
     else:
-        (folder / "failures.txt").unlink(missing_ok=True)
+        (folder / layout.FAILURES).unlink(missing_ok=True)
     tables.write_tables(folder / "run.json", texts, {**run_record(study, scale, done), "failed": failed})
     print_volumes(study, folder / "volumes.csv", f"{len(done)} repeats")
 
@@ -164,7 +164,7 @@ def print_volumes(study: Study, path: Path, which: str) -> None:
     table = Table(
         title=f"{study.title} — {data}, loss threshold {study.thresholds[0]:g}, {which}", title_justify="left"
     )
-    for name in ("level", "log volume (nats)", "typical log volume (nats)", "test accuracy", "status"):
+    for name in ("level", "log volume (nats)", "typical log volume (nats)", "test accuracy", "log volume is"):
         table.add_column(name, justify="right")
     for level in study.levels:
         here = [row for row in chosen if row["level"] == str(level)]
@@ -174,6 +174,6 @@ def print_volumes(study: Study, path: Path, which: str) -> None:
             cells = [f"{fmean(float(r[name]) for r in good):,.0f} ± {fmean(float(r[name + '_se']) for r in good):,.0f}"
                      for name in ("log_volume", "typical_log_volume")]  # fmt: skip
         accuracy = f"{fmean(float(row['test_accuracy']) for row in here):.3f}" if here else "—"
-        status = ", ".join(sorted({row["status"] for row in here}))
-        table.add_row(str(level), *cells, accuracy, status)
+        labels = sorted({TRUST["verdict"][row["verdict"]].label for row in here})
+        table.add_row(str(level), *cells, accuracy, ", ".join(labels))
     Console(file=sys.stdout, width=110).print(table)

@@ -23,13 +23,13 @@ class Rays(ABC):
     Attributes:
         samples: The data set.
         n_rays: Number of directions in the block.
-        sharp: Whether float32 rays compute logits and criterion in float64, so that a mean loss over many samples needs
-            a float64 correction on few of them only.
+        float64_logits: Whether float32 rays compute logits and criterion in float64. A mean loss over many samples then
+            needs a float64 correction on few of them only.
         shared: What no direction changes and another block can use again, or None.
         sample_evaluations: How many losses or errors were evaluated so far, samples times points.
     """
 
-    sharp = False
+    float64_logits = False
     shared: Tensor | None = None
 
     def __init__(self, samples: Samples, n_rays: int) -> None:

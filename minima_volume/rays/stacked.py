@@ -54,7 +54,7 @@ class Stack:
         rest: Names and layers from the first one with weights on.
         inputs: Inputs of `rest[0]` for all samples.
         split: Directions by parameter name (rays, *shape).
-        sharpened: Name of the last layer if a float32 stack computes it in float64, else None.
+        float64_layer: Name of the last layer if a float32 stack computes it in float64, else None.
         on_maps: Number of leading layers in `rest` that operate on images.
         product: X·Gᵀ (rays, N, out) of the first layer, or None unless that is a perturbed linear layer on vectors.
     """
@@ -68,7 +68,7 @@ class Stack:
         for _, layer in self.layers[:first]:
             inputs = layer(inputs.clone() if getattr(layer, "inplace", False) else inputs)
         self.inputs, self.rest = inputs, self.layers[first:]
-        self.sharpened = self._float64_layer()
+        self.float64_layer = self._float64_layer()
         flat = next((i for i, (_, layer) in enumerate(self.rest) if isinstance(layer, nn.Flatten)), len(self.rest))
         self.on_maps = flat if inputs.ndim == IMAGES else 0
         self.product: Tensor | None = None
@@ -111,7 +111,7 @@ class StackedRays(Rays):
     ) -> None:
         super().__init__(stack.samples, len(stack.block))
         self.stack, self.minimum = stack, minimum
-        self.sharp = stack.block.dtype == torch.float32 and stack.block.device.type != "mps"
+        self.float64_logits = stack.block.dtype == torch.float32 and stack.block.device.type != "mps"
         scales = minimum.layout.split(minimum.scales)
         name = stack.rest[0][0]
         ready = {f"{name}.weight"} if stack.product is not None else set()
@@ -139,14 +139,16 @@ class StackedRays(Rays):
         product = self.stack.product
         first = self._maps(rows, c) if product is None else self._shared_layer(product, rows, c)
         own = self.stack.rest[self.stack.on_maps if product is None else 1 :]
-        precise = coefficients.to(c.device) if self.sharp else c
-        layers = [self._layer(name, layer, rows, precise if name == self.stack.sharpened else c) for name, layer in own]
+        precise = coefficients.to(c.device) if self.float64_logits else c
+        layers = [
+            self._layer(name, layer, rows, precise if name == self.stack.float64_layer else c) for name, layer in own
+        ]
 
         def outputs(start: int, stop: int) -> Tensor:
             hidden = first(start, stop)
             for layer in layers:
                 hidden = layer(hidden)
-            return hidden.double() if self.sharp else hidden
+            return hidden.double() if self.float64_logits else hidden
 
         return outputs
 

@@ -122,7 +122,7 @@ def test_first_of_two_crossings() -> None:
     first = brentq(lambda c: bump(c) - 0.1, 0.05, 0.12, rtol=1e-14)
     # Smooth and of slope one: both solvers reach the last digits.
     np.testing.assert_allclose([single[0, 0], both[0, 0]], first, rtol=1e-12)
-    # The scan goes on to the second threshold and sees the ray below the first one again.
+    # The scan continues to the second threshold and sees the ray below the first one again.
     assert recrossed.tolist() == [[True, False]]
     assert both[0, 1] == pytest.approx(brentq(lambda c: bump(c) - 1.0, 0.5, 1, rtol=1e-14), rel=1e-12)
 

@@ -28,7 +28,7 @@ N_PARAMS = 1000
 class Landscapes:
     """Sharp rays whose heights are a function of c for each landscape, and that count where they were asked."""
 
-    sharp = True
+    float64_logits = True
     samples = SimpleNamespace(criterion=cross_entropy)
 
     def __init__(self, heights: dict[int, Callable[[float], float]], n_rays: int = 1) -> None:

@@ -28,7 +28,7 @@ def folder(stages: Stages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = run(stages, root, STUDY, THREADS="1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "ROOT", root)
-        trust.measure(STUDY, gold=False)
+        trust.measure(STUDY, sample=False)
     return found
 
 
@@ -95,7 +95,7 @@ def test_independent_values_are_compared_by_their_errors() -> None:
 def test_a_study_without_rays_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "ROOT", tmp_path)
     with pytest.raises(SystemExit, match="run `make tiny REPEATS=3` first"):
-        trust.measure(STUDY, gold=False)
+        trust.measure(STUDY, sample=False)
 
 
 def test_a_study_whose_minima_all_fail_the_threshold_has_empty_tables(
@@ -104,7 +104,7 @@ def test_a_study_whose_minima_all_fail_the_threshold_has_empty_tables(
     study = replace(STUDY, thresholds=(1e-7,), n_directions=5, recipe=replace(STUDY.recipe, epochs=2))
     found = run(stages, tmp_path, study, repeats=(0,))
     monkeypatch.setattr(layout, "ROOT", tmp_path)
-    trust.measure(study, gold=False)
+    trust.measure(study, sample=False)
     assert rows(found / "orderings.csv") == rows(found / "confidences.csv") == []
 
 
@@ -122,14 +122,16 @@ def test_the_sampler_runs_once_and_is_stored(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(trust, "tethered_hmc", sampler)
     repeat = trust.Repeat(STUDY, 0)
     minima = trust.load_minima(repeat, "paper")
-    assert trust.by_gold(repeat, 0, minima, sample=False) == [] and not calls
-    first = trust.by_gold(repeat, 0, minima, sample=True)
-    assert [row["value"] for row in first] == [-1.0, -2.0, -3.0] and calls == [trust.GOLD_SIGMAS]
-    assert trust.by_gold(repeat, 0, minima, sample=True) == first == trust.by_gold(repeat, 0, minima, sample=False)
+    assert trust.by_sampling(repeat, 0, minima, sample=False) == [] and not calls
+    first = trust.by_sampling(repeat, 0, minima, sample=True)
+    assert [row["value"] for row in first] == [-1.0, -2.0, -3.0] and calls == [trust.SAMPLING_SIGMAS]
+    assert (
+        trust.by_sampling(repeat, 0, minima, sample=True) == first == trust.by_sampling(repeat, 0, minima, sample=False)
+    )
     assert len(calls) == 1
     # Other settings are another run.
-    monkeypatch.setattr(trust, "GOLD", replace(trust.GOLD, keep=41))
-    assert trust.by_gold(repeat, 0, minima, sample=False) == []
+    monkeypatch.setattr(trust, "SAMPLING", replace(trust.SAMPLING, keep=41))
+    assert trust.by_sampling(repeat, 0, minima, sample=False) == []
 
 
 def test_the_figure_plots_the_rows_and_hollow_marks_have_not_converged(

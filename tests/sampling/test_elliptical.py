@@ -84,16 +84,18 @@ def test_a_minimum_above_the_threshold_is_refused() -> None:
         elliptical_slice_path(Lifted(np.ones(3)), TAU, [0.1], seed=0)
 
 
-def agree(potential: NetworkPotential, gold: TetheredVolume, sigmas: list[float], settings: EllipticalSettings) -> None:
+def agree(
+    potential: NetworkPotential, tethered: TetheredVolume, sigmas: list[float], settings: EllipticalSettings
+) -> None:
     """Assert that both samplers are "ok" and agree within three joint standard errors at every σ."""
     other = elliptical_slice_path(potential, TAU, sigmas, seed=0, settings=settings)
     for i, sigma in enumerate(sigmas):
-        rung = gold.at(sigma)
-        joint = math.hypot(gold.error()[rung], other.error()[i])
-        assert gold.sigmas[rung] == sigma and gold.status[rung] == other.status[i] == "ok"
-        assert abs(gold.log_gamma[rung] - other.log_gamma[i]) <= 3 * joint
+        rung = tethered.at(sigma)
+        joint = math.hypot(tethered.error()[rung], other.error()[i])
+        assert tethered.sigmas[rung] == sigma and tethered.status[rung] == other.status[i] == "ok"
+        assert abs(tethered.log_gamma[rung] - other.log_gamma[i]) <= 3 * joint
     # The agreement means something: errors are small, and the volume is not the whole Gaussian.
-    assert joint < 1 and gold.log_gamma[rung] < -1
+    assert joint < 1 and tethered.log_gamma[rung] < -1
 
 
 def trained(name: str, n_samples: int, epochs: int) -> NetworkPotential:
@@ -117,13 +119,15 @@ def test_samplers_agree_on_a_small_network() -> None:
     minimum = Minimum.of(parameters, layout_of(parameters))
     potential = NetworkPotential(model, minimum, Samples(inputs, targets, criterion))
     # Few moves of many chains, because a call costs more than its points.
-    gold = tethered_hmc(potential, TAU, [0.3], seed=0, settings=TetheredSettings(chains=8, burn=8, keep=16))
-    agree(potential, gold, [0.3], EllipticalSettings(burn=10, keep=20, rank=20, fits=2))
+    tethered = tethered_hmc(potential, TAU, [0.3], seed=0, settings=TetheredSettings(chains=8, burn=8, keep=16))
+    agree(potential, tethered, [0.3], EllipticalSettings(burn=10, keep=20, rank=20, fits=2))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_samples", [50, 200, 800])
 def test_samplers_agree_on_swiss_networks(n_samples: int) -> None:
     potential, sigmas = trained("swiss_x5", n_samples, 1000), [0.02, 0.05]
-    gold = tethered_hmc(potential, TAU, sigmas, seed=0, settings=TetheredSettings(chains=2, burn=15, keep=30, rank=64))
-    agree(potential, gold, sigmas, EllipticalSettings(chains=4, trials=128, burn=15, keep=30, rank=150))
+    tethered = tethered_hmc(
+        potential, TAU, sigmas, seed=0, settings=TetheredSettings(chains=2, burn=15, keep=30, rank=64)
+    )
+    agree(potential, tethered, sigmas, EllipticalSettings(chains=4, trials=128, burn=15, keep=30, rank=150))
