@@ -76,9 +76,15 @@ class Sandbox:
         # A script that calls this environment's Python, so that make finds .venv ready and installs nothing.
         python = folder / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        # It installs nothing, because what it would change is the environment that runs the tests.
+        refusal = 'case "$1 $2" in "-m uv"|"-m pip"|"-m venv") echo "a sandbox installs nothing" >&2; exit 9;; esac'
+        python.write_text(f'#!/bin/sh\n{refusal}\nexec "{sys.executable}" "$@"\n')
         python.chmod(0o755)
-        (folder / ".venv" / ".ready").touch()
+        self.set_up()
+
+    def set_up(self) -> None:
+        """Let make take the environment for newer than what it is made from."""
+        (self.folder / ".venv" / ".ready").touch()
 
     def start(
         self, *arguments: str, prepare: Callable[[], object] | None = None, **settings: str
@@ -118,6 +124,7 @@ class Sandbox:
         """Give every source a new file time, as a git checkout does."""
         for path in sources():
             (self.folder / path.relative_to(ROOT)).touch()
+        self.set_up()
 
     def stored(self, name: str) -> dict[str, int]:
         """Return the file time of every minimum and every block of rays of a study."""

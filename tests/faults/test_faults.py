@@ -57,6 +57,16 @@ def test_a_sandbox_is_a_copy_that_reaches_nothing_else(tmp_path: Path) -> None:
     assert made.code == 0 and "torture" in made.text
 
 
+def test_a_sandbox_never_changes_the_environment_of_the_tests(tmp_path: Path) -> None:
+    copy = sandbox.Sandbox(tmp_path / "copy")
+    copy.touch()
+    assert "Setting up .venv" not in copy.make("-n", "digits_poison").text
+    later = (copy.folder / ".venv" / ".ready").stat().st_mtime + 10
+    os.utime(copy.folder / "pyproject.toml", (later, later))
+    refused = copy.make("digits_poison")
+    assert refused.code != 0 and "a sandbox installs nothing" in refused.text
+
+
 def test_what_counts_as_refused() -> None:
     done = sandbox.Done
     assert done(2, "error: Expected a, got b.").refused("Expected a", "got b")
