@@ -1,6 +1,5 @@
 """Errors that a user can correct, and how errors are printed without a traceback."""
 
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -43,15 +42,12 @@ def describe_error(error: BaseException) -> str:
 
 
 def print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an uncaught exception as one line, or with its traceback if DEBUG is set. Used as `sys.excepthook`.
+    """Print an uncaught exception as one line. Used as `sys.excepthook`, unless DEBUG asks for tracebacks.
 
     Args:
         kind: The exception's class.
         error: The exception.
         trace: Its traceback.
     """
-    if os.environ.get("DEBUG"):
-        sys.__excepthook__(kind, error, trace)
-    else:
-        text = INTERRUPTED if kind is KeyboardInterrupt else f"error: {describe_error(error)}"
-        print(text, file=sys.stderr, flush=True)
+    text = INTERRUPTED if kind is KeyboardInterrupt else f"error: {describe_error(error)}"
+    print(text, file=sys.stderr, flush=True)

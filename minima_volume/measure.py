@@ -238,7 +238,8 @@ def _from_curvature(task: _Task, minimum: Minimum) -> Preconditioner | None:
     """A from the curvature at the minimum; None for an unconverged one, which has no basin to fit."""
     if task.target.metric == "accuracy":
         raise UserError(
-            "Expected metric='loss' with preconditioner='curvature', got 'accuracy': its steps have no curvature."
+            "Expected metric='loss' with preconditioner='curvature', got 'accuracy', whose steps have no "
+            "curvature: measure the loss, or leave the preconditioner out."
         )
     rise = task.threshold - task.loss
     return fit_preconditioner(task.model, minimum, task.samples, threshold=rise, rank=RANK) if rise > 0 else None
@@ -257,13 +258,17 @@ def _check_arguments(
 ) -> None:
     """Raise UserError for arguments that contradict each other or cannot be meant."""
     if not isinstance(n_directions, Integral) or n_directions < 1:
-        raise UserError(f"Expected a whole number of at least one direction, got n_directions={n_directions}.")
+        raise UserError(
+            f"Expected a whole number of at least one direction, got n_directions={n_directions}: pass 1 or more."
+        )
     if sigmas is not None and not (np.ndim(np.asarray(sigmas)) == 1 and (np.asarray(sigmas, dtype=float) > 0).all()):
-        raise UserError(f"Expected sigmas as a sequence of widths above 0, got {sigmas}.")
+        raise UserError(f"Expected sigmas as a sequence of widths above 0, got {sigmas}: leave out the others.")
     if not (preconditioner is None or preconditioner == "curvature" or isinstance(preconditioner, Preconditioner)):
-        raise UserError(f"Expected preconditioner 'curvature' or a Preconditioner, got {preconditioner!r}.")
+        raise UserError(
+            f"Expected preconditioner 'curvature' or a Preconditioner, got {preconditioner!r}: pass one of them."
+        )
     if metric not in ("loss", "accuracy"):
-        raise UserError(f"Expected metric 'loss' or 'accuracy', got '{metric}'.")
+        raise UserError(f"Expected metric 'loss' or 'accuracy', got '{metric}': pass one of them.")
     if metric == "loss" and loss_fn is None:
         raise UserError("Expected a loss function, got None: pass one, or metric='accuracy'.")
     if metric == "loss" and not 0 < threshold < math.inf:
@@ -271,7 +276,9 @@ def _check_arguments(
             f"Expected a finite threshold above 0, got {threshold}: add a constant to a loss that has none."
         )
     if metric == "accuracy" and not 0 < threshold <= 1:
-        raise UserError(f"Expected an accuracy above 0 and up to 1 as threshold, got {threshold}.")
+        raise UserError(
+            f"Expected an accuracy above 0 and up to 1 as threshold, got {threshold}: pass a share, such as 0.9."
+        )
 
 
 def _target(size: int, threshold: float, metric: Metric) -> Target:

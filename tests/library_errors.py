@@ -118,7 +118,7 @@ LIBRARY_MISTAKES: tuple[Mistake, ...] = (
     ("gave no loss", "a loss function, got None", measured(loss=None)),
     ("gave a threshold below 0", "a finite threshold above 0, got -1", measured(threshold=-1)),
     ("gave an accuracy of 2", "an accuracy above 0 and up to 1", measured(metric="accuracy", threshold=2)),
-    ("asked for the curvature of an accuracy", "its steps have no curvature",
+    ("asked for the curvature of an accuracy", "whose steps have no curvature",
      measured(metric="accuracy", threshold=0.1, preconditioner="curvature")),
     ("gave a loss that sums", "reduction 'mean' or 'none', got 'sum'", measured(loss=nn.CrossEntropyLoss(reduction="sum"))),
     ("gave a loss that returns one number", "one loss per sample", measured(loss=functional.cross_entropy)),

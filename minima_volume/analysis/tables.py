@@ -95,7 +95,9 @@ def volumes(scale: str, study: str) -> pd.DataFrame:
     frame = _read(scale, study, layout.VOLUMES, layout.VOLUME_COLUMNS)
     unknown = sorted(set(frame["status"]) - set(STATUSES))
     if unknown:
-        raise ResultsError(f"Expected a status among {', '.join(STATUSES)} in {study}, got {unknown}.")
+        raise ResultsError(
+            f"Expected a status among {', '.join(STATUSES)} in {study}, got {unknown}: {_again(scale, study)}."
+        )
     for name in ESTIMATES:
         frame[name] = frame[name].where(np.isfinite(frame[name]) & (frame["status"] != "unconverged"))
         if f"{name}_se" in frame:
@@ -208,9 +210,13 @@ def _read(scale: str, study: str, name: str, columns: Sequence[str]) -> pd.DataF
         try:
             values = pd.Series(numbers(frame[column].tolist()))
         except ValueError as error:
-            raise ResultsError(f"Expected numbers in column {column} of {path}, got: {error}.") from error
+            raise ResultsError(
+                f"Expected numbers in column {column} of {path}, got '{error}': {_again(scale, study)}."
+            ) from error
         if column in _ALWAYS and not (values.notna() & np.isfinite(values)).all():
-            raise ResultsError(f"Expected a number in every row of column {column} of {path}, got empty cells.")
+            raise ResultsError(
+                f"Expected a number in every row of column {column} of {path}, got empty cells: {_again(scale, study)}."
+            )
         frame[column] = values.astype(int) if column in _WHOLE else values
     return frame
 

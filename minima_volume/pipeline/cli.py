@@ -91,7 +91,9 @@ def _run(studies: Mapping[str, Study], work: Callable[[StageRun], None], setting
     study = studies[arguments.study].at_scale(arguments.scale, settings.directions, settings.levels)
     wrong = [text for text in arguments.repeats if not text.isdecimal()]
     if wrong:
-        raise UserError(f"Expected the numbers of repeats, counted from 0, got '{wrong[0]}'.")
+        raise UserError(
+            f"Expected the numbers of repeats, counted from 0, got '{wrong[0]}': pass numbers such as 0 1 2."
+        )
     # Ascending and without duplicates, so that no process can wait for its own lock, nor two for each other's.
     repeats = [Repeat(study, number, settings) for number in sorted({int(text) for text in arguments.repeats})]
     run = StageRun(study, arguments.scale, repeats, work.__name__, arguments.gather, settings)

@@ -29,7 +29,7 @@ def positive(name: str, text: str) -> int:
         UserError: The text is not a whole number above 0.
     """
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"Expected {name} to be a whole number above 0, got '{text}'.")
+        raise UserError(f"Expected {name} to be a whole number above 0, got '{text}': correct it, or omit it.")
     return int(text)
 
 
@@ -40,7 +40,7 @@ def check_scale(scale: str) -> str:
         UserError: It is not.
     """
     if scale not in SCALES:
-        raise UserError(f"Expected SCALE to be one of {', '.join(SCALES)}, got '{scale}'.")
+        raise UserError(f"Expected SCALE to be one of {', '.join(SCALES)}, got '{scale}': correct it, or omit it.")
     return scale
 
 
@@ -61,7 +61,7 @@ def device(environ: Mapping[str, str] = os.environ) -> "torch.device":
 
     name, available = environ.get("DEVICE") or "cpu", devices()
     if name not in available:
-        raise UserError(f"Expected DEVICE to be one of {', '.join(available)}, got '{name}'.")
+        raise UserError(f"Expected DEVICE to be one of {', '.join(available)}, got '{name}': correct it, or omit it.")
     if not available[name]:
         raise UserError(f"Expected a device that this machine has, got DEVICE={name}: use DEVICE=cpu.")
     return torch.device(name)
