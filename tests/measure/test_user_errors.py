@@ -8,11 +8,11 @@ import pytest
 
 import minima_volume
 from minima_volume.errors import UserError
-from tests.library_errors import LIBRARY_MISTAKES
+from tests.api_errors import API_MISTAKES
 from tests.project import ROOT, sources
 from tests.user_errors import MAKE_MISTAKES
 
-MISTAKES = (*MAKE_MISTAKES, *LIBRARY_MISTAKES)
+MISTAKES = (*MAKE_MISTAKES, *API_MISTAKES)
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def few_trials(*_: object) -> None:
     )
 
 
-LIBRARY_MISTAKES: tuple[Mistake, ...] = (
+API_MISTAKES: tuple[Mistake, ...] = (
     ("asked for no directions", "at least one direction", measured(n_directions=0)),
     ("gave one width instead of several", "sigmas as a sequence of widths above 0, got 0.1", measured(sigmas=0.1)),
     ("misspelt the preconditioner", "got 'curvatur'", measured(preconditioner="curvatur")),
