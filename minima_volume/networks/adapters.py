@@ -64,7 +64,7 @@ def _unreduced(loss_fn: LossFunction) -> LossFunction:
     if reduction not in (None, "none", "mean"):
         raise UserError(f"Expected a loss with reduction 'mean' or 'none', got '{reduction}': build it with 'none'.")
     if reduction == "mean":
-        setattr(copy, "reduction", "none")  # noqa: B010 - torch's stubs take every attribute for a tensor
+        setattr(copy, "reduction", "none")  # noqa: B010 - torch types every attribute of a module as a tensor or module
     return copy
 
 

@@ -77,7 +77,7 @@ def main(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None
         print(INTERRUPTED, file=sys.stderr, flush=True)
         # Files are written whole or not at all, so nothing is lost; waiting for the workers would block the terminal.
         os._exit(EXIT_INTERRUPTED)
-    except Exception as error:
+    except Exception as error:  # nothing is swallowed: any error is printed, and the process fails
         if settings.debug:
             traceback.print_exc()
         sys.exit(f"error: {_memory_sentence(error, settings) if _is_memory_error(error) else describe_error(error)}")

@@ -10,10 +10,8 @@ import torch
 
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.parallel import run_tasks
-from minima_volume.pipeline.settings import Settings
-from minima_volume.pipeline.study import Repeat, find_study
+from minima_volume.pipeline.study import Repeat
 from minima_volume.planes import plane as planes_plane
 from minima_volume.planes import sources
 from minima_volume.storage import archives
@@ -83,9 +81,7 @@ def checkpoint_plane(name: str, scale: str, folder: Path) -> Path:
     Raises:
         ResultsError: Checkpoints are missing. The message names the command that trains them.
     """
-    settings = Settings.from_environment()
-    use_full_float32()
-    study = find_study(name).at_scale(scale, settings.directions, settings.levels)
+    study, settings = sources.open_study(name, scale)
     repeat, found = sources.load_trained(study, scale, study.levels, settings)
     x = np.linspace(planes_plane.FROM, planes_plane.TO, SIDE[scale])
     prints = [header["fingerprint"] for header, _ in found.values()]

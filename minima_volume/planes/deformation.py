@@ -14,9 +14,7 @@ from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.errors import ResultsError
 from minima_volume.networks import directions
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.precision import to_float64, use_full_float32
-from minima_volume.pipeline.settings import Settings
-from minima_volume.pipeline.study import find_study
+from minima_volume.networks.precision import to_float64
 from minima_volume.planes import sources
 from minima_volume.storage import archives
 
@@ -111,9 +109,7 @@ def deformation_file(name: str, scale: str, folder: Path) -> Path:
     Raises:
         ResultsError: The minimum is missing. The message names the command that trains it.
     """
-    settings = Settings.from_environment()
-    use_full_float32()
-    study = find_study(name).at_scale(scale, settings.directions, settings.levels)
+    study, settings = sources.open_study(name, scale)
     level, threshold = study.levels[-1], study.thresholds[0]
     repeat, found = sources.load_trained(study, scale, [level], settings)
     header, minimum = found[level]

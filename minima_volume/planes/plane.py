@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import Layout, Parameters, layout_of
-from minima_volume.networks.precision import to_float64, use_full_float32
+from minima_volume.networks.precision import to_float64
 from minima_volume.networks.sequential import TILE_ELEMENTS
 from minima_volume.pipeline.parallel import run_tasks
-from minima_volume.pipeline.settings import Settings
-from minima_volume.pipeline.study import Repeat, find_study
+from minima_volume.pipeline.study import Repeat
 from minima_volume.planes import grid, sources
 from minima_volume.planes.grid import Floats
 from minima_volume.planes.triples import Triple
@@ -175,9 +174,7 @@ def triple_grid(triple: Triple, scale: str, folder: Path) -> Path:
     Raises:
         ResultsError: Minima are missing. The message names the command that trains them.
     """
-    settings = Settings.from_environment()
-    use_full_float32()
-    study = find_study(triple.study).at_scale(scale, settings.directions, settings.levels)
+    study, settings = sources.open_study(triple.study, scale)
     levels = sources.three_levels(study, triple.levels)
     repeat, found = sources.load_trained(study, scale, levels, settings)
     a, b, c = (found[level][1].parameters for level in levels)

@@ -16,10 +16,8 @@ import numpy as np
 from minima_volume.errors import UserError
 from minima_volume.networks import directions
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.parallel import run_tasks
-from minima_volume.pipeline.settings import Settings
-from minima_volume.pipeline.study import Repeat, find_study
+from minima_volume.pipeline.study import Repeat
 from minima_volume.planes import checkpoints, sources
 from minima_volume.planes import plane as planes_plane
 from minima_volume.planes.grid import Floats
@@ -78,9 +76,7 @@ def write_slices(name: str, scale: str) -> Path:
     Raises:
         ResultsError: Minima are missing. The message names the command that trains them.
     """
-    settings = Settings.from_environment()
-    use_full_float32()
-    study = find_study(name).at_scale(scale, settings.directions, settings.levels)
+    study, settings = sources.open_study(name, scale)
     repeat, found = sources.load_trained(study, scale, study.levels, settings)
     run = partial(run_tasks, threads=settings.workers, label=f"{study.name} slices")
     minima = {level: minimum for level, (_, minimum) in found.items()}

@@ -5,12 +5,24 @@ from typing import Any
 
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum
+from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.minima import load_minima
 from minima_volume.pipeline.settings import Settings
-from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.pipeline.study import Repeat, Study, find_study
 from minima_volume.storage import layout
 
 Found = dict[int, tuple[dict[str, Any], Minimum]]
+
+
+def open_study(name: str, scale: str) -> tuple[Study, Settings]:
+    """Read the settings of a command, find its study at a scale, and turn shortened float32 products off.
+
+    Raises:
+        UserError: A setting is invalid, or there is no such study.
+    """
+    settings = Settings.from_environment()
+    use_full_float32()
+    return find_study(name).at_scale(scale, settings.directions, settings.levels), settings
 
 
 def load_trained(

@@ -17,7 +17,8 @@ from minima_volume.storage.atomic import atomic_write, write_error
 
 FORMAT = 1  # raise when a stored number would mean something else
 RERUN = "Delete it and run the same make target."
-# What numpy and zipfile raise for archives that are truncated, corrupted or of another kind.
+# What numpy and zipfile raise for archives that are truncated, corrupted or of another kind. A test flips bits all over an
+# archive to find them; MemoryError and OverflowError come from a changed size.
 DAMAGE = (
     OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, NotImplementedError, RuntimeError,
     SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, MemoryError, OverflowError,
@@ -172,7 +173,7 @@ def _read_safetensors(path: Path, framework: str, advice: str) -> tuple[dict[str
     try:
         with safe_open(path, framework=framework) as archive:
             info = dict(json.loads((archive.metadata() or {})["info"]))
-            values = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a mapping
+            values = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - cannot be iterated itself
     except (*DAMAGE, SafetensorError) as error:
         raise ResultsError(f"Expected a minimum in {path}, got: {error}. {advice}") from error
     _verify(path, info, values, advice)

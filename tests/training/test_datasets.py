@@ -2,7 +2,6 @@
 
 import gzip
 import pickle
-import socket
 from dataclasses import replace
 from functools import partial
 from hashlib import md5
@@ -27,17 +26,6 @@ from tests.training.archives import idx_archive
 
 NOWHERE = Path("/nonexistent")
 load_mnist = partial(load_idx, IDX_SETS["mnist"])
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every connection fail, so that no test relies on one."""
-
-    def refuse(*arguments: object, **options: object) -> None:
-        raise OSError("no network in the tests")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def test_digits() -> None:

@@ -3,7 +3,6 @@
 import gzip
 import pickle
 import shutil
-import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,17 +21,6 @@ from tests.training.archives import idx_archive
 
 MNIST_MD5 = dict(zip(IDX_FILES, IDX_SETS["mnist"].md5, strict=True))
 load_mnist = partial(load_idx, IDX_SETS["mnist"])
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every connection fail, so that no test relies on one."""
-
-    def refuse(*arguments: object, **options: object) -> None:
-        raise OSError("no network in the tests")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def mnist_folder(tmp_path: Path, source: Path | None) -> Path:
