@@ -24,7 +24,7 @@ LONGEST = 0.1
 # A given slope is good to a few percent, so its step leaves up to a twentieth of its length as error. The error of a
 # secant is half the curvature times its length (trained networks bend by f''/2f' of 0.1 to 0.6 in ln c), plus what
 # float32 adds to both of its ends, about SHORTEST.
-SLOPE_ERROR, BEND = 0.05, 2.0  # BEND is three times the largest bend that was measured
+SLOPE_ERROR, BEND = 0.05, 2.0  # BEND is more than three times the largest bend that was measured
 # Below this distance the difference of two heights is mostly rounding.
 TOO_CLOSE = 1e-5
 # Coefficients are float32 numbers, so a shorter step returns to the same point.

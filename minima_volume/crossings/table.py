@@ -13,7 +13,7 @@ from minima_volume.crossings.scan import Counts, Floats
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass
 class CrossingTable:
     """The crossings along a block, filled in as they are found.
 
