@@ -34,7 +34,7 @@ export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY
 PY := .venv/bin/python
 READY := .venv/.ready
 R := results/$(SCALE)
-LOOK := $(wildcard minima_volume/drawing/*.py minima_volume/analysis/tables.py)
+LOOK := $(wildcard minima_volume/drawing/*.py minima_volume/analysis/*.py)
 ASKED := $(foreach name,DIRECTIONS LEVELS,$(addprefix $(name)=,$($(name))))
 repeats := $(shell seq 0 $$(($(REPEATS) - 1)))
 

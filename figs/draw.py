@@ -23,8 +23,9 @@ from figs import (
     trust,
     varying_landscape,
 )
+from minima_volume import analysis, drawing
 from minima_volume.analysis import tables
-from minima_volume.drawing import output, style
+from minima_volume.drawing import output
 from minima_volume.errors import ResultsError, UserError
 from minima_volume.pipeline.settings import threads
 from minima_volume.storage import layout
@@ -70,11 +71,13 @@ def name_of(figure: ModuleType) -> str:
 
 def _is_fresh(picture: Path, study: str, scale: str) -> bool:
     """Return whether both files of a picture are newer than its results and than the code that draws it."""
-    here, look = Path(__file__).parent, Path(str(style.__file__)).parent
-    needed = [*here.glob("*.py"), *look.glob("*.py"), here / "published.csv"]
+    here = Path(__file__).parent
+    code = [here, *(Path(str(package.__file__)).parent for package in (analysis, drawing))]
+    needed = [here / "published.csv", *(path for folder in code for path in folder.glob("*.py"))]
     for name in {study, (methods.PAIRS | slices.PAIRS).get(study, study)}:
         folder = layout.study_folder(scale, name)
-        needed += [*folder.glob("*.csv"), *folder.glob("run.json"), *folder.glob("repeat_*/rays.json")]
+        for pattern in ("*.csv", layout.RUN_RECORD, f"repeat_*/{layout.RAYS_RECORD}"):
+            needed += folder.glob(pattern)
     files = [picture.with_suffix(suffix) for suffix in (".pdf", ".png")]
     if not all(file.exists() for file in files):
         return False

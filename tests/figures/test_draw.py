@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from matplotlib import image
 from matplotlib.figure import Figure
 
 from figs import draw, fixed_landscape, grokking, methods, power_law, radii
+from minima_volume import analysis
 from minima_volume.drawing import output
 from minima_volume.storage import layout
 from tests.figures.made_up_results import assert_readable, nested, sam_rows, write
@@ -23,7 +25,7 @@ def test_every_figure_is_registered() -> None:
 
 
 def test_figures_are_drawn_once_and_missing_results_are_named(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # Two that can be drawn, two that lack something, one that is not for this study: the others take the same path.
     monkeypatch.setattr(draw, "FIGURES", (fixed_landscape, power_law, methods, radii, grokking))
@@ -42,6 +44,12 @@ def test_figures_are_drawn_once_and_missing_results_are_named(
     newer = max(path.stat().st_mtime for path in (output.ROOT / "quick").iterdir()) + 10
     os.utime(layout.study_folder("quick", "mnist_sam") / "volumes.csv", (newer, newer))
     assert draw.draw_study("mnist_sam", "quick") == said  # new results wake every figure
+    for picture in (output.ROOT / "quick").iterdir():
+        os.utime(picture, (newer, newer))
+    monkeypatch.setattr(analysis, "__file__", str(tmp_path / "__init__.py"))
+    (tmp_path / "trends.py").touch()
+    os.utime(tmp_path / "trends.py", (newer + 10, newer + 10))
+    assert draw.draw_study("mnist_sam", "quick") == said  # so does new code of what a figure shows
     draw.main(["mnist_sam", "cifar_sam"], "paper")
     assert "skipped cifar_sam: no paper results; `make cifar_sam` makes them" in capsys.readouterr().out
 
