@@ -46,7 +46,7 @@ def planes(scale: str, study: str) -> list[Slice]:
     Raises:
         ResultsError: There are no slices. The message names the command that makes them.
     """
-    if not (layout.study_folder(scale, study) / "slices.csv").exists():
+    if not (layout.study_folder(scale, study) / layout.SLICES).exists():
         raise ResultsError(f"Expected slices of {study}, got none: run `make slices SCALE={scale}`.")
     settings, table, found = tables.settings(scale, study), tables.volumes(scale, study), []
     for level, rows in tables.slices(scale, study).groupby("level"):

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minima_volume.errors import ResultsError
-from minima_volume.storage import archives
+from minima_volume.storage import archives, layout
 
 Floats = NDArray[np.float64]
 Layers = list[tuple[Floats, Floats]]
-PREFIX = "parameters."  # of the names under which a minimum's file holds the network
 
 
 def read_layers(path: Path) -> Layers:
@@ -24,7 +23,7 @@ def read_layers(path: Path) -> Layers:
         ResultsError: The file is missing or damaged, or does not hold finite weights of a stack of linear layers.
     """
     _, arrays = archives.read_tensors_as_arrays(path)
-    named = {name.removeprefix(PREFIX): array for name, array in arrays.items() if name.startswith(PREFIX)}
+    named = layout.network_in(arrays)
     numbers = sorted({int(name.split(".")[0]) for name in named if name.endswith(".weight")})
     try:
         layers = [

@@ -1,5 +1,6 @@
 """Fingerprints of minima, and reading stored minima."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from minima_volume.networks.parameters import layout_of
 from minima_volume.pipeline.study import Repeat
 from minima_volume.storage import archives, layout
 from minima_volume.training.interventions import DEPENDS_ON_LARGEST_LEVEL
+
+Minima = dict[int, tuple[dict[str, Any], Minimum]]  # header and minimum by level
 
 
 def training_fingerprint(repeat: Repeat, level: int) -> str:
@@ -47,7 +50,23 @@ def load_minimum(repeat: Repeat, scale: str, level: int) -> tuple[dict[str, Any]
     return found
 
 
-def load_minima(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], Minimum]]:
+def current_minima(repeat: Repeat, scale: str, levels: Sequence[int]) -> Minima:
+    """Read those minima of the given levels that exist and have the study's present settings.
+
+    Returns:
+        Header and minimum by level, on the repeat's device.
+    """
+    found = {}
+    for level in levels:
+        content = load_minimum(repeat, scale, level)
+        if content is not None:
+            info, tensors = content
+            parameters = {name: tensor.to(repeat.device) for name, tensor in layout.network_in(tensors).items()}
+            found[level] = info, Minimum.of(parameters, layout_of(parameters), normalise=repeat.study.normalise)
+    return found
+
+
+def load_minima(repeat: Repeat, scale: str) -> Minima:
     """Read the minima of all levels except those whose training diverged.
 
     Returns:
@@ -56,22 +75,13 @@ def load_minima(repeat: Repeat, scale: str) -> dict[int, tuple[dict[str, Any], M
     Raises:
         NumericsError: A minimum is missing, or none is left.
     """
-    found, missing = {}, []
-    for level in repeat.study.levels:
-        content = load_minimum(repeat, scale, level)
-        if content is None and load_failure(repeat, scale, level) is None:
-            missing.append(str(level))
-        if content is not None:
-            info, tensors = content
-            prefix = "parameters."
-            parameters = {
-                name.removeprefix(prefix): t.to(repeat.device) for name, t in tensors.items() if name.startswith(prefix)
-            }
-            found[level] = info, Minimum.of(parameters, layout_of(parameters), normalise=repeat.study.normalise)
+    levels = repeat.study.levels
+    found = current_minima(repeat, scale, levels)
+    missing = [str(lev) for lev in levels if lev not in found and load_failure(repeat, scale, lev) is None]
     if missing or not found:
         raise NumericsError(
             f"Expected trained minima of study {repeat.study.name}, repeat {repeat.number}, levels "
-            f"{', '.join(missing or map(str, repeat.study.levels))}, got none: run train_models.py first."
+            f"{', '.join(missing or map(str, levels))}, got none: run train_models.py first."
         )
     return found
 

@@ -8,15 +8,13 @@ from numpy.typing import NDArray
 
 from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.errors import ResultsError
-from minima_volume.networks.minimum import Minimum
 from minima_volume.pipeline import cli
-from minima_volume.pipeline.minima import folder_of, load_minima, training_fingerprint
+from minima_volume.pipeline.minima import Minima, folder_of, load_minima, training_fingerprint
 from minima_volume.pipeline.settings import clock
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, layout
 
 BLOCK = 25  # directions per task; a killed run loses at most one task per worker
-Minima = dict[int, tuple[dict[str, Any], Minimum]]
 
 
 def ray_fingerprint(repeat: Repeat, level: int) -> str:
@@ -77,7 +75,7 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
         seed=study.direction_seed, indices=range(start, stop), memory=memory,
     )  # fmt: skip
     for level, crossings in zip(missing, found.crossings, strict=True):
-        arrays |= {f"level_{level}.{name}": value for name, value in vars(crossings).items()}
+        arrays |= {layout.crossings_key(level, name): value for name, value in vars(crossings).items()}
     seconds = clock(repeat.device) - started
     earlier = info["seconds"] if kept else 0.0
     header = {"fingerprints": info["fingerprints"] | wanted, "seconds": earlier + round(seconds, 3)}
@@ -127,10 +125,10 @@ def load_crossings(
             )
     joined = {
         level: {
-            name: np.concatenate([arrays[f"level_{level}.{name}"] for _, arrays in parts])
+            name: np.concatenate([arrays[layout.crossings_key(level, name)] for _, arrays in parts])
             for name in ("coefficients", "recrossed", "evaluations")
         }
-        | {"at_zero": parts[0][1][f"level_{level}.at_zero"]}
+        | {"at_zero": parts[0][1][layout.crossings_key(level, "at_zero")]}
         for level in minima
     }
     return joined, np.concatenate([arrays["norms"] for _, arrays in parts])

@@ -145,7 +145,7 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
             failed, {"fingerprint": info["fingerprint"], "seconds": info["seconds"], "failed": sentence}
         )
         return sentence
-    tensors = {f"parameters.{name}": tensor.cpu() for name, tensor in parameters.items()}
+    tensors = {layout.parameter_key(name): tensor.cpu() for name, tensor in parameters.items()}
     tensors |= {"indices": repeat.pool.indices[:n_train].clone(), "targets": repeat.pool.targets[:n_train].clone()}
     archives.write_tensors(layout.minimum_path(folder_of(repeat, scale), level), info, tensors)
     return None

@@ -22,7 +22,7 @@ def write_cutoffs(repeat: Repeat, scale: str) -> None:
     A cutoff is the number of samples, base first, then extras, from which on the mean loss of a minimum exceeds a
     threshold for the first time.
     """
-    path = folder_of(repeat, scale) / "cutoffs.csv"
+    path = folder_of(repeat, scale) / layout.CUTOFFS
     text = tables.table_text(layout.CUTOFF_COLUMNS, _cutoff_rows(repeat, scale))
     tables.write_tables(path.with_suffix(".json"), {path: text}, {})
 

@@ -62,7 +62,7 @@ def _verdict(coefficients: Floats, norms: Floats, n_params: int, found: Volume) 
 def write_volumes(repeats: Sequence[Repeat], scale: str) -> None:
     """Write and print volumes.csv of each repeat."""
     for repeat in repeats:
-        path = folder_of(repeat, scale) / "volumes.csv"
+        path = folder_of(repeat, scale) / layout.VOLUMES
         text = tables.table_text(layout.VOLUME_COLUMNS, _volume_rows(repeat, scale))
         tables.write_tables(path.with_suffix(".json"), {path: text}, {})
         print_volumes(repeat.study, path, f"repeat {repeat.number}")
@@ -79,7 +79,7 @@ def current_repeats(asked: Sequence[Repeat], scale: str) -> list[Repeat]:
         ResultsError: One of these has other settings or is not finished.
     """
     study, settings = asked[0].study, asked[0].settings
-    finished = layout.repeats_with(scale, study.name, "volumes.csv")
+    finished = layout.repeats_with(scale, study.name, layout.VOLUMES)
     required = {repeat.number for repeat in asked}
     done = []
     for number in sorted({*finished, *required}):
@@ -106,9 +106,9 @@ def _misfit(repeat: Repeat, scale: str) -> str | None:
         return str(error).removesuffix(f" {archives.RERUN}")
     found = {level: info.get("fingerprint") for level, info in minima.items() if isinstance(info, dict)}
     if found != trained:
-        return f"Expected the minima of the study's present settings in {folder / 'minima.json'}, got others."
+        return f"Expected the minima of the study's present settings in {folder / layout.MINIMA_RECORD}, got others."
     if {name: rays.get(name) for name in measured} != measured:
-        return f"Expected the rays of the study's present settings in {folder / 'rays.json'}, got others."
+        return f"Expected the rays of the study's present settings in {folder / layout.RAYS_RECORD}, got others."
     return None
 
 
@@ -128,7 +128,7 @@ def gather_tables(asked: Sequence[Repeat], scale: str) -> None:
     folder = layout.study_folder(scale, study.name)
     done = current_repeats(asked, scale)
     texts = {}
-    for name, columns in (("cutoffs.csv", layout.CUTOFF_COLUMNS), ("volumes.csv", layout.VOLUME_COLUMNS)):
+    for name, columns in ((layout.CUTOFFS, layout.CUTOFF_COLUMNS), (layout.VOLUMES, layout.VOLUME_COLUMNS)):
         rows = [row for repeat in done for row in tables.read_table(folder_of(repeat, scale) / name, columns)]
         texts[folder / name] = tables.table_text(columns, rows)
     failed = failures(done, scale)
@@ -136,8 +136,8 @@ def gather_tables(asked: Sequence[Repeat], scale: str) -> None:
         atomic.write_text(folder / layout.FAILURES, "\n".join(failed) + "\n")
     else:
         (folder / layout.FAILURES).unlink(missing_ok=True)
-    tables.write_tables(folder / "run.json", texts, {**run_record(study, scale, done), "failed": failed})
-    print_volumes(study, folder / "volumes.csv", f"{len(done)} repeats")
+    tables.write_tables(folder / layout.RUN_RECORD, texts, {**run_record(study, scale, done), "failed": failed})
+    print_volumes(study, folder / layout.VOLUMES, f"{len(done)} repeats")
 
 
 def failures(repeats: Sequence[Repeat], scale: str) -> list[str]:

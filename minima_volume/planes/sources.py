@@ -1,17 +1,13 @@
 """Find a study and its stored minima, or say which command makes them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from minima_volume.errors import ResultsError
-from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.precision import use_full_float32
-from minima_volume.pipeline.minima import load_minima
+from minima_volume.pipeline.minima import Minima, current_minima
 from minima_volume.pipeline.settings import Settings
 from minima_volume.pipeline.study import Repeat, Study, find_study
 from minima_volume.storage import layout
-
-Found = dict[int, tuple[dict[str, Any], Minimum]]
 
 
 def open_study(name: str, scale: str) -> tuple[Study, Settings]:
@@ -27,7 +23,7 @@ def open_study(name: str, scale: str) -> tuple[Study, Settings]:
 
 def load_trained(
     study: Study, scale: str, levels: Sequence[int], settings: Settings, number: int = 0
-) -> tuple[Repeat, Found]:
+) -> tuple[Repeat, Minima]:
     """Return a repeat and its minima at the given levels.
 
     Args:
@@ -50,7 +46,7 @@ def load_trained(
     if missing:
         raise ResultsError(f"Expected minima of levels {missing} in {folder}, got none: {command}")
     repeat = Repeat(study, number, settings)
-    found = load_minima(repeat, scale)
+    found = current_minima(repeat, scale, levels)
     stale = [level for level in levels if level not in found]
     if stale:
         raise ResultsError(

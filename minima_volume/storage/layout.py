@@ -10,7 +10,11 @@ results/<scale>/<study>/repeat_<number>/*.csv, minima.json, rays.json
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # Read it as `layout.ROOT`, never by importing the name: tests replace it.
 ROOT = Path(os.environ.get("RESULTS_DIR", "results"))
@@ -25,6 +29,8 @@ COMPARISON, COMPARISON_TRENDS = "comparison.csv", "comparison_trends.csv"
 # Records of a study, and of the first two stages of a repeat.
 RUN_RECORD, MINIMA_RECORD, RAYS_RECORD = "run.json", "minima.json", "rays.json"
 FAILURES = "failures.txt"
+# The file of a minimum holds the network under these names; what else it holds has none of them.
+_NETWORK = "parameters."
 # Numbers as they are written, so that a parsed name leads back to its path.
 _NUMBER = "0|[1-9][0-9]*"
 
@@ -94,6 +100,16 @@ def comparison_paths(scale: str) -> tuple[Path, Path]:
 def crossings_key(level: int, name: str) -> str:
     """Return the name of a level's array in a block, such as its coefficients."""
     return f"level_{level}.{name}"
+
+
+def parameter_key(name: str) -> str:
+    """Return the name of a parameter's tensor in the file of a minimum."""
+    return _NETWORK + name
+
+
+def network_in(tensors: Mapping[str, T]) -> dict[str, T]:
+    """Return the tensors of the network by their names in it, from those of the file of a minimum."""
+    return {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
 
 
 def repeat_of(folder: Path) -> int | None:

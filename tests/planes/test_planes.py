@@ -14,10 +14,11 @@ from minima_volume.errors import ResultsError
 from minima_volume.networks import directions
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.networks.parameters import parameters_of
+from minima_volume.pipeline.minima import folder_of, training_fingerprint
 from minima_volume.pipeline.study import Repeat, find_study
 from minima_volume.planes import checkpoints, grid, random_plane, sources
 from minima_volume.planes import plane as planes
-from minima_volume.storage import layout, tables
+from minima_volume.storage import archives, layout, tables
 from minima_volume.training.models import mlp
 from minima_volume.training.trainer import evaluate
 from tests.videos.films import Serial, small_plane, some_minima
@@ -130,6 +131,22 @@ def test_random_planes_equal_a_plain_loop() -> None:
         assert (seen[j, i], unseen[j, i]) == pytest.approx(
             (losses[:30].mean().item(), losses[30:].mean().item()), rel=1e-4
         )
+
+
+def test_only_minima_with_the_present_settings_are_loaded_and_only_those_asked_for(no_results: Path) -> None:
+    study = find_study("modulo_data").at_scale("quick")
+    repeat = Repeat(study, 0)
+    for level, minimum in some_minima(repeat).items():
+        tensors = {layout.parameter_key(name): tensor for name, tensor in minimum.parameters.items()}
+        fits = training_fingerprint(repeat, level) if level == study.levels[0] else "of other settings"
+        archives.write_tensors(layout.minimum_path(folder_of(repeat, "quick"), level), {"fingerprint": fits}, tensors)
+    first, last = study.levels[0], study.levels[-1]
+    _, found = sources.load_trained(study, "quick", [first], repeat.settings)
+    assert list(found) == [first]  # the others would not have been accepted
+    with pytest.raises(
+        ResultsError, match=rf"levels \[{last}\].* got older ones: run `make results/quick/modulo_data/"
+    ):
+        sources.load_trained(study, "quick", [first, last], repeat.settings)
 
 
 def test_slices_hold_the_loss_of_the_minima(no_results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
