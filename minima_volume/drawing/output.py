@@ -1,7 +1,6 @@
 """Output paths of figures and their common command line."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from minima_volume.storage import layout
 
 Draw = Callable[[str, str], list[Path]]  # (study, scale) -> files written, none if the study has no such figure
 
-ROOT = Path(os.environ.get("FIGS_DIR", "figs"))
+ROOT = Path("figs")
 
 
 def figure_path(scale: str, study: str, figure: str = "") -> Path:

@@ -8,7 +8,6 @@ results/<scale>/<study>/repeat_<number>/*.csv, minima.json, rays.json
     gold/level_<level>.json
 """
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Read it as `layout.ROOT`, never by importing the name: tests replace it.
-ROOT = Path(os.environ.get("RESULTS_DIR", "results"))
+# Read it as `layout.ROOT`, never by importing the name: tests replace it. Make names the same folder.
+ROOT = Path("results")
 
 MINIMA_FOLDER, RAYS_FOLDER, GOLD_FOLDER = "minima", "rays", "gold"
 # Tables of a repeat and, gathered from all repeats, of a study.
