@@ -221,6 +221,7 @@ LOADERS: dict[str, Callable[[Path, int], Dataset]] = {
     "modulo": load_modulo,
     **{name: partial(load_idx, images) for name, images in IDX_SETS.items()},
 }
+SEEDED = {"swiss_roll"}  # data sets that depend on the seed
 
 
 def load(name: str, seed: int, data_dir: Path = Path("data")) -> Dataset:
@@ -228,13 +229,13 @@ def load(name: str, seed: int, data_dir: Path = Path("data")) -> Dataset:
 
     Args:
         name: Key of LOADERS.
-        seed: Seed of generated data; only `swiss_roll` uses it.
+        seed: Seed of the data sets in SEEDED; the others do not depend on it.
         data_dir: The folder of the data sets.
 
     Raises:
         DataError: A file is damaged, or missing and cannot be downloaded.
     """
-    return _load(name, data_dir, seed if name == "swiss_roll" else 0)
+    return _load(name, data_dir, seed if name in SEEDED else 0)
 
 
 @cache

@@ -16,12 +16,24 @@ from minima_volume.training.recipe import Recipe, sam_perturbation
 TILE = 64
 
 
+def gradient_kind(model: nn.Module, input_dims: int) -> "type[DenseGradient | AutogradGradient]":
+    """Return the fastest class that computes the gradient of a model whose inputs (N, …) have a number of dimensions."""
+    return DenseGradient if is_dense(model, input_dims) else AutogradGradient
+
+
 def followed_gradient(
-    model: nn.Module, layout: Layout, criterion: Criterion, recipe: Recipe, at: Tensor, batch: Batch
+    kind: "type[DenseGradient | AutogradGradient]",
+    model: nn.Module,
+    layout: Layout,
+    criterion: Criterion,
+    recipe: Recipe,
+    at: Tensor,
+    batch: Batch,
 ) -> Gradient:
     """Return the gradient that the optimiser follows on a batch.
 
     Args:
+        kind: As `gradient_kind` returns it.
         model: The architecture.
         layout: The layout of its parameters.
         criterion: The per-sample loss.
@@ -29,7 +41,6 @@ def followed_gradient(
         at: Parameters (networks, n). They may change in place: each call of the result reads them anew.
         batch: Inputs, targets and weights of all networks.
     """
-    kind = DenseGradient if is_dense(model, batch[0].ndim - 1) else AutogradGradient
     plain = kind(model, layout, criterion, at, batch)
     if recipe.sam_rho is None:
         return plain

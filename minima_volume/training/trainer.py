@@ -17,7 +17,7 @@ from minima_volume.networks.directions import generator
 from minima_volume.networks.losses import Criterion, zero_one_loss
 from minima_volume.networks.parameters import Parameters, layout_of
 from minima_volume.training.dense import Batch
-from minima_volume.training.gradients import followed_gradient
+from minima_volume.training.gradients import followed_gradient, gradient_kind
 from minima_volume.training.recipe import Recipe
 
 
@@ -103,7 +103,9 @@ def train(
     optimiser = torch.optim.AdamW([flat], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     if start is not None:
         _restore(flat, optimiser, start)
-    gradient_on = partial(followed_gradient, model, layout, criterion, recipe, flat)
+    # Looking at the layers takes as long as a few products of a small network: once, not at every mini-batch.
+    kind = gradient_kind(model, jobs[0].inputs.ndim)
+    gradient_on = partial(followed_gradient, kind, model, layout, criterion, recipe, flat)
     # The full batch stays the same, so its gradient is set up once.
     full = [gradient_on(_full_batch(jobs))] if _full_batches(jobs, recipe) else None
     yielded = {*checkpoints, recipe.epochs}
