@@ -20,7 +20,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "docs._ext.mathml",
 ]
-exclude_patterns = ["_build", "_ext", "examples", "README.md"]
+exclude_patterns = ["_build", "_ext", "examples"]
 default_role = "code"  # single backticks in docstrings
 
 myst_enable_extensions = ["alert", "colon_fence", "dollarmath"]

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from minima_volume.analysis import claims, published
+from minima_volume.analysis import claims, published, tables
 from minima_volume.analysis.markdown import duration, ratio, signed, table, with_error
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, atomic, layout
@@ -111,6 +112,29 @@ def exceptions(inputs: Inputs) -> str:
     return table(header, rows)
 
 
+def grid(inputs: Inputs) -> str:
+    """Return how many differences between neighbouring levels are smaller than one and three steps of the published grid."""
+    studies = layout.studies_with_volumes("paper")
+    if not studies:
+        return claims.MISSING
+    steps = np.concatenate([grid_steps(tables.volumes("paper", study)) for study in studies])
+    return (
+        f"Of {len(steps)} differences of ln E[rⁿ] between neighbouring levels in the base landscapes, "
+        f"{(steps > 1).sum()} are smaller than one grid step, and {(steps > 1 / 3).sum()} are smaller than three."
+    )
+
+
+def grid_steps(volumes: pd.DataFrame) -> NDArray[np.float64]:
+    """Return, for every two neighbouring levels of a repeat, a grid step in units of their difference of ln E[rⁿ]."""
+    base = volumes[(volumes["landscape"] == 0) & (volumes["metric"] == "loss")].dropna(subset=["log_volume"])
+    ratios = []
+    for _, here in base.sort_values("level").groupby(["threshold", "repeat"]):
+        sizes = zip(here["log_volume_grid"], here["n_params"], strict=True)
+        steps = np.array([published.grid_step(grid_volume, n) for grid_volume, n in sizes])
+        ratios.append(steps[:-1] / np.abs(np.diff(here["log_volume"])))
+    return np.concatenate([np.empty(0), *ratios])
+
+
 def loss_ratio(volumes: pd.DataFrame) -> float:
     """Return the geometric mean of our losses at the minima over the published ones, or NaN if there are none."""
     return float(np.exp(np.log(volumes["ours_loss_at_zero"] / volumes["published_loss_at_zero"]).mean()))
@@ -147,11 +171,13 @@ BLOCKS: dict[str, Callable[[Inputs], str]] = {
     "studies": studies,
     "claims": lambda _: claims.claims_table(),
     "sam": lambda _: claims.sam_table(),
+    "grid": grid,
 }
 PAGES = {
     "README.md": ("headline",),
     "docs/reproduction.md": ("comparison", "exceptions", "studies"),
     "docs/claims.md": ("claims", "sam"),
+    "docs/limits.md": ("grid",),
 }
 
 

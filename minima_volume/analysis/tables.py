@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from minima_volume.errors import ResultsError
+from minima_volume.estimators.diagnostics import TRUST
 from minima_volume.storage import archives, layout, tables
 
 SHOWN = {"extra": "extra training samples", "batch_size": "batch size", "epochs": "training epochs"}
@@ -21,7 +22,6 @@ KINDS = {
     "imbalanced_base": "extra training samples (balanced classes)",
     "imbalanced_extra": "extra training samples (mostly class 0)",
 }
-STATUSES = ("ok", "unconverged", "censored")
 ESTIMATES = ("log_volume", "typical_log_volume", "log_volume_grid")
 NAMES = {
     "log_volume": "log volume ln E[$r^n$]",
@@ -93,10 +93,10 @@ def volumes(scale: str, study: str) -> pd.DataFrame:
         ResultsError: The table is missing, empty, damaged or has a row twice.
     """
     frame = _read(scale, study, layout.VOLUMES, layout.VOLUME_COLUMNS)
-    unknown = sorted(set(frame["status"]) - set(STATUSES))
+    unknown = sorted(set(frame["status"]) - set(TRUST["status"]))
     if unknown:
         raise ResultsError(
-            f"Expected a status among {', '.join(STATUSES)} in {study}, got {unknown}: {_again(scale, study)}."
+            f"Expected a status among {', '.join(TRUST['status'])} in {study}, got {unknown}: {_again(scale, study)}."
         )
     for name in ESTIMATES:
         frame[name] = frame[name].where(np.isfinite(frame[name]) & (frame["status"] != "unconverged"))

@@ -50,8 +50,8 @@ _UNCONVERGED = Trust("unconverged", "The minimum is above the threshold, so no b
 TRUST: Mapping[str, Mapping[str, Trust]] = {
     "status": {
         "ok": Trust("all rays cross", "Every ray crosses the threshold; the verdict tells whether they suffice.", True),
-        "censored": _CENSORED,
         "unconverged": _UNCONVERGED,
+        "censored": _CENSORED,
     },
     "verdict": {
         "converged": Trust("converged", "The directions suffice: the number can be used with its error.", True),

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from minima_volume.errors import ResultsError
-from minima_volume.estimators.diagnostics import TRUST, diagnose
+from minima_volume.estimators.diagnostics import TRUST, Trust, diagnose
 from minima_volume.estimators.radial import Floats
 from minima_volume.estimators.volume import Volume, estimate_volume, log_radii
 from minima_volume.pipeline import cli
@@ -153,6 +153,8 @@ def failures(repeats: Sequence[Repeat], scale: str) -> list[str]:
 def print_volumes(study: Study, path: Path, which: str) -> None:
     """Print log volume ± error and test accuracy of every level at the first threshold, averaged over repeats.
 
+    Below them, a sentence explains each verdict in the table.
+
     Args:
         study: The study at its scale.
         path: A table of volumes.
@@ -166,6 +168,7 @@ def print_volumes(study: Study, path: Path, which: str) -> None:
     )
     for name in ("level", "log volume (nats)", "typical log volume (nats)", "test accuracy", "log volume is"):
         table.add_column(name, justify="right")
+    shown: set[Trust] = set()
     for level in study.levels:
         here = [row for row in chosen if row["level"] == str(level)]
         good = [row for row in here if row["log_volume"]]
@@ -174,6 +177,10 @@ def print_volumes(study: Study, path: Path, which: str) -> None:
             cells = [f"{fmean(float(r[name]) for r in good):,.0f} ± {fmean(float(r[name + '_se']) for r in good):,.0f}"
                      for name in ("log_volume", "typical_log_volume")]  # fmt: skip
         accuracy = f"{fmean(float(row['test_accuracy']) for row in here):.3f}" if here else "—"
-        labels = sorted({TRUST["verdict"][row["verdict"]].label for row in here})
-        table.add_row(str(level), *cells, accuracy, ", ".join(labels))
-    Console(file=sys.stdout, width=110).print(table)
+        verdicts = {TRUST["verdict"][row["verdict"]] for row in here}
+        table.add_row(str(level), *cells, accuracy, ", ".join(sorted(trust.label for trust in verdicts)))
+        shown |= verdicts
+    console = Console(file=sys.stdout, width=110)
+    console.print(table)
+    for trust in sorted(shown, key=lambda trust: trust.label):
+        console.print(f"{trust.label}: {trust.sentence}")

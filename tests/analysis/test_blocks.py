@@ -105,6 +105,17 @@ def test_certain_rises_by_hand() -> None:
     assert claims.certain_rises(volumes([[0, np.nan, 3]])) == [(0, 20)]
 
 
+def test_grid_steps_by_hand() -> None:
+    # All radii at point k = 32 of the grid: ln V = n ln((32/99)² √n), and the next point is 2n/32 = 100 nats away.
+    n = 1600
+    at_32 = n * np.log((32 / 99) ** 2 * n**0.5)
+    frame = pd.DataFrame({
+        "landscape": 0, "metric": "loss", "threshold": 0.1, "repeat": [0, 0, 0, 1], "level": [20, 0, 10, 0],
+        "n_params": n, "log_volume": [450.0, 0.0, -50.0, 7.0], "log_volume_grid": at_32,
+    })  # fmt: skip
+    np.testing.assert_allclose(blocks.grid_steps(frame), [2, 0.2], rtol=1e-9)  # a logarithm and an exponential of 1600
+
+
 def test_numbers_in_tables() -> None:
     assert markdown.with_error(-0.1326, 0.0034) == "−0.1326\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.0034"
     assert markdown.with_error(1.0, 0.0) == "+1.00\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.00"
