@@ -1,10 +1,11 @@
 """The result of a measurement: volume, errors and diagnostics, which can be printed, plotted, saved and loaded."""
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +17,20 @@ from minima_volume.estimators.radial import Floats
 from minima_volume.estimators.volume import Volume
 from minima_volume.networks.losses import Metric
 from minima_volume.storage.archives import read_json, write_json
+from minima_volume.summary import label, summary
+from minima_volume.text import encodable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+R = TypeVar("R")
 KIND = "minima_volume.measurement/1"
 ADVICE = "Measure and save again."
 # JSON has no numbers for these.
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measurement:
     """The volume of a minimum in nats, without the ball's constant.
 
@@ -47,6 +51,7 @@ class Measurement:
         censored: Whether a ray reaches the cap inside the basin, (directions,).
         log_determinant: ln |det A| of the preconditioner, which is part of the volumes; 0 without one.
         layers: The same measurement with only the parameters of one layer moved, by the layer's name.
+        notes: What a reader has to know about this model and these rays.
 
     Example:
         With inputs that are unit vectors and targets 0, the mean squared error of a linear model with three weights w is
@@ -78,40 +83,33 @@ class Measurement:
     censored: NDArray[np.bool_]
     log_determinant: float = 0.0
     layers: Mapping[str, "Measurement"] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def log_volume(self) -> float:
         """ln E[rⁿ] in nats; NaN for an unconverged minimum."""
         return self.volume.log_volume
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether two measurements hold the same numbers; NaN equals NaN."""
+        return isinstance(other, Measurement) and plain(self) == plain(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __str__(self) -> str:
-        """Return a summary: volumes, minimum, verdict, profile and layers, one per line."""
-        volume = self.volume
-        lines = [
-            f"log volume  {volume.log_volume:,.2f} ± {self.log_volume_se:.2g} nats  (ln E[rⁿ], n = {self.n_params:,})",
-            f"typical     {volume.typical_log_volume:,.2f} ± {volume.typical_log_volume_se:.2g} nats  (n·E[ln r])",
-            f"minimum     {self.metric} {self.value_at_minimum:.4g} over {self.n_samples:,} samples; "
-            f"threshold {self.threshold:g}",
-            f"verdict     {_label(self.verdict)}: {self.verdict.sentence}",
-        ]
-        lines += [f"profile     {_line(point)}" for point in (self.profile.points if self.profile else ())]
-        lines += [
-            f"layer       {name}: {part.log_volume:,.2f} ± {part.log_volume_se:.2g} nats, n = {part.n_params:,}, "
-            f"{_label(part.verdict)}"
-            for name, part in self.layers.items()
-        ]
-        return "\n".join(lines)
+        """Return a summary: volumes, minimum, verdict, profile and layers, as the terminal can show it."""
+        return encodable(summary(self), sys.stdout)
 
     def save(self, path: str | Path) -> None:
         """Write the measurement as one JSON file.
 
         Args:
-            path: The file to write.
+            path: The file to write, with the suffix .json.
 
         Raises:
-            ResultsError: If the file cannot be written.
+            ResultsError: If the file cannot be written or has another suffix.
         """
-        write_json(Path(path), {"kind": KIND, **_plain(self)})
+        write_json(json_path(path), {"kind": KIND, **plain(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Measurement":
@@ -126,17 +124,7 @@ class Measurement:
         Raises:
             ResultsError: If the file is missing, damaged or holds something else.
         """
-        if not Path(path).exists():
-            raise ResultsError(f"Expected a saved measurement in {path}, got no file: check the path.")
-        content = read_json(Path(path), advice=ADVICE)
-        if content.pop("kind", None) != KIND:
-            raise ResultsError(f"Expected a saved measurement in {path}, got another JSON file: check the path.")
-        try:
-            found = _measurement(_numbers(content))
-            str(found)  # a value of a wrong type and an unknown verdict raise here and not later
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise ResultsError(f"Expected a saved measurement in {path}, got: {error}. {ADVICE}") from error
-        return found
+        return read_saved(path, KIND, "measurement", from_plain)
 
     def plot(self) -> "Figure":
         """Plot the measurement.
@@ -151,7 +139,7 @@ class Measurement:
         left, right = figure.subplots(1, 2)
         terms = self.n_params * self.log_radii + self.log_determinant
         left.hist(terms[np.isfinite(terms)], bins=30, color="0.7")
-        left.set(xlabel="n ln r of a ray (nats)", ylabel="rays", title=_label(self.verdict))
+        left.set(xlabel="n ln r of a ray (nats)", ylabel="rays", title=label(self.verdict))
         if math.isfinite(self.log_volume):
             left.axvline(self.log_volume, color="C3", label="ln E[rⁿ]")
             left.axvline(self.volume.typical_log_volume, color="C0", linestyle="--", label="n E[ln r]")
@@ -170,28 +158,54 @@ class Measurement:
         return figure
 
 
-def _label(verdict: Verdict) -> str:
-    """Return the label that a reader sees for a verdict."""
-    return TRUST["verdict"][verdict.word].label
+def json_path(path: str | Path) -> Path:
+    """Return a path with the suffix .json; raise ResultsError for any other."""
+    if Path(path).suffix != ".json":
+        raise ResultsError(f"Expected a file name that ends in .json, got {path}: rename it.")
+    return Path(path)
 
 
-def _line(point: ProfilePoint) -> str:
-    """Format one point of the profile."""
-    upper = f" to {point.log_gamma_upper:,.2f}" if point.verdict.word == "censored" else ""
-    estimate = f"{point.log_gamma:,.2f}{upper} ± {point.log_gamma_se:.2g} nats"
-    return f"σ = {point.sigma:<8.3g} ln γ = {estimate}, {_label(point.verdict)}"
+def read_saved(path: str | Path, kind: str, name: str, build: Callable[[dict[str, Any]], R]) -> R:
+    """Read a result that was saved as JSON.
+
+    Args:
+        path: The file.
+        kind: What the file has to say it is, with the version of its format behind the last slash.
+        name: What the result is called.
+        build: Makes the result from what JSON holds.
+
+    Raises:
+        ResultsError: The file is missing, damaged, of another kind or of a newer version.
+    """
+    if not Path(path).is_file():
+        got = "a folder" if Path(path).is_dir() else "no file"
+        raise ResultsError(f"Expected a saved {name} in {path}, got {got}: check the path.")
+    content = read_json(Path(path), advice=ADVICE)
+    found = str(content.pop("kind", None))
+    if found.rpartition("/")[0] == kind.rpartition("/")[0] and found != kind:
+        raise ResultsError(f"Expected a saved {name} {kind} in {path}, got {found}: update minima_volume.")
+    if found != kind:
+        raise ResultsError(f"Expected a saved {name} in {path}, got another JSON file: check the path.")
+    try:
+        result = build(_numbers(content))
+        str(result)  # a value of a wrong type and an unknown verdict raise here and not later
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise ResultsError(f"Expected a saved {name} in {path}, got: {error}. {ADVICE}") from error
+    return result
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Convert dataclasses, arrays and mappings to what JSON holds; numbers that are not finite become words."""
     if isinstance(value, Measurement):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        held = {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        # Files from before there were notes stay as they are.
+        return held if value.notes else {name: part for name, part in held.items() if name != "notes"}
     if isinstance(value, Volume | Verdict | Profile):
-        return _plain(asdict(value))
+        return plain(asdict(value))
     if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
+        return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(part) for part in (value.tolist() if isinstance(value, np.ndarray) else value)]
+        return [plain(part) for part in (value.tolist() if isinstance(value, np.ndarray) else value)]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -204,7 +218,7 @@ def _numbers(value: Any) -> Any:
     return NON_FINITE.get(value, value) if isinstance(value, str) else value
 
 
-def _measurement(content: dict[str, Any]) -> Measurement:
+def from_plain(content: dict[str, Any]) -> Measurement:
     """Build a measurement, and those of its layers, from what JSON holds."""
     profile = content["profile"]
     if profile:
@@ -218,6 +232,7 @@ def _measurement(content: dict[str, Any]) -> Measurement:
             "profile": profile,
             "log_radii": np.array(content["log_radii"], dtype=np.float64),
             "censored": np.array(content["censored"], dtype=bool),
-            "layers": {name: _measurement(part) for name, part in content["layers"].items()},
+            "notes": tuple(content.get("notes", ())),
+            "layers": {name: from_plain(part) for name, part in content["layers"].items()},
         }
     )

@@ -43,12 +43,11 @@ class Pair(nn.Linear):
         return super().forward(inputs), super().forward(inputs)
 
 
-class Keeping(nn.Linear):
-    """Keeps what it computed last."""
+class Unique(nn.Linear):
+    """Forbids copies."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs)
-        self.last = super().forward(torch.ones(1, inputs))
+    def __deepcopy__(self, memo: object) -> "Unique":
+        raise TypeError("there is only one")
 
 
 class Switched(nn.Linear):
@@ -80,6 +79,11 @@ def wide(folder: Path, patch: pytest.MonkeyPatch) -> None:
     curvature.gauss_newton_rows(model, minimum, samples)
 
 
+def kept(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        measured(keep=folder / "run.npz")(folder, patch)  # each with a new model
+
+
 class Above(ellipsoid.Ellipsoid):
     """An ellipsoid's loss lifted by 1."""
 
@@ -98,41 +102,42 @@ def few_trials(*_: object) -> None:
 
 
 API_MISTAKES: tuple[Mistake, ...] = (
-    ("asked for no directions", "at least one direction", measured(n_directions=0)),
+    ("asked for no directions", "n_directions to be a whole number of at least 1", measured(n_directions=0)),
     ("gave one width instead of several", "sigmas as a sequence of widths above 0, got 0.1", measured(sigmas=0.1)),
     ("misspelt the preconditioner", "got 'curvatur'", measured(preconditioner="curvatur")),
     ("gave the preconditioner of another model", "Expected a preconditioner of 6 parameters, got one of 9",
      measured(preconditioner=preconditioner.Preconditioner.diagonal(torch.ones(9)))),
-    ("gave a data set instead of a loader", "got TensorDataset: use a DataLoader",
-     measured(data=torch.utils.data.TensorDataset(*DATA))),
     ("gave a wrapped model", "got DataParallel: pass the original", measured(nn.DataParallel(nn.Linear(2, 2)))),
     ("asked for the accuracy of one number per sample", "Expected scores (N, classes)",
      measured(nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)), loss=None, metric="accuracy", threshold=0.5)),
     ("asked for the accuracy of probabilities", "remove the sigmoid",
      measured(nn.Sequential(nn.Linear(2, 1), nn.Sigmoid()), loss=None, metric="accuracy", threshold=0.5)),
-    ("measured a model that keeps an activation", "Expected a model that can be copied", measured(Keeping(2, 2))),
-    ("measured a model with a switch that copies lose", "Expected the model's own mean loss", switched),
+    ("measured a model that forbids copies", "Expected a model that can be copied", measured(Unique(2, 2))),
+    ("measured a model with a switch that copies lose", "Expected the same loss twice", switched),
     ("gave a loss that falls below 0 along a ray", "at least 0 everywhere along a ray",
      falling),
-    ("misspelt the metric", "metric 'loss' or 'accuracy', got 'acuracy'", measured(metric="acuracy")),
+    ("misspelt the metric", "metric 'loss', 'accuracy' or 'kl', got 'acuracy'", measured(metric="acuracy")),
     ("gave no loss", "a loss function, got None", measured(loss=None)),
-    ("gave a threshold below 0", "a finite threshold above 0, got -1", measured(threshold=-1)),
+    ("gave a threshold below 0", "a finite number above 0 as threshold, got -1", measured(threshold=-1)),
     ("gave an accuracy of 2", "an accuracy above 0 and up to 1", measured(metric="accuracy", threshold=2)),
     ("asked for the curvature of an accuracy", "whose steps have no curvature",
      measured(metric="accuracy", threshold=0.1, preconditioner="curvature")),
     ("gave a loss that sums", "reduction 'mean' or 'none', got 'sum'", measured(loss=nn.CrossEntropyLoss(reduction="sum"))),
     ("gave a loss that returns one number", "one loss per sample", measured(loss=functional.cross_entropy)),
     ("gave an empty loader", "got an empty loader", measured(data=[])),
-    ("gave a loader of numbers", "(inputs, targets) as two tensors, got int", measured(data=[3])),
+    ("gave a loader of numbers", "a model and a loss that run on the data", measured(data=[3])),
     ("gave fewer targets than inputs", "as many targets as inputs", measured(data=(DATA[0], DATA[1][:2]))),
     ("measured in training mode", "a model in evaluation mode", measured(nn.Sequential(nn.BatchNorm1d(2)))),
     ("gave inputs that are not finite", "finite losses at the minimum", measured(data=(DATA[0] / 0, DATA[1]))),
     ("measured with dropout", "Expected the same loss twice", measured(nn.Sequential(nn.Linear(2, 2), nn.Dropout()))),
-    ("gave a model that returns a pair", "to return a tensor, got tuple", measured(Pair(2, 2))),
-    ("gave a loss that weighs classes", "to be the mean of the samples' losses",
-     measured(loss=nn.CrossEntropyLoss(weight=torch.tensor([1.0, 9.0])), data=(DATA[0], torch.tensor([0, 0, 0, 1])))),
+    ("gave a model that returns a pair", "to return a tensor, got tuple", measured(Pair(2, 2), loss=nn.CrossEntropyLoss())),
     ("loaded a file that is not there", "got no file: check the path",
      written("a.json", None, measurement.Measurement.load)),
+    ("saved a measurement as text", "a file name that ends in .json", 
+     lambda folder, _: measurement.json_path(folder / "a.txt")),
+    ("loaded a measurement of a newer version", "got minima_volume.measurement/2: update",
+     written("a.json", b'{"kind": "minima_volume.measurement/2"}', measurement.Measurement.load)),
+    ("went on with the rays of another model", "the rays of this model, data and settings", kept),
     ("loaded another JSON file", "got another JSON file", written("a.json", b"{}", measurement.Measurement.load)),
     ("loaded half a measurement", "Measure and save again",
      written("a.json", json.dumps({"kind": measurement.KIND}).encode(), measurement.Measurement.load)),

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from minima_volume.crossings.bracket import first_brackets, solve_brackets
+from minima_volume.crossings.bracket import Brackets, first_brackets, solve_brackets
 from minima_volume.crossings.landscapes import LandscapeSchedule
 from minima_volume.crossings.newton import FLATTEST, STEEPEST, Heights, NewtonState, Roots, polish
+from minima_volume.crossings.refine import first_crossings
 from minima_volume.crossings.rounding import Correction
 from minima_volume.crossings.scan import SCAN_NODES, Counts, Floats, Means, Targets, scan
 from minima_volume.crossings.table import CrossingTable, LossCache, Mask
@@ -95,12 +96,31 @@ class _BlockSolver:
         table.points[:] += points
         table.recrossed[:, columns] = np.where(wanted, recrossed, table.recrossed[:, columns])
         table.coefficients[:, columns] = np.where(wanted, np.nan, table.coefficients[:, columns])
-        is_loss = targets.is_loss[column]
-        for rows, tolerance, bisect in ((~is_loss, STEP_RTOL, True), (is_loss, FLOAT32_RTOL, False)):
-            heights = heights_on(self.rays, targets, ray[rows], column[rows])
-            roots = solve_brackets(heights, brackets.select(rows), tolerance, bisect=bisect)
-            table.write(ray[rows], columns[column[rows]], roots)
+        steps = ~targets.is_loss[column]
+        heights = heights_on(self.rays, targets, ray[steps], column[steps])
+        roots = solve_brackets(heights, brackets.select(steps), STEP_RTOL, bisect=True)
+        table.write(ray[steps], columns[column[steps]], roots)
+        self._solve_losses(columns, wanted, means, (ray[~steps], column[~steps], brackets.select(~steps)))
         return means
+
+    def _solve_losses(
+        self, columns: Counts, wanted: Mask, means: Floats, crossed: tuple[Counts, Counts, Brackets]
+    ) -> None:
+        """Solve the first crossings of losses, and look for those that the scan has stepped over."""
+        table, targets = self.table, self.table.schedule.targets.select(columns)
+        ray, column = np.nonzero(wanted & targets.is_loss)
+        scanned = means[ray, :, column] / targets.thresholds[column, None]
+        place = {pair: i for i, pair in enumerate(zip(ray.tolist(), column.tolist(), strict=True))}
+        rows = np.array(
+            [place[pair] for pair in zip(crossed[0].tolist(), crossed[1].tolist(), strict=True)], dtype=np.int64
+        )
+        brackets = Brackets(*(np.full(len(ray), np.nan) for _ in range(6)))
+        for name, values in vars(crossed[2]).items():
+            vars(brackets)[name][rows] = values
+        found = first_crossings(heights_on(self.rays, targets, ray, column), scanned, brackets, FLOAT32_RTOL)
+        table.write(ray, columns[column], found.roots)
+        table.uncertain[ray, columns[column]] = found.uncertain
+        table.earlier[ray, columns[column]] = found.earlier
 
     def settle(self, here: _Landscape, wanted: Mask) -> None:
         """Polish the wanted crossings (rays, columns) that are known to FLOAT32_RTOL; leave the rest to float64."""

@@ -3,7 +3,7 @@
 This module decides what float64 finishes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,8 @@ from minima_volume.crossings.problem import MinimumState, SweepProblem
 from minima_volume.crossings.scan import Counts, Floats
 from minima_volume.crossings.table import CrossingTable
 from minima_volume.networks.minimum import Minimum
-from minima_volume.networks.precision import device_for
 from minima_volume.rays.base import Rays
-from minima_volume.rays.bundle import RayBundle, bytes_per_ray
+from minima_volume.rays.bundle import Bundle
 
 # Samples on which float32 is compared with float64 before it is trusted, and the nats by which it may be off. A larger
 # error would keep the last float32 steps from settling; a smaller one is corrected afterwards.
@@ -31,7 +30,7 @@ CHECK_SAMPLES, CHECK_NATS = 512, 0.2
 
 
 def float32_pass(
-    problem: SweepProblem, number: int, bundle: RayBundle, states: Sequence[MinimumState]
+    problem: SweepProblem, number: int, bundle: Bundle, states: Sequence[MinimumState]
 ) -> tuple[CrossingTable, MinimumState]:
     """Crossings of one minimum in float32, and what is known of it afterwards.
 
@@ -40,7 +39,7 @@ def float32_pass(
     """
     minimum, targets, state = problem.minima[number], problem.targets[number], states[number]
     rays = bundle.rays(minimum, targets.largest, state.shared)
-    correction = problem.float64_losses.along(minimum, bundle.block)
+    correction = problem.correction(minimum, bundle.block)
     n_params = problem.layout.n_params
     schedule = state.schedule or LandscapeSchedule.of(targets, n_params, float32_resolves=rays.float64_logits)
     table = solve_block(rays, schedule, state.at_zero, problem.tolerance, correction)
@@ -59,7 +58,7 @@ def float32_pass(
 
 
 def float32_agrees(
-    problem: SweepProblem, minimum: Minimum, bundle: RayBundle, rays: Rays, table: CrossingTable
+    problem: SweepProblem, minimum: Minimum, bundle: Bundle, rays: Rays, table: CrossingTable
 ) -> tuple[bool | None, int]:
     """Whether float64 moves the crossings of one ray, on the first samples, by no more than CHECK_NATS.
 
@@ -73,16 +72,14 @@ def float32_agrees(
     if not columns.size:
         return None, 0
     sizes = targets.sizes[columns]
-    part = problem.samples.part(0, min(CHECK_SAMPLES, int(sizes.min())))
-    float64_rays = RayBundle(
-        problem.model, problem.layout, part, bundle.block[ray : ray + 1], torch.float64
-    ).rays(minimum)  # fmt: skip
+    n_samples = min(CHECK_SAMPLES, int(sizes.min()))
+    float64_rays = problem.bundle(bundle.block[ray : ray + 1], torch.float64, 0, n_samples).rays(minimum)
     index = torch.zeros(len(columns), dtype=torch.long)
     c = torch.from_numpy(np.exp(representable(np.log(table.coefficients[ray, columns]))))
-    off = (rays.means(index + ray, c, [len(part)]) - float64_rays.means(index, c, [len(part)]))[:, 0].numpy()
+    off = (rays.means(index + ray, c, [n_samples]) - float64_rays.means(index, c, [n_samples]))[:, 0].numpy()
     nats = problem.layout.n_params * off / (targets.thresholds[columns] * table.slopes[ray, columns])
     # A guard against networks that lose digits elsewhere; the noise of one ray must not trip it.
-    agrees = bool((np.abs(nats) * np.sqrt(len(part) / sizes) < CHECK_NATS).all())
+    agrees = bool((np.abs(nats) * np.sqrt(n_samples / sizes) < CHECK_NATS).all())
     return agrees, float64_rays.sample_evaluations
 
 
@@ -132,7 +129,7 @@ def float64_pass(problem: SweepProblem, block: Tensor, tables: Sequence[Crossing
     pending, evaluated = [_Unsettled.of(table) for table in tables], [0] * len(tables)
     if not any(map(len, pending)):
         return evaluated
-    block = block.to(device_for(torch.float64, problem.samples.inputs.device), torch.float64)
+    block = problem.prepare(block)
     for _ in range(MAX_STEPS):
         if not any(map(len, pending)):
             break
@@ -171,11 +168,11 @@ def _float64_heights(problem: SweepProblem, block: Tensor, points: _Points, eval
     used = np.unique(np.concatenate([ray for ray, _, _ in points]))
     place = np.searchsorted(used, np.arange(len(block)))
     used_block = block if len(used) == len(block) else block[torch.from_numpy(used)]
-    doubles = [minimum.to(block.device, torch.float64) for minimum in problem.minima]
+    doubles = [problem.prepare(minimum) for minimum in problem.minima]
     sizes = [own.sizes[column] for own, (_, column, _) in zip(problem.targets, points, strict=True)]
     sums = [np.zeros(len(size)) for size in sizes]
-    for start, stop in _chunks(problem, len(used), max(int(size.max(initial=0)) for size in sizes)):
-        bundle = RayBundle(problem.model, problem.layout, problem.samples.part(start, stop), used_block, torch.float64)
+    for start, stop in problem.chunks(len(used), max(int(size.max(initial=0)) for size in sizes)):
+        bundle = problem.bundle(used_block, torch.float64, start, stop)
         for number, (ray, _, x) in enumerate(points):
             inside = np.clip(sizes[number] - start, 0, stop - start)
             if not inside.any():
@@ -190,11 +187,3 @@ def _float64_heights(problem: SweepProblem, block: Tensor, points: _Points, eval
         total / size / own.thresholds[column]
         for total, size, own, (_, column, _) in zip(sums, sizes, problem.targets, points, strict=True)
     ]
-
-
-def _chunks(problem: SweepProblem, n_rays: int, n_samples: int) -> Iterator[tuple[int, int]]:
-    """Sample ranges whose float64 products of all rays fit a quarter of the memory."""
-    kept = bytes_per_ray(problem.model, problem.layout, problem.samples) - 8 * problem.layout.n_params
-    per_sample = 2 * max(1, kept // len(problem.samples)) * n_rays
-    length = int(np.clip(problem.memory // 4 // per_sample, 256, n_samples))
-    return ((start, min(start + length, n_samples)) for start in range(0, n_samples, length))

@@ -18,7 +18,8 @@ from torch.func import functional_call
 
 from minima_volume.networks.losses import sensitivity
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.precision import copy_model, device_for
+from minima_volume.networks.precision import device_for
+from minima_volume.networks.private_copy import copy_model
 
 # (ray number, coefficient, float32 losses (N,), tolerance of their sum) -> what float32 rounded off the sum
 Correction = Callable[[int, float, Tensor, float], float]

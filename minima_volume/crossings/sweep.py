@@ -5,20 +5,20 @@ All minima share the directions, their products with the data, and every float64
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from minima_volume.crossings.passes import float32_pass, float64_pass
-from minima_volume.crossings.problem import MinimumState, SweepProblem
+from minima_volume.crossings.problem import MinimumState, StudyProblem, SweepProblem
 from minima_volume.crossings.scan import Floats, Target, Targets
 from minima_volume.networks.directions import direction_norms, draw_directions
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.rays.bundle import RayBundle
 
+# Arrays of `Crossings` that are stored.
+STORED = ("coefficients", "recrossed", "at_zero", "evaluations")
 # Bytes that the rays in flight may keep. Two workers stay well below 4 GiB on the largest landscape of the paper.
 MEMORY = 384 * 2**20
 
@@ -33,12 +33,20 @@ class Crossings:
         recrossed: Whether the ray was seen below the threshold again at a scan node beyond its first crossing.
         at_zero: Means at the minimum (targets,).
         evaluations: Points evaluated, those of float64 included (rays,).
+        uncertain: Where there is still room for an earlier crossing.
+        earlier: Where the scan had stepped over a crossing, which was found afterwards.
     """
 
     coefficients: Floats
     recrossed: NDArray[np.bool_]
     at_zero: Floats
     evaluations: NDArray[np.int64]
+    uncertain: NDArray[np.bool_]
+    earlier: NDArray[np.bool_]
+
+    def stored(self) -> dict[str, NDArray[Any]]:
+        """The arrays that the files of a study hold, by name."""
+        return {name: getattr(self, name) for name in STORED}
 
 
 class Work(NamedTuple):
@@ -89,7 +97,7 @@ def sweep_crossings(
     Raises:
         NumericsError: A mean loss along a ray is negative.
     """
-    problem = SweepProblem(model, minima, [Targets.of(own) for own in targets], samples, memory)
+    problem = StudyProblem(model, minima, [Targets.of(own) for own in targets], samples, memory)
     states = problem.initial_states
     parts, norms = [], []
     for start in range(0, len(indices), problem.batch_size):
@@ -101,7 +109,7 @@ def sweep_crossings(
     work = Work(
         sum(state.float32 for state in states),
         sum(state.float64 for state in states),
-        problem.float64_losses.sample_evaluations,
+        problem.corrections,
     )
     return Sweep(crossings, np.concatenate(norms), work)
 
@@ -113,6 +121,8 @@ def _join(parts: Sequence[Crossings]) -> Crossings:
         np.concatenate([part.recrossed for part in parts]),
         parts[0].at_zero,
         np.concatenate([part.evaluations for part in parts]),
+        np.concatenate([part.uncertain for part in parts]),
+        np.concatenate([part.earlier for part in parts]),
     )
 
 
@@ -120,7 +130,7 @@ def cross_block(
     problem: SweepProblem, block: Tensor, states: Sequence[MinimumState]
 ) -> tuple[list[Crossings], list[MinimumState]]:
     """Crossings of every minimum along a block of directions (rays, n), and the states after it."""
-    bundle = RayBundle(problem.model, problem.layout, problem.samples, block, torch.float32)
+    bundle = problem.bundle(block, problem.dtype)
     tables, following = [], list(states)
     for number in range(len(problem.minima)):
         table, following[number] = float32_pass(problem, number, bundle, following)
@@ -131,7 +141,14 @@ def cross_block(
         replace(state, float64=state.float64 + count) for state, count in zip(following, evaluated, strict=True)
     ]
     found = [
-        Crossings(table.coefficients[:, :n], table.recrossed[:, :n], table.at_zero[:n], table.points)
+        Crossings(
+            table.coefficients[:, :n],
+            table.recrossed[:, :n],
+            table.at_zero[:n],
+            table.points,
+            table.uncertain[:, :n],
+            table.earlier[:, :n],
+        )
         for table, n in zip(tables, map(len, problem.targets), strict=True)
     ]
     return found, following

@@ -24,6 +24,8 @@ class CrossingTable:
         slopes: d ln L/d ln c there (rays, columns).
         recrossed: Whether the scan saw the ray below the threshold again further out (rays, columns).
         unsettled: Which crossings float64 has to finish (rays, columns).
+        uncertain: Where there is still room for an earlier crossing (rays, columns).
+        earlier: Where the scan had stepped over a crossing, which was found afterwards (rays, columns).
         points: Points evaluated (rays,).
     """
 
@@ -33,6 +35,8 @@ class CrossingTable:
     slopes: Floats
     recrossed: Mask
     unsettled: Mask
+    uncertain: Mask
+    earlier: Mask
     points: Counts
 
     @classmethod
@@ -40,12 +44,12 @@ class CrossingTable:
         """A table in which only minima above their thresholds are known."""
         shape = (n_rays, len(schedule.targets))
         coefficients, unsettled = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
+        recrossed, uncertain, earlier = (np.zeros(shape, dtype=bool) for _ in range(3))
         coefficients[:, ~(at_zero <= schedule.targets.thresholds)] = 0.0
         unsettled[:, : schedule.n_wanted] = schedule.in_float64
         points = np.zeros(n_rays, dtype=np.int64)
-        return cls(
-            schedule, at_zero, coefficients, np.full(shape, np.nan), np.zeros(shape, dtype=bool), unsettled, points
-        )
+        slopes = np.full(shape, np.nan)
+        return cls(schedule, at_zero, coefficients, slopes, recrossed, unsettled, uncertain, earlier, points)
 
     def write(self, ray: Counts, column: Counts, roots: Roots) -> None:
         """Store crossings; NaN where there is none."""

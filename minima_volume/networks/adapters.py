@@ -1,36 +1,39 @@
-"""Adapters from a user's model, loss function and data to the types that the engine uses, with checks of all three."""
+"""Adapters from a user's loss function and data to criteria and samples."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from minima_volume.errors import DataError, NumericsError, UserError
+from minima_volume.errors import DataError, UserError
+from minima_volume.networks.float64 import evaluation
 from minima_volume.networks.losses import Criterion
-from minima_volume.networks.minimum import Samples
-from minima_volume.networks.precision import copy_model, to_float64
 
 # (outputs (N, …), targets (N, …)) of one network -> losses (N,) or (N, …); or a torch loss module that averages them.
-LossFunction = Callable[[Any, Any], Tensor]
+LossFunction = Callable[[Any, Any], Any]
 Data = tuple[Tensor, Tensor] | Iterable[Any]
-# Samples in one forward pass of the checks.
-CHECK_BATCH = 256
+# Samples that are read at a time from a data set.
+READ = 256
+# Loss modules whose mean weighs samples by class and leaves out a target.
+_WEIGHING = (nn.CrossEntropyLoss, nn.NLLLoss)
 
 
-def per_sample(loss_fn: LossFunction) -> Criterion:
+def per_sample(loss_fn: LossFunction, targets: Tensor | None = None) -> Criterion:
     """Convert a loss function to a criterion that returns one loss per sample for many networks at once.
 
     Args:
         loss_fn: A function (outputs (N, …), targets (N, …)) -> losses (N, …), or a torch loss module. Modules with
             `reduction="mean"`, such as `nn.CrossEntropyLoss()`, are copied with `reduction="none"`. Losses with further
             axes, such as one per token, are averaged over them.
+        targets: All targets, for modules that weigh classes or ignore a target: their losses are then scaled so that the
+            plain mean over all samples is the module's weighted mean.
 
     Returns:
-        A function (outputs (rays, N, …), targets (N, …)) -> losses (rays, N).
+        A function (outputs (rays, N, …), targets (N, …)) -> losses (rays, N), computed in the precision of the outputs.
 
     Raises:
         UserError: `loss_fn` has another reduction such as "sum". The returned function raises it if `loss_fn` returns
@@ -44,19 +47,23 @@ def per_sample(loss_fn: LossFunction) -> Criterion:
         tensor([[1., 4.],
                 [1., 0.]])
     """
-    single = _unreduced(loss_fn)
+    single, scale = _unreduced(loss_fn), 1.0 if targets is None else _weight_scale(loss_fn, targets)
 
     def criterion(outputs: Tensor, targets: Tensor) -> Tensor:
         wanted = targets.to(outputs.dtype) if targets.is_floating_point() else targets
         # The loss treats samples separately, so one call can take the samples of all networks.
         repeated = wanted.expand(len(outputs), *wanted.shape).flatten(0, 1)
-        return _values(single, outputs.flatten(0, 1), repeated).view(outputs.shape[:2])
+        with evaluation(outputs.dtype, grad=torch.is_grad_enabled()):
+            values = _values(single, outputs.flatten(0, 1), repeated)
+        return (values if scale == 1.0 else scale * values).view(outputs.shape[:2])
 
     return criterion
 
 
 def _unreduced(loss_fn: LossFunction) -> LossFunction:
     """Return a loss function as it is, and a loss module as a copy that does not average."""
+    if isinstance(loss_fn, type):
+        raise UserError(f"Expected a loss function, got the class {loss_fn.__name__}: pass {loss_fn.__name__}().")
     if not isinstance(loss_fn, nn.Module):
         return loss_fn
     # Always a copy, because its weights will be converted to the precision of the outputs.
@@ -66,6 +73,21 @@ def _unreduced(loss_fn: LossFunction) -> LossFunction:
     if reduction == "mean":
         setattr(copy, "reduction", "none")  # noqa: B010 - torch types every attribute of a module as a tensor or module
     return copy
+
+
+def _weight_scale(loss_fn: LossFunction, targets: Tensor) -> float:
+    """Return the number of targets divided by the sum of their weights, for modules whose mean is weighted."""
+    if not isinstance(loss_fn, _WEIGHING) or loss_fn.reduction != "mean" or targets.is_floating_point():
+        return 1.0
+    targets = targets.cpu()  # where every device has float64
+    counted = targets != loss_fn.ignore_index
+    weights = counted.double()
+    if loss_fn.weight is not None:
+        weights = weights * loss_fn.weight.detach().cpu().double()[targets.where(counted, 0).long()]
+    total = float(weights.sum())
+    if not total > 0:
+        raise DataError("Expected at least one target that counts, got none: check ignore_index and the weights.")
+    return targets.numel() / total
 
 
 def _values(single: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -82,47 +104,109 @@ def _values(single: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
     return values if values.ndim == 1 else values.flatten(1).mean(dim=1)
 
 
-def as_samples(data: Data, criterion: Criterion, device: torch.device) -> Samples:
-    """Collect samples on a device.
+def as_returned(loss_fn: nn.Module, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return what a loss module itself returns, in the precision of the outputs."""
+    with evaluation(outputs.dtype):
+        returned: Tensor = deepcopy(loss_fn).to(outputs.device, outputs.dtype)(outputs, targets)
+    return returned
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def read_batches(data: Data, device: torch.device, limit: int) -> Iterable[Any]:
+    """Read data as batches on a device.
 
     Args:
-        data: A pair (inputs, targets) of tensors, or a loader that yields such pairs. Loaders are read once and kept in
-            memory. Integer targets are converted to int64.
-        criterion: Loss per sample, for example from `per_sample`.
-        device: Device of the samples.
+        data: Tensors in a tuple or dictionary, which are one batch; a data set; a list of samples or of batches; or a
+            loader. Loaders are read once and kept in memory up to the limit, beyond which they are read again each time.
+        device: Device of the batches.
+        limit: Bytes that may be kept.
 
     Returns:
-        All samples, in the order of the data.
+        The batches, which can be read again.
 
     Raises:
-        DataError: There are no samples, or the data are not pairs of equally long tensors.
-
-    Example:
-        >>> import torch
-        >>> from minima_volume.networks.losses import cross_entropy
-        >>> batches = [(torch.zeros(3, 2), torch.tensor([0, 1, 0])), (torch.ones(1, 2), torch.tensor([1]))]
-        >>> samples = as_samples(batches, cross_entropy, torch.device("cpu"))
-        >>> len(samples), samples.targets
-        (4, tensor([0, 1, 0, 1]))
+        DataError: There are none, or more than fit that can be read only once.
     """
-    if data is None or isinstance(data, torch.utils.data.Dataset):
+    if isinstance(data, Dataset):
+        data = DataLoader(data, batch_size=None if isinstance(data, IterableDataset) else READ)
+    if isinstance(data, Tensor | Mapping) or (isinstance(data, tuple) and _is_batch(data)) or _is_pair(data):
+        return [_move(data, device)]
+    if data is None or not isinstance(data, Iterable):
         raise DataError(f"Expected (inputs, targets) tensors or a loader, got {type(data).__name__}: use a DataLoader.")
-    pairs: list[Any] = [data] if _is_pair(data) else list(data)
-    if not pairs:
+    if isinstance(data, list) and data and _is_sample(data[0]):
+        try:
+            return [_move(default_collate(data), device)]
+        except RuntimeError as error:
+            raise DataError(f"Expected samples of equal shapes, got '{error}': pad them, or pass batches.") from error
+    kept: list[Any] = []
+    for batch in data:
+        kept.append(_move(batch, device))
+        limit -= sum(leaf.nbytes for leaf in tree_leaves(batch) if isinstance(leaf, Tensor))
+        if limit < 0 and iter(data) is not data and not isinstance(data, list | tuple):
+            return _Stream(data, device)
+    if not kept:
         raise DataError("Expected at least one sample, got an empty loader: check the data.")
-    wrong = next((pair for pair in pairs if not _is_pair(pair)), None)
-    if wrong is not None:
-        parts = f" of {', '.join(type(part).__name__ for part in wrong)}" if isinstance(wrong, tuple | list) else ""
-        raise DataError(
-            f"Expected (inputs, targets) as two tensors, got {type(wrong).__name__}{parts}: map the loader to such pairs."
-        )
-    inputs, targets = (torch.cat([pair[i].detach() for pair in pairs]).to(device) for i in (0, 1))
-    if not len(inputs) or len(inputs) != len(targets):
-        raise DataError(
-            f"Expected as many targets as inputs and at least one, got {len(targets)} and {len(inputs)}: check the data."
-        )
-    whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
-    return Samples(inputs, targets.long() if whole else targets, criterion)
+    return kept
+
+
+class _Stream:
+    """A loader that is read again each time, because its batches do not fit into memory."""
+
+    def __init__(self, loader: Iterable[Any], device: torch.device) -> None:
+        self.loader, self.device = loader, device
+
+    def __iter__(self) -> Any:
+        return (_move(batch, self.device) for batch in self.loader)
+
+
+def _move(batch: Any, device: torch.device) -> Any:
+    """Return a batch with its tensors on a device, without gradients."""
+    return tree_map(lambda leaf: leaf.detach().to(device) if isinstance(leaf, Tensor) else leaf, batch)
+
+
+def _is_batch(data: tuple[Any, ...]) -> bool:
+    """Return whether a tuple holds tensors rather than batches."""
+    return any(isinstance(part, Tensor | Mapping) for part in data)
+
+
+def _is_sample(item: Any) -> bool:
+    """Return whether an item of a list is one sample (input, target) whose target has no axis of samples."""
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        return False
+    inputs, target = item
+    single = isinstance(target, int | float) or (isinstance(target, Tensor) and target.ndim == 0)
+    return isinstance(inputs, Tensor) and single
+
+
+def as_pairs(batches: Iterable[Any]) -> list[tuple[Tensor, Tensor]] | None:
+    """Return batches as pairs of tensors (inputs, targets) of equal length, with integer targets as int64.
+
+    Returns:
+        The pairs, or None if the batches are something else or are read again each time.
+
+    Raises:
+        DataError: Pairs of different lengths or without samples.
+    """
+    if not isinstance(batches, list) or not all(_is_pair(batch) for batch in batches):
+        return None
+    for inputs, targets in batches:
+        if inputs.ndim == 0 or targets.ndim == 0 or not len(inputs) or len(inputs) != len(targets):
+            raise DataError(
+                f"Expected as many targets as inputs and at least one, got shapes {tuple(targets.shape)} and "
+                f"{tuple(inputs.shape)}: check the data."
+            )
+    return [(inputs, _as_targets(targets)) for inputs, targets in batches]
+
+
+def join_pairs(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor] | None:
+    """Return all inputs and all targets as two tensors, or None if batches differ in shape."""
+    shapes = {(inputs.shape[1:], targets.shape[1:], inputs.dtype, targets.dtype) for inputs, targets in pairs}
+    if len(shapes) > 1:
+        return None
+    inputs, targets = zip(*pairs, strict=True)
+    return torch.cat(inputs), torch.cat(targets)
 
 
 def _is_pair(data: Any) -> bool:
@@ -130,110 +214,7 @@ def _is_pair(data: Any) -> bool:
     return isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
 
 
-@torch.no_grad()
-def check_model(
-    model: nn.Module, samples: Samples, loss_fn: LossFunction | None = None, *, classes: bool = False
-) -> float:
-    """Check on a copy of a model that its losses are finite, deterministic and independent between samples.
-
-    Args:
-        model: Trained network.
-        samples: Data set and criterion.
-        loss_fn: The user's loss, whose mean must agree with the mean of the losses per sample.
-        classes: Whether outputs must be scores of classes, as an accuracy needs.
-
-    Returns:
-        The mean loss at the minimum.
-
-    Raises:
-        UserError: The model is not a deterministic function of each sample (dropout, or batch normalisation in training
-            mode), does not return a tensor or scores of classes, or is wrapped; the mean loss is negative; or the user's
-            loss is not a plain mean (class weights, ignored targets).
-        NumericsError: Some losses are not finite.
-    """
-    dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | torch.jit.ScriptModule):
-        raise UserError(f"Expected a plain module, got {type(model).__name__}: pass the original module.")
-    copy, samples = copy_model(model, samples.inputs.device, dtype), samples.to(samples.inputs.device, dtype)
-    training = [name for name, part in copy.named_modules() if part.training and hasattr(part, "running_mean")]
-    if training:
-        raise UserError(
-            f"Expected a model in evaluation mode, got '{training[0]}' in training mode: call model.eval()."
-        )
-    if classes:
-        _check_classes(copy, samples)
-    first = _losses(copy, samples, CHECK_BATCH)
-    if not first.isfinite().all():
-        raise NumericsError(
-            f"Expected finite losses at the minimum, got {int((~first.isfinite()).sum())} of {len(first)} that are NaN or "
-            "infinite: check the inputs, the targets and the weights."
-        )
-    if first.mean() < 0:
-        raise UserError(
-            f"Expected a mean loss of at least 0, got {float(first.mean()):.4g}: add a constant to loss and threshold."
-        )
-    again = _losses(copy, samples, max(1, min(CHECK_BATCH, len(samples)) // 2))
-    if not torch.allclose(first, again, rtol=1e-3, atol=1e-5):
-        worst = int((first - again).abs().argmax())
-        raise UserError(
-            f"Expected the same loss twice, got {first[worst]:.6g} and {again[worst]:.6g} for sample {worst}: call "
-            "model.eval() if the model is random or mixes the samples of a batch, and give outputs and targets the same "
-            "shape."
-        )
-    if isinstance(loss_fn, nn.Module) and getattr(loss_fn, "reduction", None) == "mean":
-        for start in range(0, len(samples), CHECK_BATCH):
-            _check_mean(copy, samples.part(start, start + CHECK_BATCH), deepcopy(loss_fn))
-    return float(to_float64(first).mean())
-
-
-def _check_classes(model: nn.Module, samples: Samples) -> None:
-    """Raise UserError unless outputs are scores of classes and targets are class numbers."""
-    outputs, targets = _tensor(model(samples.inputs[:CHECK_BATCH])), samples.targets
-    if outputs.ndim != 2 or targets.ndim != 1 or (targets != targets.long()).any():
-        raise UserError(
-            f"Expected scores (N, classes) and whole class numbers (N,) for an accuracy, got outputs {tuple(outputs.shape)} "
-            f"and {targets.dtype} targets {tuple(targets.shape)}: reshape them."
-        )
-    if outputs.shape[1] == 1 and ((outputs >= 0) & (outputs <= 1)).all():
-        raise UserError("Expected logits, above 0 for class 1, got only numbers between 0 and 1: remove the sigmoid.")
-
-
-def _losses(model: nn.Module, samples: Samples, batch: int) -> Tensor:
-    """Return the losses (N,), computed in batches."""
-    parts = [samples.part(i, i + batch) for i in range(0, len(samples), batch)]
-    outputs = ((model(part.inputs), part) for part in parts)
-    return torch.cat([samples.criterion(_tensor(out)[None], part.targets)[0] for out, part in outputs])
-
-
-def _tensor(out: object) -> Tensor:
-    """Return the output of a model; raise UserError if it is not a tensor."""
-    if not isinstance(out, Tensor):
-        raise UserError(
-            f"Expected the model to return a tensor, got {type(out).__name__}: wrap it in a module that returns its logits."
-        )
-    return out
-
-
-def _check_mean(model: nn.Module, part: Samples, loss_fn: nn.Module) -> None:
-    """Raise UserError if the loss module does not return the mean of the losses per sample."""
-    outputs = model(part.inputs)
-    wanted = part.targets.to(outputs.dtype) if part.targets.is_floating_point() else part.targets
-    returned, mean = loss_fn.to(outputs.dtype)(outputs, wanted), part.criterion(outputs[None], part.targets).mean()
-    if not torch.allclose(returned, mean, rtol=1e-3, atol=1e-6):
-        raise UserError(
-            f"Expected the loss {float(returned):.6g} to be the mean of the samples' losses, got {float(mean):.6g}: pass a "
-            "loss with reduction='none' if yours weighs classes or ignores targets."
-        )
-
-
-@contextmanager
-def unfused_attention() -> Iterator[None]:
-    """Disable the fused attention kernels that cannot evaluate a batch of networks."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        # On a GPU the other kernels have batching rules.
-        with sdpa_kernel([SDPBackend.MATH]) if not torch.cuda.is_available() else nullcontext():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+def _as_targets(targets: Tensor) -> Tensor:
+    """Return targets with whole numbers as int64."""
+    whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
+    return targets.long() if whole else targets

@@ -8,9 +8,11 @@ from torch.func import functional_call, jacrev, vjp, vmap
 
 from minima_volume.errors import UserError
 from minima_volume.networks.directions import generator
+from minima_volume.networks.float64 import evaluation
 from minima_volume.networks.losses import Criterion
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.precision import copy_model, device_for
+from minima_volume.networks.precision import device_for
+from minima_volume.networks.private_copy import PrivateCopy
 
 # Outputs of one sample; the loss's curvature in them is a square matrix of that size.
 MAX_OUTPUTS = 256
@@ -84,20 +86,53 @@ def gauss_newton_rows(
     device = device_for(torch.float64, samples.inputs.device)
     exact, data = minimum.to(device, torch.float64), samples.to(device, torch.float64)
     inputs, targets = data.inputs[kept.to(device)], data.targets[kept.to(device)]
-    copy = copy_model(model, device, torch.float64)
-    with torch.no_grad():
-        n_outputs = int(copy(inputs[:1]).numel())
+    copy = PrivateCopy(model, device, torch.float64)
+    copy.move(exact, torch.zeros_like(exact.scales), 0.0)
+    with torch.no_grad(), evaluation(torch.float64):
+        n_outputs = int(copy.module(inputs[:1].clone()).numel())
     if n_outputs > MAX_OUTPUTS:
         raise UserError(
             f"Expected at most {MAX_OUTPUTS} outputs per sample, got {n_outputs}: measure without preconditioner."
         )
-    row = vmap(partial(gauss_newton_row, copy, exact, samples.criterion, torch.zeros_like(exact.scales)))
+    row = vmap(partial(gauss_newton_row, copy.module, exact, samples.criterion, torch.zeros_like(exact.scales)))
     chunk = max(1, MAX_GRADIENT_ELEMENTS // minimum.layout.n_params)
     draw = generator("curvature", seed)
     rows = []
     for _ in range(1 if n_outputs == 1 else draws):
         signs = (torch.randint(0, 2, (len(kept), n_outputs), generator=draw) * 2 - 1).to(device, torch.float64)
-        rows += [
-            row(inputs[i : i + chunk], targets[i : i + chunk], signs[i : i + chunk]) for i in range(0, len(kept), chunk)
-        ]
+        for i in range(0, len(kept), chunk):
+            part = inputs[i : i + chunk], targets[i : i + chunk], signs[i : i + chunk]
+            try:
+                with evaluation(torch.float64):
+                    rows.append(row(*part))
+            except (RuntimeError, NotImplementedError):  # a model that the transformations of torch.func do not take
+                copy.renew(model)  # they may have left their tensors in it
+                copy.move(exact, torch.zeros_like(exact.scales), 0.0)
+                rows.append(
+                    torch.stack(
+                        [_row_by_autograd(copy, exact, samples.criterion, *one) for one in zip(*part, strict=True)]
+                    )
+                )
     return torch.cat(rows).cpu()
+
+
+def _row_by_autograd(
+    copy: PrivateCopy, minimum: Minimum, criterion: Criterion, inputs: Tensor, target: Tensor, signs: Tensor
+) -> Tensor:
+    """Return `gauss_newton_row` of one sample at a minimum, from a backward pass instead of transformations."""
+    named = dict(copy.module.named_parameters())
+    moving = [named[name].requires_grad_() for name, _ in minimum.layout.shapes]
+    with evaluation(torch.float64, grad=True):
+        out = copy.module(inputs[None].clone())
+
+        def loss(flat: Tensor) -> Tensor:
+            return criterion(flat.view_as(out)[None], target[None])[0, 0]
+
+        hessian = torch.autograd.functional.hessian(loss, out.detach().flatten())
+        values, vectors = torch.linalg.eigh(hessian)
+        root = vectors @ (values.clamp(min=0).sqrt() * (vectors.T @ signs))
+        found = torch.autograd.grad(out, moving, root.view_as(out), allow_unused=True)
+    parts = [torch.zeros_like(value) if part is None else part for value, part in zip(moving, found, strict=True)]
+    copy.module.requires_grad_(False)
+    row: Tensor = torch.cat([part.flatten() for part in parts]) * minimum.scales
+    return row.detach()

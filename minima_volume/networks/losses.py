@@ -9,7 +9,10 @@ from torch.nn import functional
 
 from minima_volume.networks.precision import device_for
 
-Metric = Literal["loss", "accuracy"]
+# What the boundary of a basin is a value of. "kl" is the mean divergence from the outputs at the minimum.
+Metric = Literal["loss", "accuracy", "kl"]
+# What is averaged over samples: the criterion's loss, or 1 where the predicted class is wrong.
+Kind = Literal["loss", "error_rate"]
 # (outputs (rays, N, C), targets (N,)) -> values (rays, N). The criteria of this module take any number of leading axes.
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -69,6 +72,26 @@ def zero_one_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """
     predicted = (outputs.squeeze(-1) > 0).long() if outputs.shape[-1] == 1 else outputs.argmax(dim=-1)
     return (predicted != targets.long()).to(outputs.dtype)
+
+
+def kl_divergence(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return KL(p‖q) = Σ p (ln p − ln q) of class probabilities q = softmax(outputs) from p = softmax(targets), in nats.
+
+    Args:
+        outputs: Logits (…, N, C).
+        targets: Logits (N, C) of p.
+
+    Returns:
+        Divergences (…, N).
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 100.0]])
+        >>> kl_divergence(logits[0], logits[1])  # ln 2
+        tensor([0.6931])
+    """
+    wanted = targets.to(outputs.dtype).log_softmax(dim=-1)
+    return (wanted.exp() * (wanted - outputs.log_softmax(dim=-1))).sum(dim=-1)
 
 
 CRITERIA: dict[str, Criterion] = {

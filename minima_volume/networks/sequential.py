@@ -65,11 +65,11 @@ def is_stack(model: nn.Module, input_dims: int) -> bool:
     """
     if not isinstance(model, nn.Sequential) or type(model).forward is not nn.Sequential.forward:
         return False
-    if any(part._forward_hooks or part._forward_pre_hooks for part in model.modules()):
+    if any(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part) for part in model.modules()):
         return False
     dims, linear, names = input_dims, 0, [id(p) for layer in model for p in layer.parameters()]
     for layer in model:
-        if not {name for name, _ in layer.named_parameters()} <= {"weight", "bias"}:
+        if not {name for name, _ in layer.named_parameters()} <= {"weight", "bias"} or any(layer.named_buffers()):
             return False
         if type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1):
             dims = 2

@@ -75,7 +75,7 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
         seed=study.direction_seed, indices=range(start, stop), memory=memory,
     )  # fmt: skip
     for level, crossings in zip(missing, found.crossings, strict=True):
-        arrays |= {layout.crossings_key(level, name): value for name, value in vars(crossings).items()}
+        arrays |= {layout.crossings_key(level, name): value for name, value in crossings.stored().items()}
     seconds = clock(repeat.device) - started
     earlier = info["seconds"] if kept else 0.0
     header = {"fingerprints": info["fingerprints"] | wanted, "seconds": earlier + round(seconds, 3)}

@@ -27,7 +27,7 @@ from minima_volume.pipeline.study import Repeat
 from minima_volume.planes import grid, sources
 from minima_volume.planes.grid import Floats
 from minima_volume.planes.triples import Triple
-from minima_volume.rays.base import Rays
+from minima_volume.rays.base import TiledRays
 from minima_volume.rays.bundle import RayBundle
 from minima_volume.storage import archives
 
@@ -110,7 +110,7 @@ def _spans(plane: Plane, n_samples: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + span, n_samples)) for start in range(0, n_samples, span))
 
 
-def _row(rays: Rays, x: Floats, reached: Tensor) -> Floats:
+def _row(rays: TiledRays, x: Floats, reached: Tensor) -> Floats:
     """Return sums (n_sizes, len(x)) over the first `reached` samples of a span along one row."""
     samples, sums = rays.samples, []
     together = max(1, TILE_ELEMENTS[samples.inputs.device.type] // (rays.width() * len(samples)))

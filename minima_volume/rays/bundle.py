@@ -1,19 +1,31 @@
 """Rays θ* + c·(s∘g) of any model, evaluated by the fastest path that its structure allows.
 
-There are two paths with one interface: `StackedRays` for `nn.Sequential` stacks, and `ModuleRays` for any other
-`nn.Module`. Both work on a copy of the model.
+There are three paths with one interface: `StackedRays` for `nn.Sequential` stacks, `FunctionalRays` for other modules that
+a functional call moves, and `ModuleRays` for whatever somebody brings. All work on a copy of the model.
 """
+
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import Layout
-from minima_volume.networks.precision import copy_model, device_for
+from minima_volume.networks.precision import device_for
+from minima_volume.networks.private_copy import copy_model
 from minima_volume.networks.sequential import is_stack
-from minima_volume.rays.base import Rays
-from minima_volume.rays.module import ModuleRays
+from minima_volume.rays.base import Rays, TiledRays
+from minima_volume.rays.functional import FunctionalRays
 from minima_volume.rays.stacked import Stack, StackedRays
+
+
+class Bundle(Protocol):
+    """A block of directions over one data set in one precision."""
+
+    block: Tensor
+
+    def rays(self, minimum: Minimum, n_samples: int | None = None, shared: Tensor | None = None) -> Rays:
+        """Return the rays that start at a minimum; see `RayBundle.rays`."""
 
 
 class RayBundle:
@@ -35,7 +47,7 @@ class RayBundle:
         if isinstance(self.model, nn.Sequential) and is_stack(model, samples.inputs.ndim):
             self.stack = Stack(self.model, layout, self.samples, self.block)
 
-    def rays(self, minimum: Minimum, n_samples: int | None = None, shared: Tensor | None = None) -> Rays:
+    def rays(self, minimum: Minimum, n_samples: int | None = None, shared: Tensor | None = None) -> TiledRays:
         """Return the rays that start at a minimum.
 
         Args:
@@ -47,7 +59,7 @@ class RayBundle:
         return (
             StackedRays(self.stack, here, n_samples, shared)
             if self.stack
-            else ModuleRays(self.model, self.samples, self.block, here)
+            else FunctionalRays(self.model, self.samples, self.block, here)
         )
 
 

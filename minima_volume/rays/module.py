@@ -1,70 +1,79 @@
-"""Rays of any `nn.Module`: one functional call per point, batched with vmap if the network is small."""
+"""Rays of any module or closure: θ* + c·(s∘g) is written into a private copy once per point."""
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch import Tensor
 
-from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.errors import UserError
+from minima_volume.networks.losses import Kind, sum_float64
+from minima_volume.networks.minimum import Minimum
+from minima_volume.networks.objective import Objective
+from minima_volume.networks.private_copy import PrivateCopy
 from minima_volume.rays.base import Rays
 
 
 class ModuleRays(Rays):
-    """Rays of any module, evaluated by functional calls at θ* + c·(s∘g).
+    """Rays of any module, point by point.
+
+    A point at which the model raises an error lies outside, like one at which its loss is NaN: a scale that became
+    negative, a matrix that is no longer positive definite.
 
     Args:
-        model: Network in the precision of the minimum.
-        samples: Data set and criterion.
+        copy: The copy that is moved.
+        objective: What is averaged.
         block: Directions g (rays, n).
         minimum: Origin of the rays.
+        batched: The same rays, many points at a time, if that is faster.
+        failures: Errors that the model raises, by their class, with the number of points: counted here.
     """
 
-    VMAP_PARAMS = 20_000  # above this the copies of the weights do not fit the cache, and one call per point is faster
+    def __init__(
+        self,
+        copy: PrivateCopy,
+        objective: Objective,
+        block: Tensor,
+        minimum: Minimum,
+        batched: Rays | None = None,
+        failures: dict[str, int] | None = None,
+    ) -> None:
+        super().__init__(len(block))
+        self.copy, self.objective, self.block, self.minimum = copy, objective, block, minimum
+        self.batched = batched
+        self.failures = {} if failures is None else failures
 
-    def __init__(self, model: nn.Module, samples: Samples, block: Tensor, minimum: Minimum) -> None:
-        super().__init__(samples, len(block))
-        self.model, self.block, self.minimum = model, block, minimum
-        small = len(block) > 1 and block.shape[1] <= self.VMAP_PARAMS
-        self.batched = small and self._takes_vmap()
+    def sums(self, rays: Tensor, coefficients: Tensor, sizes: Sequence[int], kind: Kind = "loss") -> Tensor:
+        """Sum losses or errors over nested data sets at many points; see `Rays.sums`."""
+        if self.batched is not None:
+            try:
+                return self.batched.sums(rays, coefficients, sizes, kind)
+            except RuntimeError:  # one of the points raises an error, or vmap meets a branch that it cannot take
+                self.batched = None
+        result, sizes = torch.full((len(rays), len(sizes)), torch.nan, dtype=torch.float64), list(sizes)
+        for row, (ray, c) in enumerate(zip(rays.tolist(), coefficients.tolist(), strict=True)):
+            done, total = 0, 0.0
+            for values in self._losses(ray, c, sizes, kind):
+                done, total = done + len(values), total + float(sum_float64(values))
+                if done in sizes:
+                    result[row, sizes.index(done)] = total
+        return result
 
-    @torch.no_grad()
-    def _takes_vmap(self) -> bool:
-        """Return whether vmap can batch the networks; it cannot if they have recurrent layers or branch on values."""
+    def losses(self, rays: Tensor, coefficients: Tensor, size: int, start: int = 0) -> Tensor:
+        """Losses (k, size − start) at many points; see `Rays.losses`."""
+        points = zip(rays.tolist(), coefficients.tolist(), strict=True)
+        return torch.stack([torch.cat(self._losses(ray, c, [size], "loss"))[start:] for ray, c in points])
+
+    def _losses(self, ray: int, c: float, sizes: Sequence[int], kind: Kind) -> list[Tensor]:
+        """Return the losses of one batch after another at one point; nothing if the model raises an error there."""
+        self.sample_evaluations += sizes[-1]
+        self.copy.move(self.minimum, self.block[ray], c)
         try:
-            vmap(self._one, in_dims=(0, None))(self.block[:2] * 0, self.samples.inputs[:1])
-        except RuntimeError:
-            return False
-        return True
-
-    def _one(self, step: Tensor, inputs: Tensor) -> Tensor:
-        """Return the outputs of the network at θ* + s∘step."""
-        out: Tensor = functional_call(self.model, self.minimum.moved(step), (inputs,))
-        return out
-
-    @cached_property
-    def _widest(self) -> int:
-        """A guess from the sizes of an input and an output, because a module does not declare its activations."""
-        first = self.samples.inputs[:1]
-        # Not self.model(first): an earlier functional call may have left its tensors in a module that shares weights.
-        with torch.no_grad():
-            outputs = functional_call(self.model, self.minimum.parameters, (first,))
-        return max(64, 4 * first.numel(), 2 * outputs.numel())
-
-    def width(self) -> int:
-        """Return the estimated number of values that are held per sample and ray."""
-        return self._widest
-
-    def at(self, rays: Tensor, coefficients: Tensor) -> Callable[[int, int], Tensor]:
-        """Return the networks at the points (rays[i], coefficients[i]); see `Rays.at`."""
-        steps = self.block[rays] * coefficients.to(self.block.device, self.block.dtype).unsqueeze(1)
-        inputs = self.samples.inputs
-        if len(rays) > 1 and self.batched:
-            return lambda start, stop: _to_float64(vmap(self._one, in_dims=(0, None))(steps, inputs[start:stop]))
-        return lambda start, stop: _to_float64(torch.stack([self._one(step, inputs[start:stop]) for step in steps]))
-
-
-def _to_float64(outputs: Tensor) -> Tensor:
-    """Convert outputs to float64 if the device has it: a float32 criterion cannot resolve losses below 10⁻⁷."""
-    return outputs if outputs.device.type == "mps" else outputs.double()
+            return list(self.objective.losses(self.copy, sizes, kind))
+        except (UserError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if c == 0 or "allocate" in str(error):
+                raise
+            name = type(error).__name__
+            self.failures[name] = self.failures.get(name, 0) + 1
+            return []

@@ -21,7 +21,7 @@ from torch.nn import functional
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import Layout
 from minima_volume.networks.sequential import IMAGES, POOLING, ROW_MULTIPLE, THIN, to_channels_last
-from minima_volume.rays.base import Rays
+from minima_volume.rays.base import TiledRays
 
 # The last layer runs in float64 if it has at most this share of the weights. A float64 product costs two in float32.
 MAX_FLOAT64_SHARE = 0.1
@@ -96,7 +96,7 @@ class Stack:
         return name if small and self.block.dtype == torch.float32 and self.block.device.type != "mps" else None
 
 
-class StackedRays(Rays):
+class StackedRays(TiledRays):
     """Rays of a stack of layers; all coefficients share the products of the first linear layer.
 
     Args:

@@ -12,7 +12,7 @@ from minima_volume.networks.curvature import gauss_newton_row
 from minima_volume.networks.losses import sum_float64
 from minima_volume.networks.low_rank import leading_eigenvectors
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.precision import copy_model
+from minima_volume.networks.private_copy import copy_model
 from minima_volume.sampling.mass import MassMatrix
 
 # Least number of pairs of a point and a sample that a mean curvature averages over.

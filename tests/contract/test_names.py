@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from minima_volume.analysis import published, trends
-from minima_volume.crossings.sweep import Crossings
+from minima_volume.crossings.sweep import STORED
 from minima_volume.estimators.diagnostics import Verdict, Word
 from minima_volume.estimators.gaussian import Profile, ProfilePoint
 from minima_volume.estimators.volume import Volume, estimate_volume
@@ -52,7 +52,6 @@ from tests.contract.committed import HEADERS, PAPER, RECORDS, STUDIES, TABLES
 
 def test_fields_that_are_stored_keep_their_names() -> None:
     for kind, names in (
-        (Crossings, "coefficients recrossed at_zero evaluations"),
         (Volume, "status n_directions n_crossed n_recrossed log_volume log_volume_se typical_log_volume "
                  "typical_log_volume_se log_volume_grid grid_directions"),
         (Verdict, "word sentence n_directions effective_size bulk_size largest_share doubling pareto_k n_censored "
@@ -60,7 +59,7 @@ def test_fields_that_are_stored_keep_their_names() -> None:
         (Profile, "points"),
         (ProfilePoint, "sigma log_gamma log_gamma_se log_gamma_upper verdict"),
         (Measurement, "n_params n_samples seed metric threshold value_at_minimum volume log_volume_se verdict profile "
-                      "log_radii censored log_determinant layers"),
+                      "log_radii censored log_determinant layers notes"),
     ):  # fmt: skip
         assert " ".join(field.name for field in fields(kind)) == names
 
@@ -84,6 +83,10 @@ def test_settings_that_fingerprints_cover_keep_names_and_defaults() -> None:
         assert list(asdict(own).items()) == list(expected.items())
 
 
+def test_arrays_that_are_stored_keep_their_names() -> None:
+    assert " ".join(STORED) == "coefficients recrossed at_zero evaluations"
+
+
 def test_words_that_are_stored_stay() -> None:
     assert (FORMAT, KIND, SCALES) == (1, "minima_volume.measurement/1", ("quick", "paper"))
     assert set(CRITERIA) == {"cross_entropy", "binary_cross_entropy", "one_hot_squared_error"}
@@ -95,7 +98,7 @@ def test_words_that_are_stored_stay() -> None:
         "mnist_cnn": 421642, "cifar_mlp": 1707274, "cifar_cnn": 1276234, "modulo_mlp": 73097,
     }  # fmt: skip
     assert get_args(Word) == ("converged", "max-dominated", "censored", "unconverged")
-    assert get_args(Metric) == ("loss", "accuracy")
+    assert get_args(Metric) == ("loss", "accuracy", "kl")
     assert get_args(get_type_hints(Study)["level_means"]) == ("extra", "batch_size", "epochs")
     assert get_args(get_type_hints(Study)["landscapes"]) == ("base", "nested")
     volumes = [

@@ -19,7 +19,7 @@ from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import CRITERIA
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
-from minima_volume.rays.base import Rays
+from minima_volume.rays.base import TiledRays
 from tests import reference
 from tests.ray_problems import plain_step, swept, trained
 
@@ -203,14 +203,14 @@ def test_memory_does_not_matter(widths: tuple[int, ...]) -> None:
 def test_losses_in_flight_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a network is small and its data are many, the losses at the crossings are what fills the memory."""
     model, samples = trained((4, 2), 3000, 600)
-    held, losses = [], Rays.losses
+    held, losses = [], TiledRays.losses
 
     def seen(*call: Any) -> Tensor:
         found = losses(*call)
         held.append(found.nbytes)
         return found
 
-    monkeypatch.setattr(Rays, "losses", seen)
+    monkeypatch.setattr(TiledRays, "losses", seen)
     memory = 2**20
     swept(model, samples, [Target(2000, 0.3), Target(3000, 0.3)], list(range(60)), memory=memory)
     assert 0 < max(held) < memory / 5  # which leaves room for the smaller landscape and the copies

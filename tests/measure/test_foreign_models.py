@@ -15,14 +15,13 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 from minima_volume import Measurement, measure_volume
-from minima_volume.errors import UserError
 from minima_volume.estimators.diagnostics import diagnose
 from minima_volume.networks.adapters import per_sample
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
 from minima_volume.networks.sequential import is_stack
 from minima_volume.rays.base import Rays
-from minima_volume.rays.module import ModuleRays
+from minima_volume.rays.functional import FunctionalRays
 
 CROSS_ENTROPY = nn.CrossEntropyLoss()
 
@@ -148,7 +147,7 @@ def test_small_networks_that_vmap_cannot_batch(build: Callable[[], nn.Module], m
     data, model = classes(40), build().eval()
     threshold = 1.03 * loss_of(model, data)
     found = measure_volume(model, CROSS_ENTROPY, data, threshold=threshold, n_directions=3)
-    monkeypatch.setattr(ModuleRays, "VMAP_PARAMS", 0)
+    monkeypatch.setattr(FunctionalRays, "VMAP_PARAMS", 0)
     assert_equal(found, measure_volume(model, CROSS_ENTROPY, data, threshold=threshold, n_directions=3))
 
 
@@ -180,10 +179,17 @@ def test_the_users_loss_is_unchanged(reduction: str) -> None:
     assert loss.weight.dtype == torch.float32 and torch.equal(loss.weight, before) and loss.reduction == reduction
 
 
-def test_ignored_targets_are_detected_in_any_batch() -> None:
+@pytest.mark.parametrize("weight", [None, torch.tensor([1.0, 9.0, 2.0])])
+def test_weighted_and_ignored_targets_count_as_in_the_mean_of_the_loss(weight: Tensor | None) -> None:
     x, y = classes(600)
-    with pytest.raises(UserError, match="ignores targets"):
-        measure_volume(mlp(6, 8, 3), CROSS_ENTROPY, (x, torch.where(torch.arange(600) < 300, y, -100)), threshold=2.0)
+    y = torch.where(torch.arange(600) < 300, y, -100)
+    model, loss = mlp(6, 8, 3), nn.CrossEntropyLoss(weight=weight)
+    at_minimum = float(loss(model(x), y).detach())
+    found = measure_volume(model, loss, (x, y), threshold=1.1 * at_minimum, n_directions=3)
+    assert found.value_at_minimum == pytest.approx(at_minimum, rel=1e-6)
+    # Only the first half counts, so leaving the others out gives the same radii.
+    half = measure_volume(model, loss, (x[:300], y[:300]), threshold=1.1 * at_minimum, n_directions=3)
+    assert_equal(found, half)
 
 
 @pytest.mark.parametrize("kind", [torch.int32, torch.int64, torch.uint8])
@@ -228,7 +234,7 @@ def test_the_width_of_rays_covers_the_outputs() -> None:
     parameters = parameters_of(model)
     layout = layout_of(parameters)
     samples = Samples(inputs, torch.zeros(5), lambda outputs, targets: outputs[..., 0])
-    rays: Rays = ModuleRays(model, samples, torch.zeros(2, layout.n_params), Minimum.of(parameters, layout))
+    rays: Rays = FunctionalRays(model, samples, torch.zeros(2, layout.n_params), Minimum.of(parameters, layout))
     assert rays.width() >= 3000
 
 

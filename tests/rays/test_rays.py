@@ -18,7 +18,7 @@ from minima_volume.networks.parameters import layout_of, parameters_of
 from minima_volume.networks.sequential import is_stack
 from minima_volume.rays import bundle as rays_bundle
 from minima_volume.rays.bundle import RayBundle
-from minima_volume.rays.module import ModuleRays
+from minima_volume.rays.functional import FunctionalRays
 from minima_volume.rays.stacked import StackedRays
 from minima_volume.training.models import cnn
 from minima_volume.training.recipe import Recipe
@@ -186,12 +186,12 @@ def test_the_general_path_agrees_on_stacks(
     wanted = expected(model, samples, SIZES)
     monkeypatch.setattr(rays_bundle, "is_stack", lambda *_: False)
     for limit in (10**9, 0):  # all points at once, one by one
-        monkeypatch.setattr(ModuleRays, "VMAP_PARAMS", limit)
+        monkeypatch.setattr(FunctionalRays, "VMAP_PARAMS", limit)
         assert_close(measured(model, samples, SIZES), wanted)
 
 
 def test_the_fast_path_is_taken(seeded: Seeded) -> None:
-    for make, kind in ((dense, StackedRays), (convolutional, StackedRays), (batch_normalised, ModuleRays)):
+    for make, kind in ((dense, StackedRays), (convolutional, StackedRays), (batch_normalised, FunctionalRays)):
         model, parameters = seeded(make), parameters_of(seeded(make))
         layout = layout_of(parameters)
         bundle = RayBundle(model, layout, samples_for(make), torch.ones(1, layout.n_params).double(), torch.float64)

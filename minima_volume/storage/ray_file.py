@@ -1,0 +1,62 @@
+"""One file with the rays that a measurement has followed so far, from which it goes on after an interruption."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minima_volume.errors import ResultsError
+from minima_volume.storage.archives import read_arrays, write_arrays
+
+KIND = "minima_volume.rays/1"
+ADVICE = "Delete it, or name another file."
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class RayFile:
+    """Rays by the name of what moves, each with arrays whose first axis is the direction.
+
+    Args:
+        path: The file, which need not exist, with the suffix .npz; None keeps nothing.
+        fingerprint: Of everything that the rays depend on.
+
+    Raises:
+        ResultsError: The file belongs to something else, or is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     RayFile(f"{folder}/run.npz", "model 1").extend("all", {"norms": np.ones(3)})
+        ...     RayFile(f"{folder}/run.npz", "model 1").known("all")["norms"]
+        array([1., 1., 1.])
+    """
+
+    def __init__(self, path: str | Path | None, fingerprint: str) -> None:
+        self.path, self.fingerprint = None if path is None else Path(path), fingerprint
+        self._arrays: dict[str, NDArray[Any]] = {}
+        if self.path is not None and self.path.suffix != ".npz":
+            raise ResultsError(f"Expected a file name that ends in .npz, got {self.path}: rename it.")
+        if self.path is not None and self.path.exists():
+            info, self._arrays = read_arrays(self.path, advice=ADVICE)
+            if info.get("kind") != KIND or info.get("fingerprint") != fingerprint:
+                raise ResultsError(
+                    f"Expected the rays of this model, data and settings in {self.path}, got those of others. {ADVICE}"
+                )
+
+    def known(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays of one name; nothing if there are none."""
+        start = f"{name}/"
+        return {key.removeprefix(start): value for key, value in self._arrays.items() if key.startswith(start)}
+
+    def extend(self, name: str, part: Arrays) -> None:
+        """Append rays to those of one name, and write the file."""
+        if self.path is None:
+            return
+        before = self.known(name)
+        for key, value in part.items():
+            joined = np.concatenate([before[key], value]) if key in before else np.asarray(value)
+            self._arrays[f"{name}/{key}"] = joined
+        write_arrays(self.path, {"kind": KIND, "fingerprint": self.fingerprint}, self._arrays)
