@@ -139,7 +139,7 @@ def measure_volume(
         user = check_user_model(model, loss_fn, data, minimum, metric=metric, threshold=min(thresholds), memory=memory)
         settings = _Settings(thresholds, metric, n_directions, seed, widths, memory)
         shape = _fitted(preconditioner, user, minimum, settings)
-        kept = RayFile(keep, _fingerprint(user, minimum, settings, shape))
+        kept = RayFile(keep, "" if keep is None else _fingerprint(user, minimum, settings, shape))
         layers = arguments.split_by_layer(layout) if per_layer else {}
         with tqdm(total=n_directions * (1 + len(layers)), unit="ray", disable=_hidden(progress)) as bar:
             whole = _measure(user, minimum, settings, shape, kept, "", bar.update)

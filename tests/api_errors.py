@@ -133,7 +133,7 @@ API_MISTAKES: tuple[Mistake, ...] = (
     ("gave a model that returns a pair", "to return a tensor, got tuple", measured(Pair(2, 2), loss=nn.CrossEntropyLoss())),
     ("loaded a file that is not there", "got no file: check the path",
      written("a.json", None, measurement.Measurement.load)),
-    ("saved a measurement as text", "a file name that ends in .json", 
+    ("saved a measurement as text", "a file name that ends in .json",
      lambda folder, _: measurement.json_path(folder / "a.txt")),
     ("loaded a measurement of a newer version", "got minima_volume.measurement/2: update",
      written("a.json", b'{"kind": "minima_volume.measurement/2"}', measurement.Measurement.load)),

@@ -12,8 +12,9 @@ from minima_volume.crossings.scan import Floats
 from minima_volume.networks.directions import draw_directions
 from minima_volume.rays.preconditioner import Preconditioner
 
-# Share of the rays that are audited, and points on each.
-SHARE, POINTS = 0.02, 64
+# Share of the rays that are audited; most and fewest points on each, and how many points an audit may cost as a share of
+# those that the rays have cost.
+SHARE, MOST, FEWEST, COST = 0.02, 64, 16, 0.1
 # Part of a threshold by which float32 may exceed it, and of a coefficient by which a crossing may be off.
 MARGIN = 1e-5
 CONFIDENCE = 0.95
@@ -26,16 +27,18 @@ class Audit:
     Attributes:
         looked: Number of rays that were audited.
         missed: How many of them cross a threshold earlier than was found.
+        points: Number of points on each.
     """
 
     looked: int
     missed: int
+    points: int = MOST
 
     @property
     def bound(self) -> float:
         """Largest share of rays that miss an earlier crossing, with 95 % confidence (Clopper and Pearson, 1934).
 
-        It covers bumps that 64 random points meet.
+        It covers bumps that this many random points meet.
 
         Example:
             >>> round(Audit(10, 0).bound, 2)
@@ -51,18 +54,21 @@ class Audit:
             return "No ray was audited for earlier crossings, since none crosses."
         crosses = "none crosses" if not self.missed else f"{self.missed} cross{'es' if self.missed == 1 else ''}"
         return (
-            f"Of {self.looked} rays audited at {POINTS} points each, {crosses} the threshold earlier (at most "
+            f"Of {self.looked} rays audited at {self.points} points each, {crosses} the threshold earlier (at most "
             f"{self.bound:.0%} of the rays, {CONFIDENCE:.0%} confidence)."
         )
 
 
-def audit(problem: SweepProblem, seed: int, coefficients: Floats, shape: Preconditioner | None = None) -> Audit:
+def audit(
+    problem: SweepProblem, seed: int, coefficients: Floats, evaluations: int, shape: Preconditioner | None = None
+) -> Audit:
     """Scan a few rays densely.
 
     Args:
         problem: A sweep of one minimum.
         seed: Seed of the directions.
         coefficients: First crossings c (directions, targets).
+        evaluations: Number of points that the rays have cost.
         shape: Preconditioner of the directions.
 
     Returns:
@@ -72,14 +78,15 @@ def audit(problem: SweepProblem, seed: int, coefficients: Floats, shape: Precond
     draw = np.random.default_rng(seed)
     chosen = draw.choice(crossing, min(len(crossing), max(1, round(SHARE * len(coefficients)))), replace=False)
     targets, missed = problem.targets[0], 0
+    points = int(np.clip(COST * evaluations / max(1, len(chosen)), FEWEST, MOST))
     for direction in chosen.tolist():
         block = draw_directions(seed, [direction], problem.layout.n_params)
         row = block if shape is None else shape.apply(block)
         ends = np.nan_to_num(coefficients[direction], nan=1.0)
-        c = (np.arange(POINTS) + draw.random(POINTS)) / POINTS * ends.max()
+        c = (np.arange(points) + draw.random(points)) / points * ends.max()
         with torch.no_grad():
             rays = problem.bundle(row, problem.dtype).rays(problem.minima[0], targets.largest)
-            means = means_at(rays, np.zeros(POINTS, dtype=np.int64), c, targets)
+            means = means_at(rays, np.zeros(points, dtype=np.int64), c, targets)
         early = (c[:, None] < ends * (1 - MARGIN)) & ~(means <= targets.thresholds * (1 + MARGIN)) & (ends > 0)
         missed += bool(early.any())
-    return Audit(len(chosen), missed)
+    return Audit(len(chosen), missed, points)

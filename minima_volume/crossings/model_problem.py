@@ -18,6 +18,12 @@ from minima_volume.rays.bundle import Bundle
 from minima_volume.rays.module import ModuleRays
 from minima_volume.rays.path import fastest_path, functional_rays
 
+# Numbers in the directions in flight: modules are evaluated point by point, so more rays at a time gain nothing.
+DIRECTION_NUMBERS = 2**22
+# A mean loss in float64 is good to this part of itself.
+FLOAT64_ROUNDING = 1e-12
+# And resolves slopes d ln L/d ln c down to this.
+FLOAT64_FLATTEST = 0.01
 # The promise for n·ln r, in nats. Losses that scatter by more are reported.
 ROUNDING_NATS = 0.01
 
@@ -41,6 +47,8 @@ class ModelProblem(SweepProblem):
     def __init__(self, user: UserModel, minimum: Minimum, targets: Sequence[Target], memory: int) -> None:
         super().__init__([minimum], [Targets.of(targets)], memory)
         self.user, self.dtype = user, user.dtype
+        if user.final_dtype == torch.float64:
+            self.rounding, self.flattest = FLOAT64_ROUNDING, FLOAT64_FLATTEST
         self.copy = PrivateCopy(user.model, user.device, torch.float64)
         self.path = fastest_path(user, minimum, self.copy)
         self.failures: dict[str, int] = {}
@@ -62,7 +70,7 @@ class ModelProblem(SweepProblem):
         """Directions in flight: their numbers fit the memory."""
         if self._stack is not None:
             return self._stack.batch_size
-        return max(1, self.memory // (4 * self.layout.n_params))
+        return max(1, min(self.memory // 4, DIRECTION_NUMBERS) // self.layout.n_params)
 
     def bundle(self, block: Tensor, dtype: torch.dtype, start: int = 0, stop: int | None = None) -> Bundle:
         """The rays of a block of directions; see `SweepProblem.bundle`."""

@@ -86,6 +86,7 @@ def follow_rays(
             "coefficients": found.coefficients,
             "recrossed": found.recrossed,
             "uncertain": found.uncertain,
+            "evaluations": found.evaluations,
             "norms": norms,
             "stretches": np.log(direction_norms(shaped).numpy() / norms),
         }
@@ -93,10 +94,8 @@ def follow_rays(
         parts.append(part)
         tick(len(indices))
     every = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    uncertain, audited = (
-        int(every.pop("uncertain").any(axis=1).sum()),
-        audit(problem, seed, every["coefficients"], shape),
-    )
+    uncertain, evaluations = int(every.pop("uncertain").any(axis=1).sum()), int(every.pop("evaluations").sum())
+    audited = audit(problem, seed, every["coefficients"], evaluations, shape)
     doubt = ""
     if audited.missed or uncertain:
         doubt = (

@@ -83,8 +83,10 @@ def representable(x: Floats) -> Floats:
         return np.log(np.exp(x).astype(np.float32).astype(np.float64))
 
 
-def newton_step(state: NewtonState, heights: Floats, tolerance: float, *, max_log_height: float) -> NewtonStep:
-    """One Newton or secant step of every crossing from the heights L/τ at `state.x`.
+def newton_step(
+    state: NewtonState, heights: Floats, tolerance: float, *, max_log_height: float, rounding: float = SHORTEST
+) -> NewtonStep:
+    """One Newton or secant step of every crossing from the heights L/τ at `state.x`, which are rounded to `rounding`.
 
     A crossing is lost if |ln(L/τ)| exceeds `max_log_height`: the curve jumps there, and no step improves it.
     """
@@ -100,7 +102,7 @@ def newton_step(state: NewtonState, heights: Floats, tolerance: float, *, max_lo
         lost = ~(np.abs(f) < max_log_height)
         moved = np.where(lost, 0.0, np.clip(-f / slope, -LONGEST, LONGEST))
     x = state.x + moved
-    doubt = BEND * (length + np.abs(moved)) + SHORTEST / length
+    doubt = BEND * (length + np.abs(moved)) + rounding / length
     error = np.abs(moved) * np.fmin(SLOPE_ERROR, doubt)
     following = NewtonState(representable(x), slope, state.x, f, length)
     return NewtonStep(following, x, (error > tolerance) & (np.abs(moved) > SHORTEST), lost)

@@ -8,7 +8,10 @@ from minima_volume.crossings.problem import SweepProblem
 from minima_volume.crossings.scan import Floats
 
 # Steps in ln c around a crossing. A loss in float64 is straight on this scale to 10⁻¹³.
-STEPS = 1e-8 * np.arange(-3, 4)
+STEPS = 1e-8 * np.arange(-2, 3)
+
+# Part of the coefficient over which the slope is taken.
+BEYOND = 1e-3
 
 
 def rounding_error(problem: SweepProblem, block: Tensor, coefficients: Floats) -> float:
@@ -20,7 +23,7 @@ def rounding_error(problem: SweepProblem, block: Tensor, coefficients: Floats) -
         coefficients: Their crossings c (rays, targets).
 
     Returns:
-        The standard deviation of a loss around the line through seven points close to the crossing, divided by the slope,
+        The standard deviation of a loss around the line through five points close to the crossing, divided by the slope,
         times n; 0 if no ray crosses or the loss has no slope there.
     """
     crossed = np.argwhere(coefficients > 0)

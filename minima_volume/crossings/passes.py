@@ -14,7 +14,7 @@ from torch import Tensor
 from minima_volume.crossings.bracket import enclose
 from minima_volume.crossings.continuation import FLOAT32_RTOL, solve_block
 from minima_volume.crossings.landscapes import LandscapeSchedule
-from minima_volume.crossings.newton import FLATTEST, MAX_STEPS, STEEPEST, NewtonState, Roots, newton_step, representable
+from minima_volume.crossings.newton import MAX_STEPS, STEEPEST, NewtonState, Roots, newton_step, representable
 from minima_volume.crossings.problem import MinimumState, SweepProblem
 from minima_volume.crossings.scan import Counts, Floats
 from minima_volume.crossings.table import CrossingTable
@@ -135,10 +135,16 @@ def float64_pass(problem: SweepProblem, block: Tensor, tables: Sequence[Crossing
             break
         heights = _float64_heights(problem, block, [(u.ray, u.column, u.state.x) for u in pending], evaluated)
         for number, (table, unsettled, found) in enumerate(zip(tables, pending, heights, strict=True)):
-            step = newton_step(unsettled.state, found, problem.tolerance, max_log_height=STEEPEST * FLOAT32_RTOL)
+            step = newton_step(
+                unsettled.state,
+                found,
+                problem.tolerance,
+                max_log_height=STEEPEST * FLOAT32_RTOL,
+                rounding=problem.rounding,
+            )
             one = np.ones(len(unsettled), dtype=np.int64)
             table.write(unsettled.ray, unsettled.column, Roots(step.x, step.state.slope, one))
-            rough = step.lost | ~((step.state.slope > FLATTEST) & (step.state.slope < STEEPEST))
+            rough = step.lost | ~((step.state.slope > problem.flattest) & (step.state.slope < STEEPEST))
             _enclose(problem, block, number, table, unsettled.select(rough), evaluated)
             following = _Unsettled(unsettled.ray, unsettled.column, step.state)
             pending[number] = following.select(step.unfinished & ~rough)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from minima_volume.crossings.landscapes import LandscapeSchedule
+from minima_volume.crossings.newton import FLATTEST, SHORTEST
 from minima_volume.crossings.rounding import Correction, Float64Losses
 from minima_volume.crossings.scan import Floats, Targets
 from minima_volume.networks.minimum import Minimum, Samples
@@ -58,9 +59,12 @@ class SweepProblem(ABC):
         targets: Boundaries of each minimum.
         memory: Bytes that the rays in flight may keep.
         dtype: Precision in which rays are scanned.
+        rounding: Relative rounding of a height that float64 takes its secants from.
+        flattest: Least slope d ln L/d ln c that steps in float64 follow; flatter crossings are enclosed.
     """
 
     dtype = torch.float32
+    rounding, flattest = SHORTEST, FLATTEST
 
     def __init__(self, minima: Sequence[Minimum], targets: Sequence[Targets], memory: int) -> None:
         self.minima, self.targets, self.memory = minima, targets, memory

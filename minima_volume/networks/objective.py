@@ -81,16 +81,14 @@ class SampleObjective(Objective):
         return replace(self, grad=True)
 
     def outputs(self, copy: PrivateCopy, inputs: Tensor) -> Tensor:
-        """Return the outputs (N, …) of a copy, in float64 where the device has it."""
+        """Return the outputs (N, …) of a copy."""
         with evaluation(copy.dtype, grad=self.grad):
             return self._outputs(copy, inputs).detach()
 
     def _outputs(self, copy: PrivateCopy, inputs: Tensor) -> Tensor:
         """Evaluate inputs; a single one twice, so that a model which squeezes its outputs keeps the axis of samples."""
         fresh = fresh_tensors(inputs if len(inputs) > 1 else inputs.expand(2, *inputs.shape[1:]), copy)
-        outputs = as_tensor(copy.module(fresh))[: len(inputs)]
-        # A float32 criterion cannot resolve losses below 10⁻⁷.
-        return outputs if outputs.device.type == "mps" or outputs.is_complex() else outputs.double()
+        return as_tensor(copy.module(fresh))[: len(inputs)]
 
     def _batches(self, sizes: Sequence[int], kind: Kind) -> Iterator[Callable[[PrivateCopy], Tensor]]:
         criterion = self.samples.criterion if kind == "loss" else zero_one_loss
@@ -162,7 +160,7 @@ def _call(closure: Closure, copy: PrivateCopy, batch: Any) -> tuple[Tensor, Tens
 
 
 def losses_and_weights(returned: Any) -> tuple[Tensor, Tensor | None]:
-    """Return the losses and weights that a closure returned, in float64 where the device has it.
+    """Return the losses and weights that a closure returned.
 
     Raises:
         UserError: It returned something else.
@@ -179,8 +177,7 @@ def losses_and_weights(returned: Any) -> tuple[Tensor, Tensor | None]:
         raise UserError(
             f"Expected weights shaped {tuple(losses.shape)} like the losses, got {shape}: return one for each."
         )
-    exact = losses if losses.device.type == "mps" else losses.double()
-    return exact, None if weights is None else weights.to(exact)
+    return losses, None if weights is None else weights.to(losses)
 
 
 def as_tensor(out: object) -> Tensor:

@@ -36,6 +36,11 @@ class ReadRecorder(TorchDispatchMode):
         self.storages: set[int] = set()
         self.widest = 1
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: torch would import its compiler, which takes seconds, to keep away from this mode."""
+        return False
+
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

@@ -147,7 +147,7 @@ def _objective(
         return SampleObjective(samples, checks.CHECK_BATCH), samples
 
     def along(criterion: Criterion) -> Callable[[Any, Any], Tensor]:
-        return lambda model, batch: criterion(as_tensor(model(batch[0]))[None].double(), batch[1])[0]
+        return lambda model, batch: criterion(as_tensor(model(batch[0]))[None], batch[1])[0]
 
     return ClosureObjective(along(criterion), pairs, errors=along(zero_one_loss)), None
 
