@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minima_volume.errors import ResultsError
+from minima_volume.errors import ResultsError, extra
 from minima_volume.estimators.diagnostics import TRUST, Verdict
 from minima_volume.estimators.gaussian import Profile, ProfilePoint
 from minima_volume.estimators.radial import Floats
@@ -145,7 +145,8 @@ class Measurement:
             A figure with two panels: the distribution of n·ln r over the rays with the volume estimates, and ln γ_σ with
             its standard error, where crosses mark estimates that cannot be trusted.
         """
-        from matplotlib.figure import Figure
+        with extra("plot", "plot()"):
+            from matplotlib.figure import Figure
 
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)

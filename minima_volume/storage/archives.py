@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minima_volume.errors import ResultsError
+from minima_volume.errors import ResultsError, extra
 from minima_volume.storage.atomic import atomic_write, write_error
 
 FORMAT = 1  # raise when a stored number would mean something else
@@ -123,8 +123,9 @@ def write_tensors(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any
     Raises:
         ResultsError: If the file cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    with extra("studies", "storing minima"):
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
 
     header = {**info, "sha256": _checksum(info, tensors)}
     with atomic_write(path) as scratch:
@@ -168,7 +169,8 @@ def read_tensors_as_arrays(path: Path, *, advice: str = RERUN) -> tuple[dict[str
 
 def _read_safetensors(path: Path, framework: str, advice: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read a safetensors file for torch ("pt") or NumPy ("np")."""
-    from safetensors import SafetensorError, safe_open
+    with extra("studies", "reading minima"):
+        from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework=framework) as archive:
