@@ -1,6 +1,7 @@
 """The result of a measurement: volume, errors and diagnostics, which can be printed, plotted, saved and loaded."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from minima_volume.estimators.radial import Floats
 from minima_volume.estimators.volume import Volume
 from minima_volume.networks.losses import Metric
 from minima_volume.storage.archives import read_json, write_json
+from minima_volume.text import encodable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +87,7 @@ class Measurement:
         return self.volume.log_volume
 
     def __str__(self) -> str:
-        """Return a summary: volumes, minimum, verdict, profile and layers, one per line."""
+        """Return a summary as stdout can write it: volumes, minimum, verdict, profile and layers, one per line."""
         volume = self.volume
         lines = [
             f"log volume  {volume.log_volume:,.2f} ± {self.log_volume_se:.2g} nats  (ln E[rⁿ], n = {self.n_params:,})",
@@ -100,7 +102,7 @@ class Measurement:
             f"{_label(part.verdict)}"
             for name, part in self.layers.items()
         ]
-        return "\n".join(lines)
+        return encodable("\n".join(lines), sys.stdout)
 
     def save(self, path: str | Path) -> None:
         """Write the measurement as one JSON file.

@@ -48,7 +48,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         ResultsError: If the file cannot be written.
     """
     with atomic_write(path) as scratch:
-        scratch.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+        scratch.write_bytes((json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
 def read_json(path: Path, *, advice: str = RERUN) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def read_json(path: Path, *, advice: str = RERUN) -> dict[str, Any]:
         ResultsError: If the file is missing, damaged or holds something else.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows add a mark
     except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"Expected a JSON object in {path}, got: {error}. {advice}") from error
     if not isinstance(content, dict):

@@ -10,9 +10,10 @@ import minima_volume
 from minima_volume.errors import UserError
 from tests.api_errors import API_MISTAKES
 from tests.project import ROOT, sources
+from tests.result_errors import RESULT_MISTAKES
 from tests.user_errors import MAKE_MISTAKES
 
-MISTAKES = (*MAKE_MISTAKES, *API_MISTAKES)
+MISTAKES = (*MAKE_MISTAKES, *API_MISTAKES, *RESULT_MISTAKES)
 
 
 @pytest.fixture(scope="module")
