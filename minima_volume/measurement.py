@@ -1,34 +1,32 @@
-"""The result of a measurement: volume, errors and diagnostics, which can be printed, plotted, saved and loaded."""
+"""The result of a measurement: volume, errors and diagnostics, which can be compared, printed, plotted, saved and loaded."""
 
-import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minima_volume.errors import ResultsError, extra
-from minima_volume.estimators.diagnostics import TRUST, Verdict
+from minima_volume.estimators.diagnostics import Verdict
 from minima_volume.estimators.gaussian import Profile, ProfilePoint
 from minima_volume.estimators.radial import Floats
 from minima_volume.estimators.volume import Volume
 from minima_volume.networks.losses import Metric
-from minima_volume.storage.archives import read_json, write_json
+from minima_volume.reports.files import LEFT_OUT_IF_EMPTY, plain, read_result, write_result
+from minima_volume.reports.page import page
+from minima_volume.reports.pictures import plot_measurement
+from minima_volume.reports.summary import summary
 from minima_volume.text import encodable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KIND = "minima_volume.measurement/1"
-ADVICE = "Measure and save again."
-# JSON has no numbers for these.
-NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measurement:
     """The volume of a minimum in nats, without the ball's constant.
 
@@ -49,6 +47,7 @@ class Measurement:
         censored: Whether a ray reaches the cap inside the basin, (directions,).
         log_determinant: ln |det A| of the preconditioner, which is part of the volumes; 0 without one.
         layers: The same measurement with only the parameters of one layer moved, by the layer's name.
+        notes: Sentences about this measurement that a reader of its numbers must know.
 
     Example:
         With inputs that are unit vectors and targets 0, the mean squared error of a linear model with three weights w is
@@ -80,40 +79,31 @@ class Measurement:
     censored: NDArray[np.bool_]
     log_determinant: float = 0.0
     layers: Mapping[str, "Measurement"] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), metadata=LEFT_OUT_IF_EMPTY)
 
     @property
     def log_volume(self) -> float:
         """ln E[rⁿ] in nats; NaN for an unconverged minimum."""
         return self.volume.log_volume
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all fields are equal. NaN equals NaN, so that a measurement equals its copy."""
+        return bool(plain(self) == plain(other)) if isinstance(other, Measurement) else NotImplemented
+
     def __str__(self) -> str:
-        """Return a summary as stdout can write it: volumes, minimum, verdict, profile and layers, one per line."""
-        volume = self.volume
-        lines = [
-            f"log volume  {volume.log_volume:,.2f} ± {self.log_volume_se:.2g} nats  (ln E[rⁿ], n = {self.n_params:,})",
-            f"typical     {volume.typical_log_volume:,.2f} ± {volume.typical_log_volume_se:.2g} nats  (n·E[ln r])",
-            f"minimum     {self.metric} {self.value_at_minimum:.4g} over {self.n_samples:,} samples; "
-            f"threshold {self.threshold:g}",
-            f"verdict     {_label(self.verdict)}: {self.verdict.sentence}",
-        ]
-        lines += [f"profile     {_line(point)}" for point in (self.profile.points if self.profile else ())]
-        lines += [
-            f"layer       {name}: {part.log_volume:,.2f} ± {part.log_volume_se:.2g} nats, n = {part.n_params:,}, "
-            f"{_label(part.verdict)}"
-            for name, part in self.layers.items()
-        ]
-        return encodable("\n".join(lines), sys.stdout)
+        """Return a summary as stdout can write it: volumes, minimum, verdict, notes, what to report, profile and layers."""
+        return encodable(summary(self), sys.stdout)
 
     def save(self, path: str | Path) -> None:
         """Write the measurement as one JSON file.
 
         Args:
-            path: The file to write.
+            path: The file to write. Its name ends in .json.
 
         Raises:
-            ResultsError: If the file cannot be written.
+            ResultsError: If the name has another end or the file cannot be written.
         """
-        write_json(Path(path), {"kind": KIND, **_plain(self)})
+        write_result(Path(path), KIND, self)
 
     @classmethod
     def load(cls, path: str | Path) -> "Measurement":
@@ -126,19 +116,9 @@ class Measurement:
             The measurement.
 
         Raises:
-            ResultsError: If the file is missing, damaged or holds something else.
+            ResultsError: If the file is missing, damaged, of a newer version, or holds something else.
         """
-        if not Path(path).exists():
-            raise ResultsError(f"Expected a saved measurement in {path}, got no file: check the path.")
-        content = read_json(Path(path), advice=ADVICE)
-        if content.pop("kind", None) != KIND:
-            raise ResultsError(f"Expected a saved measurement in {path}, got another JSON file: check the path.")
-        try:
-            found = _measurement(_numbers(content))
-            str(found)  # a value of a wrong type and an unknown verdict raise here and not later
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise ResultsError(f"Expected a saved measurement in {path}, got: {error}. {ADVICE}") from error
-        return found
+        return read_result(Path(path), KIND, measurement_from)
 
     def plot(self) -> "Figure":
         """Plot the measurement.
@@ -146,74 +126,41 @@ class Measurement:
         Returns:
             A figure with two panels: the distribution of n·ln r over the rays with the volume estimates, and ln γ_σ with
             its standard error, where crosses mark estimates that cannot be trusted.
+
+        Raises:
+            UserError: If matplotlib is not installed.
         """
-        with extra("plot", "plot()"):
-            from matplotlib.figure import Figure
+        return plot_measurement(self)
 
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        terms = self.n_params * self.log_radii + self.log_determinant
-        left.hist(terms[np.isfinite(terms)], bins=30, color="0.7")
-        left.set(xlabel="n ln r of a ray (nats)", ylabel="rays", title=_label(self.verdict))
-        if math.isfinite(self.log_volume):
-            left.axvline(self.log_volume, color="C3", label="ln E[rⁿ]")
-            left.axvline(self.volume.typical_log_volume, color="C0", linestyle="--", label="n E[ln r]")
-            left.legend(frameon=False)
-        points = self.profile.points if self.profile else ()
-        for word in dict.fromkeys(point.verdict.word for point in points):
-            chosen, trust = [point for point in points if point.verdict.word == word], TRUST["verdict"][word]
-            right.errorbar(
-                [point.sigma for point in chosen], [point.log_gamma for point in chosen],
-                [point.log_gamma_se for point in chosen], fmt="o" if trust.trusted else "x", label=trust.label,
-            )  # fmt: skip
-        right.set(xlabel="σ (filter units)", ylabel="ln γ_σ (nats)")
-        if points:
-            right.set_xscale("log")
-            right.legend(frameon=False)
-        return figure
+    def to_html(self) -> str:
+        """Return the measurement as a web page that needs no other file.
+
+        Returns:
+            HTML with the summary, the figure of `plot`, and tables of the profile and the layers.
+
+        Raises:
+            UserError: If matplotlib is not installed.
+        """
+        return page(self)
 
 
-def _label(verdict: Verdict) -> str:
-    """Return the label that a reader sees for a verdict."""
-    return TRUST["verdict"][verdict.word].label
+def measurement_from(content: dict[str, Any]) -> Measurement:
+    """Build a measurement, and those of its layers, from what JSON holds.
 
+    Args:
+        content: Fields by name.
 
-def _line(point: ProfilePoint) -> str:
-    """Format one point of the profile."""
-    upper = f" to {point.log_gamma_upper:,.2f}" if point.verdict.word == "censored" else ""
-    estimate = f"{point.log_gamma:,.2f}{upper} ± {point.log_gamma_se:.2g} nats"
-    return f"σ = {point.sigma:<8.3g} ln γ = {estimate}, {_label(point.verdict)}"
+    Returns:
+        The measurement.
 
-
-def _plain(value: Any) -> Any:
-    """Convert dataclasses, arrays and mappings to what JSON holds; numbers that are not finite become words."""
-    if isinstance(value, Measurement):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, Volume | Verdict | Profile):
-        return _plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(part) for part in (value.tolist() if isinstance(value, np.ndarray) else value)]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _numbers(value: Any) -> Any:
-    """Convert the words for numbers that are not finite back to numbers."""
-    if isinstance(value, dict):
-        return {key: _numbers(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_numbers(part) for part in value]
-    return NON_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-def _measurement(content: dict[str, Any]) -> Measurement:
-    """Build a measurement, and those of its layers, from what JSON holds."""
+    Raises:
+        ValueError: If a field is of another type. TypeError, KeyError and AttributeError are raised for others.
+    """
     profile = content["profile"]
     if profile:
         points = [ProfilePoint(**{**point, "verdict": Verdict(**point["verdict"])}) for point in profile["points"]]
         profile = Profile(tuple(points))
-    return Measurement(
+    found = Measurement(
         **{
             **content,
             "volume": Volume(**content["volume"]),
@@ -221,6 +168,13 @@ def _measurement(content: dict[str, Any]) -> Measurement:
             "profile": profile,
             "log_radii": np.array(content["log_radii"], dtype=np.float64),
             "censored": np.array(content["censored"], dtype=bool),
-            "layers": {name: _measurement(part) for name, part in content["layers"].items()},
+            "layers": {name: measurement_from(part) for name, part in content["layers"].items()},
+            "notes": tuple(content.get("notes", ())),
         }
     )
+    numbers = {"n_params": int, "n_samples": int, "seed": int, "threshold": float, "log_volume_se": float}
+    for name, kind in numbers.items():
+        if not isinstance(getattr(found, name), kind | int):
+            raise ValueError(f"{name} is {getattr(found, name)!r}")
+    summary(found)  # a value of a wrong type and an unknown verdict raise here and not later
+    return found
