@@ -10,6 +10,7 @@ _HOMES = {
     # any model in one call
     "measure_volume": "minima_volume.measure",
     "Measurement": "minima_volume.measurement",
+    "ThresholdCurve": "minima_volume.threshold_curve",
     # from radii to what can be said
     "gaussian_profile": "minima_volume.estimators.gaussian",
     "diagnose": "minima_volume.estimators.diagnostics",
