@@ -44,7 +44,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up .venv (once)"
 	@$(PYTHON) -m venv .venv
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(PY) -m uv pip install --quiet --compile-bytecode --python $(PY) -c constraints.txt -e '.[dev]'
+	@$(PY) -m uv pip install --quiet --compile-bytecode --python $(PY) -c constraints.txt -e '.[all,dev]'
 	@touch $@
 
 # --- studies: train -> rays -> cutoffs -> volumes, repeat by repeat, then joined --------------------------------------
@@ -88,7 +88,7 @@ OTHERS := $(filter-out $(FOLDERS) figs videos docs,$(patsubst %/,%,$(wildcard */
 $(OTHERS):
 	@echo "'$@' is a folder, not a target: run 'make help' for a list of the targets." >&2; exit 2
 
-TARGETS := help quickstart all figs toy slices videos compare readme new_experiment docs validate trust bench test test-slow torture check clean
+TARGETS := help quickstart all figs toy slices videos compare readme new_experiment docs validate trust bench test test-slow test-torch torture check clean
 .PHONY: FORCE $(OTHERS) $(TARGETS) $(FOLDERS)
 quickstart: ## poisoned labels on bundled 8x8 digits; needs no download, takes about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
@@ -153,6 +153,17 @@ test: | $(READY) ## run the tests; some minutes
 
 test-slow: | $(READY) ## run the slow tests, which take minutes each
 	@$(PY) -m pytest -m slow
+
+# An environment of its own, because constraints.txt pins one torch and what comes with it.
+TORCH ?= 2.9.1
+OTHER := .venv/torch-$(TORCH)
+OF_TORCH := torch|torchvision|triton|setuptools|filelock|fsspec|sympy|networkx|nvidia-.*|cuda-.*
+test-torch: | $(READY) ## run the library's tests with another torch: TORCH=2.9.1 (the lowest) or newest; minutes
+	@[[ "$(TORCH)" =~ ^([0-9]+(\.[0-9]+)*|newest)$$ ]] || { echo "Expected TORCH to be newest or a version such as 2.9.1, got TORCH=$(TORCH)" >&2; exit 2; }
+	@[ -x $(OTHER)/bin/python ] || $(PYTHON) -m venv $(OTHER)
+	@grep -vE '^($(OF_TORCH))==' constraints.txt > $(OTHER)/constraints.txt
+	@$(PY) -m uv pip install --quiet --upgrade --python $(OTHER)/bin/python -c $(OTHER)/constraints.txt -e '.[studies,dev]' torch$(if $(filter newest,$(TORCH)),,==$(TORCH))
+	@$(OTHER)/bin/python -m pytest $(addprefix tests/,measure rays crossings networks estimators sampling storage) -m "not slow"
 
 torture: | $(READY) ## inject faults into copies of the real commands: kills, full disks, damage, bad numbers; up to 15 minutes
 	@$(PY) -m tests.faults.run

@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import Any
 
+__version__ = "0.2.0.dev0"
+
 # Public names by the module that defines them, in groups.
 _HOMES = {
     # any model in one call

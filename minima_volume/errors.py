@@ -2,6 +2,8 @@
 
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -22,6 +24,29 @@ class ResultsError(UserError):
 
 class NumericsError(UserError):
     """Training or measuring produced a number that cannot be used."""
+
+
+@contextmanager
+def extra(name: str, purpose: str) -> Iterator[None]:
+    """Import packages that not everyone needs inside this block, so that a missing one is reported in one sentence.
+
+    Args:
+        name: The extra of this package that installs them, such as "plot".
+        purpose: What needs them, such as "plot()".
+
+    Yields:
+        Nothing. The imports stand inside the block.
+
+    Raises:
+        UserError: If one of them is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or str(error)).partition(".")[0]
+        raise UserError(
+            f"Expected {missing} for {purpose}, which is not installed: pip install 'minima_volume[{name}]'"
+        ) from error
 
 
 def describe_error(error: BaseException) -> str:

@@ -1,33 +1,29 @@
-"""The result of a measurement: volume, errors and diagnostics, which can be printed, plotted, saved and loaded."""
+"""The result of a measurement: volume, errors and diagnostics, which can be compared, printed, plotted, saved and loaded."""
 
-import math
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minima_volume.errors import ResultsError
-from minima_volume.estimators.diagnostics import TRUST, Verdict
+from minima_volume.estimators.diagnostics import Verdict
 from minima_volume.estimators.gaussian import Profile, ProfilePoint
 from minima_volume.estimators.radial import Floats
 from minima_volume.estimators.volume import Volume
 from minima_volume.networks.losses import Metric
-from minima_volume.storage.archives import read_json, write_json
-from minima_volume.summary import label, summary
+from minima_volume.reports.files import LEFT_OUT_IF_EMPTY, plain, read_result, write_result
+from minima_volume.reports.page import page
+from minima_volume.reports.pictures import plot_measurement
+from minima_volume.reports.summary import summary
 from minima_volume.text import encodable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-R = TypeVar("R")
 KIND = "minima_volume.measurement/1"
-ADVICE = "Measure and save again."
-# JSON has no numbers for these.
-NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +47,7 @@ class Measurement:
         censored: Whether a ray reaches the cap inside the basin, (directions,).
         log_determinant: ln |det A| of the preconditioner, which is part of the volumes; 0 without one.
         layers: The same measurement with only the parameters of one layer moved, by the layer's name.
-        notes: What a reader has to know about this model and these rays.
+        notes: Sentences about this measurement that a reader of its numbers must know.
 
     Example:
         With inputs that are unit vectors and targets 0, the mean squared error of a linear model with three weights w is
@@ -83,7 +79,7 @@ class Measurement:
     censored: NDArray[np.bool_]
     log_determinant: float = 0.0
     layers: Mapping[str, "Measurement"] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), metadata=LEFT_OUT_IF_EMPTY)
 
     @property
     def log_volume(self) -> float:
@@ -91,25 +87,23 @@ class Measurement:
         return self.volume.log_volume
 
     def __eq__(self, other: object) -> bool:
-        """Return whether two measurements hold the same numbers; NaN equals NaN."""
-        return isinstance(other, Measurement) and plain(self) == plain(other)
-
-    __hash__ = None  # type: ignore[assignment]
+        """Whether all fields are equal. NaN equals NaN, so that a measurement equals its copy."""
+        return bool(plain(self) == plain(other)) if isinstance(other, Measurement) else NotImplemented
 
     def __str__(self) -> str:
-        """Return a summary: volumes, minimum, verdict, profile and layers, as the terminal can show it."""
+        """Return a summary as stdout can write it: volumes, minimum, verdict, notes, what to report, profile and layers."""
         return encodable(summary(self), sys.stdout)
 
     def save(self, path: str | Path) -> None:
         """Write the measurement as one JSON file.
 
         Args:
-            path: The file to write, with the suffix .json.
+            path: The file to write. Its name ends in .json.
 
         Raises:
-            ResultsError: If the file cannot be written or has another suffix.
+            ResultsError: If the name has another end or the file cannot be written.
         """
-        write_json(json_path(path), {"kind": KIND, **plain(self)})
+        write_result(Path(path), KIND, self)
 
     @classmethod
     def load(cls, path: str | Path) -> "Measurement":
@@ -122,9 +116,9 @@ class Measurement:
             The measurement.
 
         Raises:
-            ResultsError: If the file is missing, damaged or holds something else.
+            ResultsError: If the file is missing, damaged, of a newer version, or holds something else.
         """
-        return read_saved(path, KIND, "measurement", from_plain)
+        return read_result(Path(path), KIND, measurement_from)
 
     def plot(self) -> "Figure":
         """Plot the measurement.
@@ -132,99 +126,41 @@ class Measurement:
         Returns:
             A figure with two panels: the distribution of n·ln r over the rays with the volume estimates, and ln γ_σ with
             its standard error, where crosses mark estimates that cannot be trusted.
+
+        Raises:
+            UserError: If matplotlib is not installed.
         """
-        from matplotlib.figure import Figure
+        return plot_measurement(self)
 
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        terms = self.n_params * self.log_radii + self.log_determinant
-        left.hist(terms[np.isfinite(terms)], bins=30, color="0.7")
-        left.set(xlabel="n ln r of a ray (nats)", ylabel="rays", title=label(self.verdict))
-        if math.isfinite(self.log_volume):
-            left.axvline(self.log_volume, color="C3", label="ln E[rⁿ]")
-            left.axvline(self.volume.typical_log_volume, color="C0", linestyle="--", label="n E[ln r]")
-            left.legend(frameon=False)
-        points = self.profile.points if self.profile else ()
-        for word in dict.fromkeys(point.verdict.word for point in points):
-            chosen, trust = [point for point in points if point.verdict.word == word], TRUST["verdict"][word]
-            right.errorbar(
-                [point.sigma for point in chosen], [point.log_gamma for point in chosen],
-                [point.log_gamma_se for point in chosen], fmt="o" if trust.trusted else "x", label=trust.label,
-            )  # fmt: skip
-        right.set(xlabel="σ (filter units)", ylabel="ln γ_σ (nats)")
-        if points:
-            right.set_xscale("log")
-            right.legend(frameon=False)
-        return figure
+    def to_html(self) -> str:
+        """Return the measurement as a web page that needs no other file.
+
+        Returns:
+            HTML with the summary, the figure of `plot`, and tables of the profile and the layers.
+
+        Raises:
+            UserError: If matplotlib is not installed.
+        """
+        return page(self)
 
 
-def json_path(path: str | Path) -> Path:
-    """Return a path with the suffix .json; raise ResultsError for any other."""
-    if Path(path).suffix != ".json":
-        raise ResultsError(f"Expected a file name that ends in .json, got {path}: rename it.")
-    return Path(path)
-
-
-def read_saved(path: str | Path, kind: str, name: str, build: Callable[[dict[str, Any]], R]) -> R:
-    """Read a result that was saved as JSON.
+def measurement_from(content: dict[str, Any]) -> Measurement:
+    """Build a measurement, and those of its layers, from what JSON holds.
 
     Args:
-        path: The file.
-        kind: What the file has to say it is, with the version of its format behind the last slash.
-        name: What the result is called.
-        build: Makes the result from what JSON holds.
+        content: Fields by name.
+
+    Returns:
+        The measurement.
 
     Raises:
-        ResultsError: The file is missing, damaged, of another kind or of a newer version.
+        ValueError: If a field is of another type. TypeError, KeyError and AttributeError are raised for others.
     """
-    if not Path(path).is_file():
-        got = "a folder" if Path(path).is_dir() else "no file"
-        raise ResultsError(f"Expected a saved {name} in {path}, got {got}: check the path.")
-    content = read_json(Path(path), advice=ADVICE)
-    found = str(content.pop("kind", None))
-    if found.rpartition("/")[0] == kind.rpartition("/")[0] and found != kind:
-        raise ResultsError(f"Expected a saved {name} {kind} in {path}, got {found}: update minima_volume.")
-    if found != kind:
-        raise ResultsError(f"Expected a saved {name} in {path}, got another JSON file: check the path.")
-    try:
-        result = build(_numbers(content))
-        str(result)  # a value of a wrong type and an unknown verdict raise here and not later
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise ResultsError(f"Expected a saved {name} in {path}, got: {error}. {ADVICE}") from error
-    return result
-
-
-def plain(value: Any) -> Any:
-    """Convert dataclasses, arrays and mappings to what JSON holds; numbers that are not finite become words."""
-    if isinstance(value, Measurement):
-        held = {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
-        # Files from before there were notes stay as they are.
-        return held if value.notes else {name: part for name, part in held.items() if name != "notes"}
-    if isinstance(value, Volume | Verdict | Profile):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [plain(part) for part in (value.tolist() if isinstance(value, np.ndarray) else value)]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _numbers(value: Any) -> Any:
-    """Convert the words for numbers that are not finite back to numbers."""
-    if isinstance(value, dict):
-        return {key: _numbers(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_numbers(part) for part in value]
-    return NON_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-def from_plain(content: dict[str, Any]) -> Measurement:
-    """Build a measurement, and those of its layers, from what JSON holds."""
     profile = content["profile"]
     if profile:
         points = [ProfilePoint(**{**point, "verdict": Verdict(**point["verdict"])}) for point in profile["points"]]
         profile = Profile(tuple(points))
-    return Measurement(
+    found = Measurement(
         **{
             **content,
             "volume": Volume(**content["volume"]),
@@ -232,7 +168,13 @@ def from_plain(content: dict[str, Any]) -> Measurement:
             "profile": profile,
             "log_radii": np.array(content["log_radii"], dtype=np.float64),
             "censored": np.array(content["censored"], dtype=bool),
+            "layers": {name: measurement_from(part) for name, part in content["layers"].items()},
             "notes": tuple(content.get("notes", ())),
-            "layers": {name: from_plain(part) for name, part in content["layers"].items()},
         }
     )
+    numbers = {"n_params": int, "n_samples": int, "seed": int, "threshold": float, "log_volume_se": float}
+    for name, kind in numbers.items():
+        if not isinstance(getattr(found, name), kind | int):
+            raise ValueError(f"{name} is {getattr(found, name)!r}")
+    summary(found)  # a value of a wrong type and an unknown verdict raise here and not later
+    return found

@@ -54,7 +54,7 @@ def studies(inputs: Inputs) -> str:
     """Return every study of every studies.mk with its question, and the cost of its committed repeats."""
     rows = []
     for path in sorted(inputs.root.glob("*/studies.mk")):
-        for study, about in re.findall(r"^about\.(\w+) := (.+)$", path.read_text(), re.MULTILINE):
+        for study, about in re.findall(r"^about\.(\w+) := (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE):
             record = layout.study_folder("paper", study) / layout.RUN_RECORD
             took = cost(archives.read_json(record)) if record.exists() else "not run yet"
             rows.append((f"`{path.parent.name}/`", f"`make {study}`", about, took))
@@ -214,11 +214,11 @@ def main() -> list[Path]:
     inputs = Inputs(ROOT)
     for page in PAGES:
         path = ROOT / page
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         new = render(page, text, inputs)
         if new != text:
             with atomic.atomic_write(path) as scratch:
-                scratch.write_text(new)
+                scratch.write_bytes(new.encode())
     return [ROOT / page for page in PAGES]
 
 

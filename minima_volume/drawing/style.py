@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,15 @@ def use() -> None:
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it logs the dates of the embedded fonts
     matplotlib.rcdefaults()
     matplotlib.rcParams.update(_LOOK)
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """Apply the look inside this block only, for figures that belong to a user's own program."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_LOOK)
+        yield
 
 
 def save(figure: Figure, path_without_suffix: Path) -> list[Path]:

@@ -9,12 +9,13 @@ the verdict of `diagnose` is "max-dominated".
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard, cast
 
 import numpy as np
 
 from minima_volume.errors import UserError
 from minima_volume.estimators.gaussian import log_inside
+from minima_volume.estimators.measured import Measured, shared_radii
 from minima_volume.estimators.radial import Floats, log_mean_exp
 
 Statistic = Literal["log_volume", "typical", "gamma"]
@@ -93,8 +94,8 @@ def bootstrap_estimates(
 
 
 def compare(
-    log_radii: Floats,
-    n_params: int,
+    log_radii: Floats | Measured,
+    n_params: int | Measured,
     first: int = 0,
     second: int = 1,
     *,
@@ -103,13 +104,13 @@ def compare(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Difference:
-    """Compare the volumes of two minima along common directions.
+    """Compare the volumes of two minima along common directions: `compare(a, b)`, or arrays of radii.
 
     Args:
-        log_radii: ln r along common directions, (minima, directions).
-        n_params: The dimension n.
-        first: Index of minimum A.
-        second: Index of minimum B.
+        log_radii: The measurement of minimum A; or ln r along common directions, (minima, directions).
+        n_params: The measurement of minimum B, along the same directions; or the dimension n.
+        first: Index of minimum A in an array.
+        second: Index of minimum B in an array.
         statistic: What to compare: "log_volume" is ln E[rⁿ], "typical" is n·E[ln r], "gamma" is ln γ_σ.
         sigma: The width σ in filter units for "gamma".
         n_resamples: Number of resamples.
@@ -119,7 +120,7 @@ def compare(
         A minus B, the standard error, and the probability that A is larger.
 
     Raises:
-        UserError: As in `bootstrap_estimates`.
+        UserError: As in `bootstrap_estimates`, or if the measurements do not share their directions.
 
     Example:
         The radii of A are 1 % larger along every direction, which is certain whatever the spread between directions.
@@ -130,17 +131,25 @@ def compare(
         >>> print(f"{result.difference:.2f} nats, P(A > B) = {result.probability:.2f}")
         10.00 nats, P(A > B) = 1.00
     """
-    pair = np.asarray(log_radii)[[first, second]]
+    if _is_measured(log_radii) and _is_measured(n_params):
+        radii, n = _comparable((log_radii, n_params), statistic)
+    elif _is_measured(log_radii) or _is_measured(n_params):
+        raise UserError(
+            f"Expected two measurements, or log radii and their dimension, got {type(log_radii).__name__} and "
+            f"{type(n_params).__name__}: pass both results of measure_volume."
+        )
+    else:
+        radii, n = np.asarray(log_radii)[[first, second]], cast(int, n_params)
     full, resampled = bootstrap_estimates(
-        pair, n_params, statistic=statistic, sigma=sigma, n_resamples=n_resamples, seed=seed
+        radii, n, statistic=statistic, sigma=sigma, n_resamples=n_resamples, seed=seed
     )
     gaps = resampled[:, 0] - resampled[:, 1]
     return Difference(float(full[0] - full[1]), float(gaps.std(ddof=1)), _probability_above_zero(gaps))
 
 
 def rank(
-    log_radii: Floats,
-    n_params: int,
+    log_radii: Floats | Sequence[Measured],
+    n_params: int | None = None,
     *,
     statistic: Statistic = "log_volume",
     sigma: float | None = None,
@@ -148,11 +157,11 @@ def rank(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Ranking:
-    """Rank minima by volume along common directions, with the confidence of the whole order.
+    """Rank minima by volume along common directions, with the confidence of the whole order: `rank([a, b, c])`.
 
     Args:
-        log_radii: ln r along common directions, (minima, directions).
-        n_params: The dimension n.
+        log_radii: Measurements along the same directions; or ln r along common directions, (minima, directions).
+        n_params: The dimension n of an array.
         statistic: What to rank by: "log_volume" is ln E[rⁿ], "typical" is n·E[ln r], "gamma" is ln γ_σ.
         sigma: The width σ in filter units for "gamma".
         order: Indices of the minima, the largest first, whose confidence is wanted. By default it is the order of the
@@ -164,7 +173,8 @@ def rank(
         The order, its confidence, and the probability for every pair.
 
     Raises:
-        UserError: As in `bootstrap_estimates`, or if `order` does not name every minimum once.
+        UserError: As in `bootstrap_estimates`, if the measurements do not share their directions, or if `order` does not
+            name every minimum once.
 
     Example:
         >>> import numpy as np
@@ -173,8 +183,13 @@ def rank(
         >>> result.order, result.confidence
         ((1, 2, 0), 1.0)
     """
+    if n_params is None:
+        found = list(log_radii)
+        if not all(map(_is_measured, found)):
+            raise UserError("Expected measurements, or log radii and their dimension, got radii alone: pass n_params.")
+        log_radii, n_params = _comparable(found, statistic)
     full, resampled = bootstrap_estimates(
-        log_radii, n_params, statistic=statistic, sigma=sigma, n_resamples=n_resamples, seed=seed
+        np.asarray(log_radii), n_params, statistic=statistic, sigma=sigma, n_resamples=n_resamples, seed=seed
     )
     chosen = np.argsort(-full, kind="stable") if order is None else np.asarray(order)
     if sorted(chosen.tolist()) != list(range(len(full))):
@@ -184,6 +199,22 @@ def rank(
     in_order = (np.diff(resampled[:, chosen], axis=1) < 0).all(axis=1)
     probabilities = np.array([[_probability_above_zero(a - b) for b in resampled.T] for a in resampled.T])
     return Ranking(tuple(int(i) for i in chosen), float(in_order.mean()), probabilities)
+
+
+def _is_measured(value: object) -> TypeGuard[Measured]:
+    """Whether a value is a measurement and not an array."""
+    return hasattr(value, "log_radii")
+
+
+def _comparable(measurements: Sequence[Measured], statistic: Statistic) -> tuple[Floats, int]:
+    """Return radii and dimension of measurements that can be compared by a statistic."""
+    radii, n = shared_radii(measurements)
+    if statistic == "gamma" and measurements[0].log_determinant:
+        raise UserError(
+            "Expected measurements without a preconditioner for the statistic 'gamma', got preconditioned ones, which keep "
+            "no weights of the directions: measure without it."
+        )
+    return radii, n
 
 
 def _terms(logs: Floats, n_params: int, statistic: Statistic, sigma: float | None) -> Floats:

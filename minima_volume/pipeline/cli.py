@@ -16,6 +16,7 @@ from minima_volume.pipeline.parallel import run_tasks
 from minima_volume.pipeline.settings import Settings
 from minima_volume.pipeline.study import Repeat, Study, unknown_study
 from minima_volume.storage import atomic, layout
+from minima_volume.text import spell_what_terminals_lack
 
 EXIT_INTERRUPTED = 130
 # What torch, CUDA and the system say when memory runs out; torch raises it as a RuntimeError.
@@ -64,6 +65,7 @@ def main(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None
         studies: The studies of the experiment folder by name.
         work: The stage; its name is the function's own.
     """
+    spell_what_terminals_lack()
     # For what happens outside the `try` below, such as a second Ctrl-C.
     sys.excepthook = print_error
     settings = Settings.from_environment({})

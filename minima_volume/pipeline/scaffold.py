@@ -12,6 +12,7 @@ from typing import Any
 
 from minima_volume.errors import UserError
 from minima_volume.pipeline.study import Study, did_you_mean, read_studies
+from minima_volume.text import spell_what_terminals_lack
 
 EXAMPLE = "`make new_experiment NAME=fashion FROM=MNIST`"
 CONFIG = '''"""The studies of {folder}: what is trained, what varies, and in which landscapes the minima are measured."""
@@ -52,11 +53,11 @@ def new_experiment(root: Path, name: str, source: str) -> str:
     study = replace(row, name="_".join([name.lower(), *(row.name.split("_")[1:] or ["data"])]))
     _check(root, name, {study.name}, {each for rows in studies.values() for each in rows})
     shutil.copytree(root / folder, root / name, ignore=shutil.ignore_patterns("config.py", "studies.mk", "__pycache__"))
-    (root / name / "config.py").write_text(_config(name, study))
-    together = _goes_together((root / folder / "studies.mk").read_text(), folder, row.name)
+    (root / name / "config.py").write_text(_config(name, study), encoding="utf-8")
+    together = _goes_together((root / folder / "studies.mk").read_text(encoding="utf-8"), folder, row.name)
     facts = TOGETHER.format(folder=name, study=study.name) if together else ""
     (root / name / "studies.mk").write_text(
-        FACTS.format(folder=name, study=study.name, source=row.name, together=facts)
+        FACTS.format(folder=name, study=study.name, source=row.name, together=facts), encoding="utf-8"
     )
     return study.name
 
@@ -82,7 +83,7 @@ def _check(root: Path, name: str, new: set[str], taken: set[str]) -> None:
             f"Expected NAME to be letters, digits and underscores with a letter first, got '{name}': "
             f"run for example {EXAMPLE}."
         )
-    targets = set(re.findall(r"^([\w-]+):", (root / "Makefile").read_text(), re.MULTILINE)) | taken
+    targets = set(re.findall(r"^([\w-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)) | taken
     if (root / name).exists() or ({name} | new) & targets:
         raise UserError(
             f"Expected NAME to be a folder and a target that are not there yet, got '{name}': choose another name."
@@ -130,6 +131,7 @@ def _joined(brackets: str, entries: list[str], lines: bool, depth: int) -> str:
 
 def main() -> None:
     """Make the folder below the working folder, and print what to do next."""
+    spell_what_terminals_lack()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="", help="the new folder")
     parser.add_argument("--source", default="", help="an experiment folder, or one of its studies")

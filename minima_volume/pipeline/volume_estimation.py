@@ -1,7 +1,9 @@
 """Stage 4: turn radii into volumes, repeat by repeat, and join the repeats into the tables of the study."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
@@ -18,6 +20,7 @@ from minima_volume.pipeline.provenance import run_record
 from minima_volume.pipeline.random_perturbs import load_crossings, ray_fingerprint
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, atomic, layout, tables
+from minima_volume.text import encodable
 
 
 def volume_estimation(run: cli.StageRun) -> None:
@@ -60,12 +63,15 @@ def _verdict(coefficients: Floats, norms: Floats, n_params: int, found: Volume) 
 
 
 def write_volumes(repeats: Sequence[Repeat], scale: str) -> None:
-    """Write and print volumes.csv of each repeat."""
+    """Write volumes.csv of each repeat, then print all of them."""
+    paths = {repeat.number: folder_of(repeat, scale) / layout.VOLUMES for repeat in repeats}
     for repeat in repeats:
-        path = folder_of(repeat, scale) / layout.VOLUMES
+        path = paths[repeat.number]
         text = tables.table_text(layout.VOLUME_COLUMNS, _volume_rows(repeat, scale))
         tables.write_tables(path.with_suffix(".json"), {path: text}, {})
-        print_volumes(repeat.study, path, f"repeat {repeat.number}")
+    with _no_reader_needed():
+        for repeat in repeats:
+            print_volumes(repeat.study, paths[repeat.number], f"repeat {repeat.number}")
 
 
 def current_repeats(asked: Sequence[Repeat], scale: str) -> list[Repeat]:
@@ -137,7 +143,19 @@ def gather_tables(asked: Sequence[Repeat], scale: str) -> None:
     else:
         (folder / layout.FAILURES).unlink(missing_ok=True)
     tables.write_tables(folder / layout.RUN_RECORD, texts, {**run_record(study, scale, done), "failed": failed})
-    print_volumes(study, folder / layout.VOLUMES, f"{len(done)} repeats")
+    with _no_reader_needed():
+        print_volumes(study, folder / layout.VOLUMES, f"{len(done)} repeats")
+
+
+@contextmanager
+def _no_reader_needed() -> Iterator[None]:
+    """Print what may be lost: make deletes the tables of a stage that fails, also if only its reader has gone."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout again at its end, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def failures(repeats: Sequence[Repeat], scale: str) -> list[str]:
@@ -163,9 +181,8 @@ def print_volumes(study: Study, path: Path, which: str) -> None:
     rows = [row for row in tables.read_table(path, layout.VOLUME_COLUMNS) if row["landscape"] == "0"]
     chosen = [row for row in rows if row["metric"] == "loss" and float(row["threshold"]) == study.thresholds[0]]
     data = chosen[0]["data"] if chosen else study.data
-    table = Table(
-        title=f"{study.title} — {data}, loss threshold {study.thresholds[0]:g}, {which}", title_justify="left"
-    )
+    title = f"{study.title} — {data}, loss threshold {study.thresholds[0]:g}, {which}"
+    table = Table(title=encodable(title, sys.stdout), title_justify="left")
     for name in ("level", "log volume (nats)", "typical log volume (nats)", "test accuracy", "log volume is"):
         table.add_column(name, justify="right")
     shown: set[Trust] = set()
@@ -178,9 +195,14 @@ def print_volumes(study: Study, path: Path, which: str) -> None:
                      for name in ("log_volume", "typical_log_volume")]  # fmt: skip
         accuracy = f"{fmean(float(row['test_accuracy']) for row in here):.3f}" if here else "—"
         verdicts = {TRUST["verdict"][row["verdict"]] for row in here}
-        table.add_row(str(level), *cells, accuracy, ", ".join(sorted(trust.label for trust in verdicts)))
+        labels = ", ".join(sorted(trust.label for trust in verdicts))
+        # Spelled here and not by the encoder, so that the columns stay aligned.
+        table.add_row(*(encodable(cell, sys.stdout) for cell in (str(level), *cells, accuracy, labels)))
         shown |= verdicts
     console = Console(file=sys.stdout, width=110)
-    console.print(table)
-    for trust in sorted(shown, key=lambda trust: trust.label):
-        console.print(f"{trust.label}: {trust.sentence}")
+    # Printed by Python, because rich ends the process if nobody reads what it prints.
+    with console.capture() as captured:
+        console.print(table)
+        for trust in sorted(shown, key=lambda trust: trust.label):
+            console.print(encodable(f"{trust.label}: {trust.sentence}", sys.stdout))
+    print(captured.get(), end="")

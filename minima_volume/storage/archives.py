@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minima_volume.errors import ResultsError
+from minima_volume.errors import ResultsError, extra
 from minima_volume.storage.atomic import atomic_write, write_error
 
 FORMAT = 1  # raise when a stored number would mean something else
@@ -48,7 +48,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         ResultsError: If the file cannot be written.
     """
     with atomic_write(path) as scratch:
-        scratch.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+        scratch.write_bytes((json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
 def read_json(path: Path, *, advice: str = RERUN) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def read_json(path: Path, *, advice: str = RERUN) -> dict[str, Any]:
         ResultsError: If the file is missing, damaged or holds something else.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows add a mark
     except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"Expected a JSON object in {path}, got: {error}. {advice}") from error
     if not isinstance(content, dict):
@@ -123,8 +123,9 @@ def write_tensors(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any
     Raises:
         ResultsError: If the file cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    with extra("studies", "storing minima"):
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
 
     header = {**info, "sha256": _checksum(info, tensors)}
     with atomic_write(path) as scratch:
@@ -168,7 +169,8 @@ def read_tensors_as_arrays(path: Path, *, advice: str = RERUN) -> tuple[dict[str
 
 def _read_safetensors(path: Path, framework: str, advice: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read a safetensors file for torch ("pt") or NumPy ("np")."""
-    from safetensors import SafetensorError, safe_open
+    with extra("studies", "reading minima"):
+        from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework=framework) as archive:

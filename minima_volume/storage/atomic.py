@@ -1,6 +1,5 @@
 """Atomic writes, and locks that let one process at a time work in a folder."""
 
-import fcntl
 import os
 import re
 import tempfile
@@ -10,10 +9,13 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
+from filelock import FileLock, Timeout
+
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
 
 SCRATCH = ".part"  # suffix of files that are being written
+LOCK = ".lock"  # name of the file whose lock stands for its folder; it stays
 STATUS = Path("/proc/self/status")  # Linux only
 _UMASK_LOCK = Lock()
 
@@ -97,21 +99,23 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises:
         ResultsError: If the folder cannot be written to.
     """
+    lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
-    except OSError as error:
-        raise write_error(folder / ".lock", error) from error
-    with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire(timeout=0)
+        except Timeout:
             print(f"Another process works in {folder}: waiting for it to finish.", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock.acquire()
+    except OSError as error:
+        raise write_error(folder / LOCK, error) from error
+    try:
         for place in (folder, folder / layout.MINIMA_FOLDER, folder / layout.RAYS_FOLDER):
             for scratch in place.glob(f".*{SCRATCH}"):
                 scratch.unlink(missing_ok=True)
         yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

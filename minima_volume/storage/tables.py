@@ -92,7 +92,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         ResultsError: If the file or a column is missing, or the file is not the one that its record describes.
     """
     try:
-        with path.open(newline="") as stream:
+        with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
             rows, found = list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:

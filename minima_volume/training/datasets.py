@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minima_volume.errors import extra
 from minima_volume.training.downloads import verified_files
 
 IDX_FILES = (
@@ -160,7 +161,8 @@ def load_digits(data_dir: Path, seed: int) -> Dataset:
         data_dir: Not used.
         seed: Not used; the split is fixed.
     """
-    from sklearn.datasets import load_digits as bundled
+    with extra("studies", "the bundled digits"):
+        from sklearn.datasets import load_digits as bundled
 
     data = bundled()
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(data.target)))

@@ -1,15 +1,15 @@
 """Files of published data sets: found, or downloaded through torchvision, and checked against their checksums."""
 
-import fcntl
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from hashlib import md5
 from pathlib import Path
 
-from minima_volume.errors import DataError
+from filelock import FileLock
+
+from minima_volume.errors import DataError, extra
+from minima_volume.storage.atomic import LOCK
 
 OFFLINE = "Without a download, run `make digits_poison`, the same experiment on bundled data."
 
@@ -45,12 +45,14 @@ def verified_files(data_dir: Path, folder: str, md5s: dict[str, str], source: st
 def _fetch(data_dir: Path, wanted: Sequence[Path], source: str) -> None:
     """Download through torchvision into a scratch folder, then move complete files to their place."""
     # Imported only here, because torchvision takes longer to load than any of its data sets.
-    from torchvision import datasets as sources
+    with extra("studies", f"downloading {source}"):
+        from torchvision import datasets as sources
 
     known = getattr(sources, source)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with _locked(data_dir), tempfile.TemporaryDirectory(dir=data_dir) as scratch:
+        # Other processes wait, and find the files afterwards.
+        with FileLock(data_dir / LOCK), tempfile.TemporaryDirectory(dir=data_dir) as scratch:
             missing = [path for path in wanted if not (data_dir / path).exists()]
             if missing:
                 print(f"Downloading {source} into {data_dir}", flush=True)
@@ -69,17 +71,6 @@ def _fetch(data_dir: Path, wanted: Sequence[Path], source: str) -> None:
             f"no answer from {' or '.join(getattr(known, 'mirrors', None) or [known.url])}: copy the files there, or set "
             f"DATA_DIR to a folder that has them. {OFFLINE}"
         ) from error
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder; other processes wait, and find the files afterwards."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def digest(path: Path) -> str:

@@ -12,13 +12,14 @@ from tests.api_errors import API_MISTAKES
 from tests.measure.zoo.cases import ZOO
 from tests.measure.zoo.outcome import measured
 from tests.project import ROOT, sources
+from tests.result_errors import RESULT_MISTAKES
 from tests.user_errors import MAKE_MISTAKES
 
 # `tests/measure/test_zoo.py` checks the sentences of these.
 ZOO_MISTAKES = tuple(
     (case.name, "Expected", lambda *_, case=case: measured(case)) for case in ZOO.cases if case.refusal
 )
-MISTAKES = (*MAKE_MISTAKES, *API_MISTAKES, *ZOO_MISTAKES)
+MISTAKES = (*MAKE_MISTAKES, *API_MISTAKES, *RESULT_MISTAKES, *ZOO_MISTAKES)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Files are written completely or not at all, and one process works in a folder at a time."""
 
-import fcntl
 import os
 import stat
 import subprocess
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, atomic, tables
@@ -89,7 +89,39 @@ def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
 
 def test_only_one_process_works_in_a_folder(tmp_path: Path) -> None:
     lock = tmp_path / "repeat_0" / ".lock"
-    with atomic.lock_folder(lock.parent), lock.open("w") as other, pytest.raises(BlockingIOError):
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with lock.open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with atomic.lock_folder(lock.parent), pytest.raises(Timeout):
+        FileLock(lock).acquire(timeout=0)
+    FileLock(lock).acquire(timeout=0)
+
+
+def test_a_second_process_waits_and_says_so(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from minima_volume.storage.atomic import lock_folder\n"
+        "with lock_folder(Path(sys.argv[1])):\n    print('inside', flush=True)\n"
+    )
+    with atomic.lock_folder(tmp_path):
+        other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        assert other.stdout is not None
+        assert other.stdout.readline().startswith(f"Another process works in {tmp_path}: waiting")
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=0.5)
+    assert other.communicate(timeout=30)[0] == "inside\n" and other.returncode == 0
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from minima_volume.storage.atomic import lock_folder\n"
+        "with lock_folder(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=30)
+    assert done.returncode == -9 and (tmp_path / atomic.LOCK).exists()
+    FileLock(tmp_path / atomic.LOCK).acquire(timeout=0)
+
+
+def test_a_folder_that_cannot_be_locked(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ResultsError, match=r"Expected to write .*\.lock, got 'Not a directory'"),
+        atomic.lock_folder(tmp_path / "file" / "repeat_0"),
+    ):
+        pass

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from minima_volume.errors import DataError
+from minima_volume.storage.atomic import LOCK
 from minima_volume.training.datasets import CIFAR10_FILES, IDX_FILES, IDX_SETS, load_cifar10, load_idx
 from tests.training.archives import idx_archive
 
@@ -97,7 +98,8 @@ def test_data_are_downloaded_once_and_complete(tmp_path: Path, monkeypatch: pyte
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: load_idx(row, tmp_path / "data", 0), range(4)))
     assert Shop.downloads == 1 and all(len(each.inputs) == 2 for each in found)
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["Shop"]  # no scratch folder is left
+    left = {path.name for path in (tmp_path / "data").iterdir()}
+    assert left == {"Shop", LOCK}  # no scratch folder
 
 
 @pytest.mark.filterwarnings("default")  # torchvision warns about failed mirrors
@@ -113,4 +115,4 @@ def test_missing_archives_without_a_network(tmp_path: Path) -> None:
     assert "\n" not in said
     # No new file and no scratch folder.
     assert sorted(path.name for path in folder.iterdir()) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]
+    assert {path.name for path in tmp_path.iterdir()} == {"MNIST", LOCK}
