@@ -9,6 +9,7 @@ __version__ = "0.2.0.dev0"
 _HOMES = {
     # any model in one call
     "measure_volume": "minima_volume.measure",
+    "local_volume": "minima_volume.measure_local",
     "Measurement": "minima_volume.measurement",
     "ThresholdCurve": "minima_volume.threshold_curve",
     # from radii to what can be said

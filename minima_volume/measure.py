@@ -175,7 +175,7 @@ def _measure(
     tick: Callable[[int], object],
 ) -> list[Measurement]:
     """Volume, verdict and profile at every threshold, with the parameters of the minimum's layout moved."""
-    targets = [_target(user.objective.n_samples, threshold, settings.metric) for threshold in settings.thresholds]
+    targets = [boundary(user.objective.n_samples, threshold, settings.metric) for threshold in settings.thresholds]
     problem = ModelProblem(user, minimum, targets, settings.memory)
     rays = follow_rays(problem, settings.n_directions, settings.seed, shape=shape, kept=kept, name=name, tick=tick)
     return [_judge(user, minimum, settings, shape, rays, column) for column in range(len(settings.thresholds))]
@@ -222,8 +222,8 @@ def _add_determinant(volume: Volume, log_det: float) -> Volume:
     )
 
 
-def _target(size: int, threshold: float, metric: Metric) -> Target:
-    """The boundary; for an accuracy half a sample above the largest number of mistakes that it allows."""
+def boundary(size: int, threshold: float, metric: Metric) -> Target:
+    """Return the boundary at a threshold; for an accuracy half a sample above the largest number of mistakes it allows."""
     if metric != "accuracy":
         return Target(size, threshold)
     allowed = math.floor((1 - threshold) * size + 1e-9)

@@ -1,10 +1,12 @@
 """The result of a sampler: the Gaussian local volume at several widths, with two independent error estimates."""
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 
 from minima_volume.estimators.radial import Floats
+from minima_volume.text import encodable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,14 @@ class LocalVolume:
     def at(self, sigma: float) -> int:
         """Return the index of the width closest to `sigma`."""
         return int(np.argmin(np.abs(np.log(self.sigmas / sigma))))
+
+    def __str__(self) -> str:
+        """Return a line for each width, as stdout can write it."""
+        rows = zip(self.sigmas, self.log_gamma, self.error(), self.status, strict=True)
+        lines = [
+            f"σ = {width:<8.3g} ln γ = {value:.4g} ± {error:.2g} nats  {word}" for width, value, error, word in rows
+        ]
+        return encodable("\n".join(lines), sys.stdout)
 
     def error(self) -> Floats:
         """Return the larger of the two standard errors (sigmas,)."""

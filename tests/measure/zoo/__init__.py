@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from minima_volume.networks.directions import draw_directions
 
-# Rays of a case, and points of the plain scan for the first crossing.
-RAYS, SCAN = 6, 2000
+# Rays of a case, and points of the plain scan for the first crossing. `benchmarks/zoo.py` takes more of both.
+RAYS, SCAN = 3, 400
 CROSS_ENTROPY = nn.CrossEntropyLoss()
 
 
@@ -152,7 +152,7 @@ def plain_radii(
     moves: Callable[[str], bool] = lambda name: True,
     normalise: bool = True,
     seed: int = 0,
-    rays: int = RAYS,
+    rays: int | None = None,
 ) -> tuple[int, list[float]]:
     """Return n and ln r along the first rays, with θ* + c·s∘g written into a float64 copy."""
     copy = model.double()  # nobody needs the model afterwards
@@ -163,7 +163,7 @@ def plain_radii(
     }
     n = sum(value.numel() for value in start.values())
     named, found = dict(copy.named_parameters()), []
-    for g in draw_directions(seed, range(rays), n).double():
+    for g in draw_directions(seed, range(rays or RAYS), n).double():
         steps, place = {}, 0
         for name, value in start.items():
             steps[name] = scales[name] * g[place : place + value.numel()].view_as(value)

@@ -11,7 +11,8 @@ import numpy as np
 
 from minima_volume import measure_volume
 from minima_volume.errors import UserError
-from tests.measure.zoo import RAYS, Case, plain_height, plain_radii
+from tests.measure import zoo
+from tests.measure.zoo import Case, plain_height, plain_radii
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def moving(only: Any) -> Callable[[str], bool]:
 def measured(case: Case) -> Any:
     """Return what `measure_volume` returns."""
     model, loss_fn, data, options = case.build()
-    return measure_volume(model, loss_fn, data, **{"n_directions": RAYS, "progress": False, **options})
+    return measure_volume(model, loss_fn, data, **{"n_directions": zoo.RAYS, "progress": False, **options})
 
 
 def outcome(case: Case) -> Outcome:
@@ -56,7 +57,7 @@ def outcome(case: Case) -> Outcome:
         mode = options.pop("within", nullcontext)
         try:
             with mode():
-                found = measure_volume(model, loss_fn, data, **{"n_directions": RAYS, "progress": False, **options})
+                found = measure_volume(model, loss_fn, data, **{"n_directions": zoo.RAYS, "progress": False, **options})
         except UserError as error:
             return Outcome(sentence=str(error))
         except Exception as error:

@@ -1,0 +1,157 @@
+"""The Gaussian local volume of any trained model in one call, by drawing steps instead of following rays."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from minima_volume.crossings.model_problem import ModelProblem
+from minima_volume.crossings.scan import Floats
+from minima_volume.crossings.sweep import MEMORY
+from minima_volume.errors import UserError
+from minima_volume.measure import boundary
+from minima_volume.networks import arguments
+from minima_volume.networks.adapters import Data, LossFunction
+from minima_volume.networks.directions import draw_directions
+from minima_volume.networks.losses import Metric
+from minima_volume.networks.minimum import Minimum
+from minima_volume.networks.surroundings import plain_surroundings
+from minima_volume.networks.user_model import check_user_model, plain_module
+from minima_volume.sampling.local_volume import LocalVolume
+from minima_volume.sampling.potential import NetworkPotential
+from minima_volume.sampling.tethered import tethered_hmc
+
+# Groups of draws whose spread gives the error, and draws inside below which an estimate is called too thin.
+GROUPS, FEWEST_INSIDE = 8, 50
+
+
+def local_volume(
+    model: nn.Module,
+    loss_fn: LossFunction | None,
+    data: Data,
+    *,
+    threshold: float,
+    sigmas: Sequence[float],
+    n_draws: int = 2000,
+    seed: int = 0,
+    metric: Metric = "loss",
+    only: arguments.Names = None,
+    normalise: bool = True,
+    memory: int = MEMORY,
+) -> LocalVolume:
+    """Estimate ln γ_σ = ln P(L(θ* + s∘u) ≤ τ), u ~ N(0, σ²I), by drawing u.
+
+    Unlike rays, draws count every point of {L ≤ τ}, also behind hills, and their error does not grow with the number of
+    parameters: γ is a share of draws, with the error √((1 − γ)/γN) of its logarithm. Widths with fewer than 50 draws
+    inside are sampled by tethered Hamiltonian Monte Carlo, if the loss is one that `metric="loss"` bounds and a batch of
+    networks can be evaluated together. That chain starts at the minimum, so a separate basin that holds most of γ is
+    invisible to it.
+
+    Args:
+        model: A trained model in evaluation mode.
+        loss_fn: As in `measure_volume`.
+        data: As in `measure_volume`.
+        threshold: The mean loss at which the basin ends, or the lowest accuracy.
+        sigmas: Widths σ in filter norms.
+        n_draws: Number of draws, which all widths share.
+        seed: Seed of the draws, which are the directions of `measure_volume`.
+        metric: "loss", "accuracy" or "kl".
+        only: Which parameters move.
+        normalise: Whether coordinates are filter-normalised.
+        memory: As in `measure_volume`.
+
+    Returns:
+        ln γ at each width with two errors and a status: "ok", or the reason for doubt.
+
+    Raises:
+        UserError: Arguments, a model or a loss that cannot be measured, or a minimum above the threshold.
+
+    Example:
+        The loss ‖w‖²/3 of three weights at 0 stays below 0.03 with probability P(χ²₃ ≤ 9) = 0.971 for σ = 0.1.
+
+        >>> import torch
+        >>> from minima_volume import local_volume
+        >>> model = torch.nn.Linear(3, 1, bias=False).eval()
+        >>> _ = torch.nn.init.zeros_(model.weight)
+        >>> data = (torch.eye(3), torch.zeros(3, 1))
+        >>> found = local_volume(
+        ...     model, torch.nn.MSELoss(), data, threshold=0.03, sigmas=[0.1], normalise=False
+        ... )
+        >>> found.status, bool(abs(found.log_gamma[0] - math.log(0.971)) < 3 * found.error()[0])
+        (('ok',), True)
+    """
+    arguments.check_metric(metric, loss_fn)
+    (height,), widths = arguments.as_thresholds(threshold, metric), arguments.as_widths(sigmas)
+    n_draws, seed = arguments.as_count(n_draws, "n_draws", 2 * GROUPS), arguments.as_count(seed, "seed", 0)
+    memory, model = arguments.as_count(memory, "memory", 1), plain_module(model)
+    if widths is None:
+        raise UserError("Expected sigmas as a sequence of widths above 0, got None: pass a list, such as [0.01].")
+    with plain_surroundings(model):
+        parameters = arguments.widen_half_precision({name: p.detach() for name, p in model.named_parameters()})
+        minimum = Minimum.of(parameters, arguments.moving_layout(model, parameters, only), normalise=normalise)
+        user = check_user_model(model, loss_fn, data, minimum, metric=metric, threshold=height, memory=memory)
+        target = boundary(user.objective.n_samples, height, metric)
+        if not user.loss <= target.threshold:
+            raise UserError(
+                f"Expected a minimum within the threshold {threshold:g}, got {user.loss:.4g}: train longer, or raise it."
+            )
+        problem = ModelProblem(user, minimum, [target], memory)
+        found = _from_draws(_inside(problem, n_draws, seed, widths), np.array(widths))
+        thin = [i for i, status in enumerate(found.status) if status == "thin"]
+        if thin and metric == "loss" and user.samples is not None and problem.path != "module":
+            potential = NetworkPotential(user.model, minimum, user.samples)
+            chain = tethered_hmc(potential, height, [widths[i] for i in thin], seed=seed)
+            found = _joined(found, chain, thin)
+    return found
+
+
+def _inside(problem: ModelProblem, n_draws: int, seed: int, widths: Sequence[float]) -> np.ndarray:
+    """Return which draws lie inside (draws, widths): a draw of width σ is the point c = σ of its direction's ray."""
+    target, batch, parts = problem.targets[0], problem.batch_size, []
+    kind = "loss" if target.is_loss[0] else "error_rate"
+    for start in range(0, n_draws, batch):
+        block = draw_directions(seed, range(start, min(start + batch, n_draws)), problem.layout.n_params)
+        rays = problem.bundle(block, problem.dtype).rays(problem.minima[0], target.largest)
+        index = torch.arange(len(block)).repeat_interleave(len(widths))
+        c = torch.tensor(widths, dtype=torch.float64).repeat(len(block))
+        means = rays.means(index, c, [target.largest], kind)[:, 0].numpy()  # type: ignore[arg-type]
+        parts.append((means <= target.thresholds[0]).reshape(len(block), len(widths)))
+    return np.concatenate(parts)
+
+
+def _from_draws(inside: np.ndarray, widths: Floats) -> LocalVolume:
+    """Return shares of draws as a local volume."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share, groups = inside.mean(axis=0), np.stack([part.mean(axis=0) for part in np.array_split(inside, GROUPS)])
+        halves = [part.mean(axis=0) for part in np.array_split(inside, 2)]
+        return LocalVolume(
+            sigmas=widths,
+            log_gamma=np.log(share),
+            log_gamma_se=groups.std(axis=0, ddof=1) / math.sqrt(GROUPS) / share,
+            log_gamma_within_se=np.sqrt((1 - share) / (share * len(inside))),
+            drift=np.log(halves[1]) - np.log(halves[0]),
+            replica_log_gamma=np.log(groups).T,
+            status=tuple("ok" if count >= FEWEST_INSIDE else "thin" for count in inside.sum(axis=0)),
+            n_values=inside.size,
+        )
+
+
+def _joined(draws: LocalVolume, chain: LocalVolume, places: list[int]) -> LocalVolume:
+    """Return draws with the widths at some places taken from a chain."""
+    rows = [chain.at(float(draws.sigmas[place])) for place in places]
+
+    def mixed(name: str) -> Floats:
+        values = np.array(getattr(draws, name))
+        values[places] = getattr(chain, name)[rows]
+        return values
+
+    status = list(draws.status)
+    for place, row in zip(places, rows, strict=True):
+        status[place] = chain.status[row]
+    names = ("log_gamma", "log_gamma_se", "log_gamma_within_se", "drift", "replica_log_gamma")
+    n_values = draws.n_values + chain.n_values
+    return LocalVolume(
+        sigmas=draws.sigmas, **{name: mixed(name) for name in names}, status=tuple(status), n_values=n_values
+    )
