@@ -212,7 +212,7 @@ def test_archives_with_invented_headers(header: str, tmp_path: Path) -> None:
     assert read_or_refused("a.npz", stream.getvalue(), tmp_path) is None
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"1e999999", b"9" * 10_000, b"\xef\xbb\xbf{}"])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"1e999999", b"9" * 10_000, b"\xff\xfe{}"])
 def test_invented_records(content: bytes, tmp_path: Path) -> None:
     assert read_or_refused("a.json", content, tmp_path) is None
 
