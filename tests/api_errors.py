@@ -79,6 +79,12 @@ def wide(folder: Path, patch: pytest.MonkeyPatch) -> None:
     curvature.gauss_newton_rows(model, minimum, samples)
 
 
+def drawn(**options: Any) -> Trigger:
+    """Draw steps around a linear layer with the given mistake."""
+    given = {"threshold": 9.0, "sigmas": [0.1]} | options
+    return lambda *_: minima_volume.local_volume(nn.Linear(2, 2), SINGLE, DATA, **given)
+
+
 def kept(folder: Path, patch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         measured(keep=folder / "run.npz")(folder, patch)  # each with a new model
@@ -133,6 +139,8 @@ API_MISTAKES: tuple[Mistake, ...] = (
     ("gave a model that returns a pair", "to return a tensor, got tuple", measured(Pair(2, 2), loss=nn.CrossEntropyLoss())),
     ("loaded a file that is not there", "got no file: check the path",
      written("a.json", None, measurement.Measurement.load)),
+    ("drew steps around a minimum above the threshold", "a minimum within the threshold", drawn(threshold=0.1)),
+    ("drew steps of no width", "widths above 0, got None", drawn(sigmas=None)),
     ("went on with the rays of another model", "the rays of this model, data and settings", kept),
     ("loaded another JSON file", "got another JSON file", written("a.json", b"{}", measurement.Measurement.load)),
     ("loaded half a measurement", "Measure and save again",
