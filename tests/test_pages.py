@@ -142,7 +142,7 @@ def test_explained_lines_are_what_the_example_prints(printed: list[str]) -> None
         quote.replace("\N{MINUS SIGN}", "-").rstrip("…")
         for quote in re.findall(r"^- \*\*`(.+?)`\*\*", section, re.MULTILINE)
     ]
-    assert len(quotes) == 6
+    assert len(quotes) == 7
     for quote in quotes:
         assert_same(quote, next(line for line in plain if line.split()[0] == quote.split()[0]))
     parts = [

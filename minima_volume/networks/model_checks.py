@@ -107,7 +107,8 @@ def check_mean(objective: Objective, samples: Samples, loss_fn: nn.Module, copy:
     outputs = SampleObjective(part, CHECK_BATCH, objective.grad).outputs(copy, part.inputs)
     wanted = part.targets.to(outputs.dtype) if part.targets.is_floating_point() else part.targets
     returned = call(lambda: adapters.as_returned(loss_fn, outputs, wanted))
-    mean = adapters.per_sample(loss_fn, part.targets)(outputs[None], part.targets).mean()
+    criterion = adapters.per_sample(loss_fn, part.targets)
+    mean = call(lambda: criterion(outputs[None], part.targets).mean())
     if not torch.allclose(returned, mean, rtol=1e-3, atol=1e-6, equal_nan=True):
         raise UserError(
             f"Expected the loss {float(returned):.6g} to be the mean of the samples' losses, got {float(mean):.6g}: pass a "

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from threading import RLock
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from minima_volume.networks.float64 import CALLERS_DEVICE
 from minima_volume.networks.precision import full_float32
+
+# Random state, precision and kernels belong to the whole process, so threads measure one after another.
+_ONE_AT_A_TIME = RLock()
 
 
 @contextmanager
@@ -18,6 +23,13 @@ def plain_surroundings(model: nn.Module) -> Iterator[None]:
     Args:
         model: The model; the random state of its device is restored too.
     """
+    with _ONE_AT_A_TIME, np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"), _without_modes(model):
+        yield
+
+
+@contextmanager
+def _without_modes(model: nn.Module) -> Iterator[None]:
+    """Leave torch's modes."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     token = CALLERS_DEVICE.set(torch.get_default_device())
     try:

@@ -1,6 +1,6 @@
 """Somebody's model with its loss and data: checked on a private copy, and evaluated in the precision that it needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,7 +100,7 @@ def check_user_model(
     checks.check_reads(model, copy, seen, minimum)
     checks.check_losses(first, metric)
     other = replace(objective, tile=_other_tile(objective)) if isinstance(objective, SampleObjective) else objective
-    checks.check_repeats(first, checks.all_losses(other, copy, metric))
+    checks.check_repeats(first, checks.call(lambda: checks.all_losses(other, copy, metric)))
     if samples is not None and isinstance(loss_fn, nn.Module) and getattr(loss_fn, "reduction", None) == "mean":
         checks.check_mean(objective, samples, loss_fn, copy)
     notes = list(checks.notes_on(minimum, samples, loss_fn))
@@ -120,9 +120,9 @@ def _objective(
 ) -> tuple[Objective, Samples | None]:
     """Return what is averaged, and the samples if they are pairs of tensors of equal shapes."""
     pairs = adapters.as_pairs(batches)
-    closure = _as_closure(loss_fn, copy, pairs) if metric == "loss" else None
+    closure = _as_closure(loss_fn, copy, batches, pairs) if metric == "loss" else None
     if closure is not None:
-        return ClosureObjective(closure, batches if pairs is None else pairs), None
+        return ClosureObjective(closure, batches), None
     if pairs is None:
         first = next(iter(batches))
         parts = f" of {', '.join(type(part).__name__ for part in first)}" if isinstance(first, tuple | list) else ""
@@ -152,26 +152,26 @@ def _objective(
     return ClosureObjective(along(criterion), pairs, errors=along(zero_one_loss)), None
 
 
-def _as_closure(loss_fn: Any, copy: PrivateCopy, pairs: list[tuple[Tensor, Tensor]] | None) -> Closure | None:
+def _as_closure(
+    loss_fn: Any, copy: PrivateCopy, batches: Iterable[Any], pairs: list[tuple[Tensor, Tensor]] | None
+) -> Closure | None:
     """Return a loss function as a closure of a model and a batch, or None if it takes tensors of outputs and targets."""
     if isinstance(loss_fn, nn.Module | type):
         return None
     if pairs is None:
         closure: Closure = loss_fn
         return closure
-    inputs, targets = (part[:2] for part in pairs[0])
-
-    def batch() -> Any:
-        return fresh_tensors((inputs, targets), copy)
+    few = tuple(part[:2] for part in pairs[0])
 
     def on_outputs(model: Any, batch: Any) -> Any:
         return loss_fn(model(batch[0]), batch[1])
 
     with evaluation(copy.dtype, grad=True):
-        if _runs(lambda: on_outputs(copy.module, batch())):
+        if _runs(lambda: on_outputs(copy.module, fresh_tensors(few, copy))):
             # Outputs that are not one tensor go to the loss function as they are.
-            return None if isinstance(copy.module(batch()[0]), Tensor) else on_outputs
-        return loss_fn if _runs(lambda: loss_fn(copy.module, batch())) else None
+            return None if isinstance(copy.module(fresh_tensors(few, copy)[0]), Tensor) else on_outputs
+        whole = next(iter(batches))  # whose type and size the closure may count on
+        return loss_fn if _runs(lambda: loss_fn(copy.module, fresh_tensors(whole, copy))) else None
 
 
 def _runs(call: Callable[[], Any]) -> bool:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from minima_volume import measure_volume
 from minima_volume.errors import UserError
@@ -25,6 +28,8 @@ class Outcome:
         crash: Any other exception; "" if there is none.
         notes: Notes of the measurement.
         crossed: Number of rays that cross the threshold.
+        doubt: Whether the verdict says that the number may be too high.
+        changed: What of the caller's model, modes or random state is different afterwards; "" if nothing is.
     """
 
     error: float = math.nan
@@ -32,6 +37,8 @@ class Outcome:
     crash: str = ""
     notes: str = ""
     crossed: int = 0
+    doubt: bool = False
+    changed: str = ""
 
 
 def moving(only: Any) -> Callable[[str], bool]:
@@ -41,6 +48,39 @@ def moving(only: Any) -> Callable[[str], bool]:
     if callable(only):
         return only
     return (lambda name: only in name) if isinstance(only, str) else (lambda name: name in only)
+
+
+def state_of(model: Any) -> dict[str, Any]:
+    """Return what a measurement has to leave as it is: tensors, gradients, modes and torch's random numbers."""
+    state: dict[str, Any] = {"random state": torch.get_rng_state(), "gradients enabled": torch.is_grad_enabled()}
+    state |= {"default type": torch.get_default_dtype(), "threads": torch.get_num_threads()}
+    if isinstance(model, nn.Module):
+        tensors = [*model.named_parameters(), *model.named_buffers()]
+        tensors = [(name, value) for name, value in tensors if not isinstance(value, UninitializedParameter)]
+        state |= {f"number {i}: {name}": value.detach().clone() for i, (name, value) in enumerate(tensors)}
+        state |= {f"gradient of {name}": value.grad for name, value in model.named_parameters()}
+        state |= {f"requires_grad of {name}": value.requires_grad for name, value in model.named_parameters()}
+        state |= {f"mode of {name}": part.training for name, part in model.named_modules()}
+    return state
+
+
+def difference(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return the names of what differs."""
+
+    def same(one: Any, other: Any) -> bool:
+        if isinstance(one, Tensor) and isinstance(other, Tensor):
+            if UninitializedParameter in (type(one), type(other)) or one.layout != torch.strided:
+                return type(one) is type(other)
+            return (
+                one.dtype == other.dtype
+                and one.shape == other.shape
+                and torch.equal(one.nan_to_num(), other.nan_to_num())
+            )
+        return one is other or (not isinstance(one, Tensor) and bool(one == other))
+
+    if before.keys() != after.keys():
+        return "names of tensors"
+    return ", ".join(name for name in before if not same(before[name], after[name]))
 
 
 def measured(case: Case) -> Any:
@@ -54,18 +94,19 @@ def outcome(case: Case) -> Outcome:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model, loss_fn, data, options = case.build()
-        mode = options.pop("within", nullcontext)
+        mode, before, changed = options.pop("within", nullcontext), state_of(model), ""
         try:
             with mode():
                 found = measure_volume(model, loss_fn, data, **{"n_directions": zoo.RAYS, "progress": False, **options})
         except UserError as error:
-            return Outcome(sentence=str(error))
+            return Outcome(sentence=str(error), changed=difference(before, state_of(model)))
         except Exception as error:
             return Outcome(crash=f"{type(error).__name__}: {error}")
+        changed = difference(before, state_of(model))
         if case.refusal:
             return Outcome(crash=f"measured, though it had to be refused: {found.log_volume}")
         if not case.compared:
-            return Outcome(0.0, crossed=int((~found.censored).sum()))
+            return Outcome(0.0, crossed=int((~found.censored).sum()), changed=changed)
         height = case.height or plain_height(loss_fn, data)
         n, wanted = plain_radii(
             getattr(model, "_orig_mod", model),
@@ -77,4 +118,7 @@ def outcome(case: Case) -> Outcome:
     if n != found.n_params:
         return Outcome(crash=f"{found.n_params} parameters for {n}")
     gaps = n * np.abs(found.log_radii - np.array(wanted))
-    return Outcome(float(gaps.max()), notes=" ".join(found.notes), crossed=int((~found.censored).sum()))
+    doubt = "may be too high" in found.verdict.sentence
+    return Outcome(
+        float(gaps.max()), "", "", " ".join(found.notes), int((~found.censored).sum()), doubt=doubt, changed=changed
+    )
