@@ -14,19 +14,19 @@ import torch
 
 from minima_volume import measure_volume
 from minima_volume.networks.directions import draw_directions
-from tests.measure import zoo
-from tests.measure.zoo import Case
+from tests.measure.zoo import RAYS as CASE_RAYS
+from tests.measure.zoo import SCAN, Case
 from tests.measure.zoo.cases import ZOO
 from tests.measure.zoo.curves import NETWORKS, earlier_crossings, narrow_sines
 from tests.measure.zoo.outcome import Outcome, outcome
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "other-models.md"
 PROMISE, RAYS = 0.01, 200
-HEAD = """# Other people's models
+HEAD = f"""# Other people's models
 
 This page is written by `python -m benchmarks.zoo`. Each case is a way in which people build, load or call models; they
 come from public issue trackers and from our own trials. A case is either measured or refused. *Measured* means that n ln r
-along six rays agrees with a plain solver: a float64 scan of 2,000 points and bisection. The error is the largest
+along {CASE_RAYS} rays agrees with a plain solver: a float64 scan of {SCAN} points and bisection. The error is the largest
 difference in nats, and the promise is 0.01. *Refused* means that `measure_volume` raises the sentence that is shown. The
 cases are tests: `tests/measure/test_zoo.py`.
 """
@@ -111,7 +111,6 @@ def first_crossings() -> Iterator[str]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    zoo.RAYS, zoo.SCAN = 6, 2000
     warnings.simplefilter("ignore")
     lines = [HEAD.rstrip(), *cases(), CROSSINGS.format(rays=RAYS).rstrip(), *first_crossings()]
     PAGE.write_text("\n".join(lines) + "\n")

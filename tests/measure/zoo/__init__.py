@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from minima_volume.networks.directions import draw_directions
 
-# Rays of a case, and points of the plain scan for the first crossing. `benchmarks/zoo.py` takes more of both.
+# Rays of a case, and points of the plain scan for the first crossing.
 RAYS, SCAN = 6, 400
 CROSS_ENTROPY = nn.CrossEntropyLoss()
 
@@ -166,7 +166,8 @@ def plain_radii(
     rays: int | None = None,
 ) -> tuple[int, list[float]]:
     """Return n and ln r along the first rays, with θ* + c·s∘g written into a float64 copy."""
-    copy = model.double()  # nobody needs the model afterwards
+    # Nobody needs the model afterwards. A copy of inference tensors is made of normal ones.
+    copy = (deepcopy(model) if any(value.is_inference() for value in model.parameters()) else model).double()
     start = {name: value.detach().clone() for name, value in sorted(copy.named_parameters()) if moves(name)}
     scales = {
         name: (value.flatten(1).norm(dim=1).view(-1, *[1] * (value.ndim - 1)) if value.ndim > 1 and normalise else 1.0)
