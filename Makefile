@@ -88,7 +88,7 @@ OTHERS := $(filter-out $(FOLDERS) figs videos docs,$(patsubst %/,%,$(wildcard */
 $(OTHERS):
 	@echo "'$@' is a folder, not a target: run 'make help' for a list of the targets." >&2; exit 2
 
-TARGETS := help quickstart all figs toy slices videos compare readme new_experiment docs validate trust bench test test-slow test-torch torture check clean
+TARGETS := help quickstart all figs toy slices videos compare readme new_experiment docs validate trust bench bench-large test test-slow test-torch torture check clean
 .PHONY: FORCE $(OTHERS) $(TARGETS) $(FOLDERS)
 quickstart: ## poisoned labels on bundled 8x8 digits; needs no download, takes about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
@@ -147,6 +147,9 @@ trust: | $(READY) ## compare all estimators on the minima of stored studies; doc
 
 bench: | $(READY) ## compare the speed with the published loop: benchmarks/README.md and results.json; about ten minutes
 	@$(PY) -m benchmarks.bench
+
+bench-large: | $(READY) ## points, cost and memory of a ray of a ResNet-18 and a GPT-like network; about five minutes
+	@for name in 'ResNet-18' 'GPT-like, 30 million'; do $(PY) -m benchmarks.large "$$name" 2; echo; done
 
 test: | $(READY) ## run the tests; some minutes
 	@$(PY) -m pytest -m "not slow"
