@@ -31,6 +31,8 @@ def draw(study: str, scale: str) -> list[Path]:
     figure, panels = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 3.4))
     for axes, column in zip(panels, ESTIMATES, strict=True):
         _panel(axes, points(frame, settings.base, column), column)
+    # Tick labels change when the axes are drawn, and the layout has to know their widths.
+    figure.draw_without_rendering()
     many = own["repeat"].nunique() > 1
     caption = [
         "minima, each in its own landscape",
