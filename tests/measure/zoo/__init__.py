@@ -1,6 +1,7 @@
 """Models, losses, data and arguments of other people, each with the right answer or the sentence that refuses it."""
 
 import math
+import pickle
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -166,6 +167,8 @@ def plain_radii(
     rays: int = RAYS,
 ) -> tuple[int, list[float]]:
     """Return n and ln r along the first rays, with θ* + c·s∘g written into a float64 copy."""
+    if any(value.is_inference() for value in model.parameters()):
+        model = pickle.loads(pickle.dumps(model))  # nothing outside inference mode may write into its tensors
     copy = model.double()  # nobody needs the model afterwards
     start = {name: value.detach().clone() for name, value in sorted(copy.named_parameters()) if moves(name)}
     scales = {
@@ -174,7 +177,6 @@ def plain_radii(
     }
     n = sum(value.numel() for value in start.values())
     named, found = dict(copy.named_parameters()), []
-    inference = any(value.is_inference() for value in named.values())
     for g in draw_directions(seed, range(rays), n).double():
         steps, place = {}, 0
         for name, value in start.items():
@@ -182,8 +184,7 @@ def plain_radii(
             place += value.numel()
 
         def at(c: float, steps: dict[str, Tensor] = steps) -> float:
-            # Only inference mode may write into tensors that were made in it.
-            with torch.inference_mode() if inference else torch.no_grad():
+            with torch.no_grad():
                 for name, value in start.items():
                     named[name].copy_(value + c * steps[name])
             try:

@@ -5,6 +5,7 @@ from tests.measure.zoo import (
     arguments,
     data,
     forwards,
+    frameworks,
     habits,
     inputs,
     layers,
@@ -12,10 +13,10 @@ from tests.measure.zoo import (
     objectives,
     parameters,
     precision,
+    states,
 )
-from tests.measure.zoo import states as states
 
 __all__ = [
-    "ZOO", "arguments", "data", "forwards", "habits", "inputs", "layers", "losses", "objectives", "parameters", "precision",
-    "states",
+    "ZOO", "arguments", "data", "forwards", "frameworks", "habits", "inputs", "layers", "losses", "objectives", "parameters",
+    "precision", "states",
 ]  # fmt: skip

@@ -41,7 +41,7 @@ def inference_parameters() -> Built:
     model = seeded(small())
     with torch.inference_mode():
         model = copy.deepcopy(model).requires_grad_(False)
-    return model, CROSS_ENTROPY, classes(), {"threshold": 2.0}
+    return model, CROSS_ENTROPY, classes(), {"threshold": 3.0}
 
 
 @ZOO.refused(KIND, "a decoder's parameter that is a transposed view of the encoder's", "in the same memory")
