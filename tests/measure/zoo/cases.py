@@ -2,6 +2,7 @@
 
 from tests.measure.zoo import ZOO as ZOO
 from tests.measure.zoo import (
+    adversaries,
     arguments,
     data,
     forwards,
@@ -12,11 +13,12 @@ from tests.measure.zoo import (
     losses,
     objectives,
     parameters,
+    places,
     precision,
     states,
 )
 
 __all__ = [
-    "ZOO", "arguments", "data", "forwards", "frameworks", "habits", "inputs", "layers", "losses", "objectives", "parameters",
-    "precision", "states",
+    "ZOO", "adversaries", "arguments", "data", "forwards", "frameworks", "habits", "inputs", "layers", "losses", "objectives",
+    "parameters", "places", "precision", "states",
 ]  # fmt: skip
