@@ -16,9 +16,10 @@ from tests.measure.zoo import (
     places,
     precision,
     states,
+    unseen,
 )
 
 __all__ = [
-    "ZOO", "adversaries", "arguments", "data", "forwards", "frameworks", "habits", "inputs", "layers", "losses", "objectives",
-    "parameters", "places", "precision", "states",
+    "ZOO", "adversaries", "arguments", "data", "forwards", "frameworks", "habits", "inputs", "layers", "losses",
+    "objectives", "parameters", "places", "precision", "states", "unseen",
 ]  # fmt: skip
