@@ -214,7 +214,8 @@ class OtherThread:
     """Another thread that measures and calls the same model at the same time."""
 
     def __enter__(self) -> None:
-        self.model = small()
+        with torch.random.fork_rng():
+            self.model = small()
         self.thread = threading.Thread(
             target=measure_volume,
             args=(self.model, CROSS_ENTROPY, classes()),

@@ -53,6 +53,8 @@ def state_of(model: Any) -> dict[str, Any]:
     """Return what a measurement has to leave as it is: tensors, gradients, modes and torch's random numbers."""
     state: dict[str, Any] = {"random state": torch.get_rng_state(), "gradients enabled": torch.is_grad_enabled()}
     state |= {"default type": torch.get_default_dtype(), "threads": torch.get_num_threads()}
+    state |= {"fused attention": torch.backends.mha.get_fastpath_enabled()}
+    state |= {"flash attention": torch.backends.cuda.flash_sdp_enabled()}
     if isinstance(model, nn.Module):
         every = [*model.named_parameters(), *model.named_buffers()]
         tensors = [(name, value) for name, value in every if not isinstance(value, UninitializedParameter)]
