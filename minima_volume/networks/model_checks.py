@@ -1,5 +1,6 @@
 """Checks of somebody's model at its minimum, on a private copy: each raises a sentence that says what to do."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from minima_volume.networks import adapters, reads
 from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import Kind, Metric
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.objective import Objective, SampleObjective
+from minima_volume.networks.objective import ClosureObjective, Objective, SampleObjective
 from minima_volume.networks.private_copy import PrivateCopy
 
 # Samples in one forward pass of the checks.
@@ -141,8 +142,9 @@ def check_cache(model: nn.Module, objective: Objective, used: PrivateCopy, minim
             used.renew(model)
         used.move(minimum, direction, PROBE)
         try:
+            _check_counts(objective, used)
             found.append(all_losses(objective, used, metric))
-        except (MemoryError, torch.OutOfMemoryError):
+        except (UserError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception:  # this far from the minimum the model need not run
             return
@@ -150,6 +152,18 @@ def check_cache(model: nn.Module, objective: Objective, used: PrivateCopy, minim
         raise UserError(
             "Expected a model that computes everything anew, got one that keeps results of earlier calls: remove caches of "
             "weights or outputs."
+        )
+
+
+def _check_counts(objective: Objective, moved: PrivateCopy) -> None:
+    """Raise UserError if the samples or weights of a closure depend on the model."""
+    if not isinstance(objective, ClosureObjective):
+        return
+    there = objective.counted(moved)
+    if there.n_samples != objective.n_samples or not math.isclose(there.scale, objective.scale, rel_tol=1e-6):
+        raise UserError(
+            "Expected a closure whose samples and weights do not depend on the model, got others at another point: keep all "
+            "samples, and take weights from the batch."
         )
 
 

@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 from minima_volume.errors import UserError
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.precision import device_for
+from minima_volume.networks.reads import storage_of
 
 
 def copy_model(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -36,7 +37,13 @@ def copy_model(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn
         return tensor.to(device, dtype if tensor.is_floating_point() else None)
 
     # Module.to(dtype) would drop the imaginary part of complex buffers.
-    moved: nn.Module = _deepcopy(model)._apply(convert)
+    copy = _deepcopy(model)
+    mine = {storage_of(tensor) for tensor in model.parameters()}
+    if copy is model or any(storage_of(tensor) in mine for tensor in copy.parameters()):
+        raise UserError(
+            "Expected a model that can be copied, got one whose copy has its own parameters: remove its __deepcopy__."
+        )
+    moved: nn.Module = copy._apply(convert)
     return moved
 
 

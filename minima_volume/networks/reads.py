@@ -84,6 +84,8 @@ def shared_memory(parameters: Mapping[str, Tensor]) -> tuple[str, str] | None:
             last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
             start = int(tensor.storage_offset())
             spans.append((storage_of(tensor), start, start + int(last), name))
+            if any(size > 1 and not stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
+                return name, name  # an expanded tensor, whose numbers are one
     spans.sort()
     for (one, _, end, first), (other, start, _, second) in pairwise(spans):
         if one == other and start <= end:

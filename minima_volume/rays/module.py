@@ -47,7 +47,7 @@ class ModuleRays(Rays):
         if self.batched is not None:
             try:
                 return self.batched.sums(rays, coefficients, sizes, kind)
-            except RuntimeError:  # one of the points raises an error, or vmap meets a branch that it cannot take
+            except (RuntimeError, ValueError, ArithmeticError):  # a point raises an error, or vmap meets a branch
                 self.batched = None
         result, sizes = torch.full((len(rays), len(sizes)), torch.nan, dtype=torch.float64), list(sizes)
         for row, (ray, c) in enumerate(zip(rays.tolist(), coefficients.tolist(), strict=True)):

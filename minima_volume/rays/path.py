@@ -48,7 +48,9 @@ def fastest_path(user: UserModel, minimum: Minimum, copy: PrivateCopy) -> Path:
     copy.convert(torch.float64)
     try:
         wanted = ModuleRays(copy, SampleObjective(part, PROOF_SAMPLES), block, minimum).losses(index, c, len(part))
-    except RuntimeError:  # the model does not run at one of these points
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception:  # the model does not run at one of these points
         return "module"
     if candidates:
         stacked = RayBundle(user.model, minimum.layout, part, block, torch.float64).rays(minimum)

@@ -1,6 +1,7 @@
 """Models, losses, data and arguments of other people, each with the right answer or the sentence that refuses it."""
 
 import math
+import pickle
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -166,8 +167,9 @@ def plain_radii(
     rays: int | None = None,
 ) -> tuple[int, list[float]]:
     """Return n and ln r along the first rays, with θ* + c·s∘g written into a float64 copy."""
-    # Nobody needs the model afterwards. A copy of inference tensors is made of normal ones.
-    copy = (deepcopy(model) if any(value.is_inference() for value in model.parameters()) else model).double()
+    if any(value.is_inference() for value in model.parameters()):
+        model = pickle.loads(pickle.dumps(model))  # nothing outside inference mode may write into its tensors
+    copy = model.double()  # nobody needs the model afterwards
     start = {name: value.detach().clone() for name, value in sorted(copy.named_parameters()) if moves(name)}
     scales = {
         name: (value.flatten(1).norm(dim=1).view(-1, *[1] * (value.ndim - 1)) if value.ndim > 1 and normalise else 1.0)

@@ -2,22 +2,25 @@
 
 from tests.measure.zoo import ZOO as ZOO
 from tests.measure.zoo import (
+    adversaries,
     arguments,
     data,
     forwards,
+    frameworks,
     habits,
     inputs,
     layers,
     losses,
     objectives,
     parameters,
+    places,
     precision,
     reparametrised,
+    states,
+    unseen,
 )
-from tests.measure.zoo import states as states
 
 __all__ = [
-    "ZOO", "arguments", "data", "forwards", "habits", "inputs", "layers", "losses", "objectives", "parameters", "precision",
-    "reparametrised",
-    "states",
+    "ZOO", "adversaries", "arguments", "data", "forwards", "frameworks", "habits", "inputs", "layers", "losses",
+    "objectives", "parameters", "places", "precision", "reparametrised", "states", "unseen",
 ]  # fmt: skip

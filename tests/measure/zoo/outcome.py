@@ -54,9 +54,11 @@ def state_of(model: Any) -> dict[str, Any]:
     """Return what a measurement has to leave as it is: tensors, gradients, modes and torch's random numbers."""
     state: dict[str, Any] = {"random state": torch.get_rng_state(), "gradients enabled": torch.is_grad_enabled()}
     state |= {"default type": torch.get_default_dtype(), "threads": torch.get_num_threads()}
+    state |= {"fused attention": torch.backends.mha.get_fastpath_enabled()}
+    state |= {"flash attention": torch.backends.cuda.flash_sdp_enabled()}
     if isinstance(model, nn.Module):
-        tensors = [*model.named_parameters(), *model.named_buffers()]
-        tensors = [(name, value) for name, value in tensors if not isinstance(value, UninitializedParameter)]
+        every = [*model.named_parameters(), *model.named_buffers()]
+        tensors = [(name, value) for name, value in every if not isinstance(value, UninitializedParameter)]
         state |= {f"number {i}: {name}": value.detach().clone() for i, (name, value) in enumerate(tensors)}
         state |= {f"gradient of {name}": value.grad for name, value in model.named_parameters()}
         state |= {f"requires_grad of {name}": value.requires_grad for name, value in model.named_parameters()}
@@ -69,13 +71,9 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> str:
 
     def same(one: Any, other: Any) -> bool:
         if isinstance(one, Tensor) and isinstance(other, Tensor):
-            if UninitializedParameter in (type(one), type(other)) or one.layout != torch.strided:
-                return type(one) is type(other)
-            return (
-                one.dtype == other.dtype
-                and one.shape == other.shape
-                and torch.equal(one.nan_to_num(), other.nan_to_num())
-            )
+            if one.layout != torch.strided or one.shape != other.shape or one.dtype != other.dtype:
+                return one.layout == other.layout != torch.strided
+            return torch.equal(one.nan_to_num(), other.nan_to_num())
         return one is other or (not isinstance(one, Tensor) and bool(one == other))
 
     if before.keys() != after.keys():
