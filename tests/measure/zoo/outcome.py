@@ -84,7 +84,8 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> str:
 def measured(case: Case) -> Any:
     """Return what `measure_volume` returns."""
     model, loss_fn, data, options = case.build()
-    return measure_volume(model, loss_fn, data, **{"n_directions": zoo.RAYS, "progress": False, **options})
+    with options.pop("within", nullcontext)():
+        return measure_volume(model, loss_fn, data, **{"n_directions": zoo.RAYS, "progress": False, **options})
 
 
 def outcome(case: Case) -> Outcome:
