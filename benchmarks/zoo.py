@@ -108,7 +108,7 @@ def first_crossings() -> Iterator[str]:
             points.clear()
             found, c = crossings(model, loss, data, threshold)
             missed[look] = earlier_crossings(model, loss, data, threshold, c)
-        said = next(note for note in found.notes if "audited" in note)
+        said = next(note for note in found.notes if "udited" in note)
         yield (f"| {name} | {found.n_params:,} | {missed[True]} | {missed[False]} | {np.mean(points):.1f} | {said} |")
         print(name, missed, flush=True)
     model_sweep.cross_block = real

@@ -193,8 +193,7 @@ def _judge(
     verdict = unconverged_verdict(len(censored))
     if volume.status != "unconverged":
         logs = log_radii(coefficients, rays.norms)
-        verdict = diagnose(n * logs, n_censored=int(censored.sum()), n_recrossed=volume.n_recrossed)
-        verdict = replace(verdict, sentence=f"{verdict.sentence} {rays.doubt}".rstrip())
+        verdict = diagnose(n * logs, n_censored=int(censored.sum()), n_recrossed=volume.n_recrossed, doubt=rays.doubt)
         solver = n * (STEP_RTOL if settings.metric == "accuracy" else tolerance_for(n)) + rays.rounding
         # A single direction has no error: NaN stays NaN.
         error = math.hypot(np.fmax(volume.log_volume_se, verdict.bulk_error), solver)

@@ -1,4 +1,8 @@
-"""An audit of first crossings: a few rays are scanned densely up to the crossing that was found."""
+"""An audit of first crossings: a few rays are scanned densely up to the crossing that was found.
+
+Random rays bound the share of missed crossings. The longest rays are scanned too, because a missed crossing makes a ray too
+long, and the longest rays decide ln E[rⁿ].
+"""
 
 from dataclasses import dataclass
 
@@ -8,13 +12,13 @@ from scipy.stats import beta
 
 from minima_volume.crossings.continuation import means_at
 from minima_volume.crossings.problem import SweepProblem
-from minima_volume.crossings.scan import Floats
+from minima_volume.crossings.scan import Counts, Floats
 from minima_volume.networks.directions import draw_directions
 from minima_volume.rays.preconditioner import Preconditioner
 
-# Share of the rays that are audited; most and fewest points on each, and how many points an audit may cost as a share of
-# those that the rays have cost.
-SHARE, MOST, FEWEST, COST = 0.02, 64, 16, 0.1
+# Share of the rays that are audited at random, and number of the longest ones; most and fewest points on each, and how many
+# points an audit may cost as a share of those that the rays have cost.
+SHARE, LONGEST, MOST, FEWEST, COST = 0.02, 2, 64, 16, 0.1
 # Part of a threshold by which float32 may exceed it, and of a coefficient by which a crossing may be off.
 MARGIN = 1e-5
 CONFIDENCE = 0.95
@@ -25,13 +29,17 @@ class Audit:
     """What an audit found.
 
     Attributes:
-        looked: Number of rays that were audited.
+        looked: Number of random rays that were audited.
         missed: How many of them cross a threshold earlier than was found.
+        longest: Number of longest rays that were audited.
+        longest_missed: How many of them cross a threshold earlier than was found.
         points: Number of points on each.
     """
 
     looked: int
     missed: int
+    longest: int = 0
+    longest_missed: int = 0
     points: int = MOST
 
     @property
@@ -52,10 +60,9 @@ class Audit:
         """Say what was found."""
         if not self.looked:
             return "No ray was audited for earlier crossings, since none crosses."
-        crosses = "none crosses" if not self.missed else f"{self.missed} cross{'es' if self.missed == 1 else ''}"
         return (
-            f"Of {self.looked} rays audited at {self.points} points each, {crosses} the threshold earlier (at most "
-            f"{self.bound:.0%} of the rays, {CONFIDENCE:.0%} confidence)."
+            f"Audited at {self.points} points a ray: {self.missed} of {self.looked} random rays (at most {self.bound:.0%} "
+            f"of all, {CONFIDENCE:.0%} confidence) and {self.longest_missed} of the {self.longest} longest cross earlier."
         )
 
 
@@ -75,18 +82,34 @@ def audit(
         How many rays were looked at, and how many cross earlier.
     """
     crossing = np.flatnonzero((~(coefficients == 0)).any(axis=1))
+    ends = np.nan_to_num(coefficients, nan=1.0)
     draw = np.random.default_rng(seed)
     chosen = draw.choice(crossing, min(len(crossing), max(1, round(SHARE * len(coefficients)))), replace=False)
-    targets, missed = problem.targets[0], 0
-    points = int(np.clip(COST * evaluations / max(1, len(chosen)), FEWEST, MOST))
-    for direction in chosen.tolist():
-        block = draw_directions(seed, [direction], problem.layout.n_params)
-        row = block if shape is None else shape.apply(block)
-        ends = np.nan_to_num(coefficients[direction], nan=1.0)
-        c = (np.arange(points) + draw.random(points)) / points * ends.max()
-        with torch.no_grad():
-            rays = problem.bundle(row, problem.dtype).rays(problem.minima[0], targets.largest)
-            means = means_at(rays, np.zeros(points, dtype=np.int64), c, targets)
-        early = (c[:, None] < ends * (1 - MARGIN)) & ~(means <= targets.thresholds * (1 + MARGIN)) & (ends > 0)
-        missed += bool(early.any())
-    return Audit(len(chosen), missed, points)
+    longest = np.argsort(-ends.max(axis=1), kind="stable")[: min(LONGEST, len(crossing))]
+    points = int(np.clip(COST * evaluations / max(1, len(chosen) + len(longest)), FEWEST, MOST))
+
+    def misses(directions: Counts) -> int:
+        return sum(_crosses_earlier(problem, seed, ray, ends[ray], draw, points, shape) for ray in directions.tolist())
+
+    return Audit(len(chosen), misses(chosen), len(longest), misses(longest), points)
+
+
+def _crosses_earlier(
+    problem: SweepProblem,
+    seed: int,
+    ray: int,
+    ends: Floats,
+    draw: np.random.Generator,
+    points: int,
+    shape: Preconditioner | None,
+) -> bool:
+    """Return whether a dense scan of one ray, up to its crossings (targets,), finds an earlier one."""
+    targets = problem.targets[0]
+    block = draw_directions(seed, [ray], problem.layout.n_params)
+    row = block if shape is None else shape.apply(block)
+    c = (np.arange(points) + draw.random(points)) / points * ends.max()
+    with torch.no_grad():
+        rays = problem.bundle(row, problem.dtype).rays(problem.minima[0], targets.largest)
+        means = means_at(rays, np.zeros(points, dtype=np.int64), c, targets)
+    early = (c[:, None] < ends * (1 - MARGIN)) & ~(means <= targets.thresholds * (1 + MARGIN)) & (ends > 0)
+    return bool(early.any())

@@ -97,10 +97,11 @@ def follow_rays(
     uncertain, evaluations = int(every.pop("uncertain").any(axis=1).sum()), int(every.pop("evaluations").sum())
     audited = audit(problem, seed, every["coefficients"], evaluations, shape)
     doubt = ""
-    if audited.missed or uncertain:
+    if audited.missed or audited.longest_missed or uncertain:
         doubt = (
-            f"Some rays may cross the threshold earlier than was found, so the number may be too high: {audited.missed} of "
-            f"{audited.looked} audited rays do, and {uncertain} of {n_directions} oscillate too fast to tell."
+            f"Some rays may cross the threshold earlier than was found, so the number may be too high: {audited.missed} "
+            f"of {audited.looked} random rays and {audited.longest_missed} of the {audited.longest} longest do, and "
+            f"{uncertain} of {n_directions} oscillate too fast to tell."
         )
     notes = (*problem.user.notes, *problem.notes(rounding), audited.sentence())
     return ModelRays(**every, rounding=rounding, notes=notes, doubt=doubt)

@@ -115,7 +115,12 @@ class Verdict:
 
 
 def diagnose(
-    log_weights: Floats, *, log_bound: float = float("inf"), n_censored: int = 0, n_recrossed: int = 0
+    log_weights: Floats,
+    *,
+    log_bound: float = float("inf"),
+    n_censored: int = 0,
+    n_recrossed: int = 0,
+    doubt: str = "",
 ) -> Verdict:
     """Diagnose the estimate ln mean(w).
 
@@ -124,6 +129,7 @@ def diagnose(
         log_bound: What no ln w can exceed, such as 0 for probabilities. By default there is no bound.
         n_censored: Number of rays that reach the cap inside the basin.
         n_recrossed: Number of rays that are seen inside again further out.
+        doubt: Why radii may be too long, which ends the sentence: the estimate is then no lower bound.
 
     Returns:
         The verdict. Its word is "censored" if any ray is, else "max-dominated" if too few weights carry the mean, else
@@ -151,7 +157,7 @@ def diagnose(
         word = "censored"
     elif bulk < BULK_SIZE or size < TAIL_SIZE or largest > LARGEST_SHARE or k > LARGEST_K:
         word = "max-dominated"
-    sentence = _sentence(word, logs.size, size, bulk, largest, n_censored, n_recrossed)
+    sentence = _sentence(word, logs.size, size, bulk, largest, n_censored, n_recrossed, doubt)
     return Verdict(
         word,
         sentence,
@@ -232,18 +238,23 @@ def _shares(log_weights: Floats) -> Floats:
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-def _sentence(word: Word, n: int, size: float, bulk: float, largest: float, n_censored: int, n_recrossed: int) -> str:
+def _sentence(
+    word: Word, n: int, size: float, bulk: float, largest: float, n_censored: int, n_recrossed: int, doubt: str
+) -> str:
     """Explain a verdict word with the numbers behind it."""
     if word == "censored":
-        text = f"{n_censored} of {n} rays reach the cap inside the basin and count with its radius: a lower bound."
+        end = "." if doubt else ": a lower bound."
+        text = f"{n_censored} of {n} rays reach the cap inside the basin and count with its radius{end}"
     elif word == "converged":
-        text = f"{n} directions count like {size:.0f} equal ones: the volume can be used with its error."
+        end = "." if doubt else ": the volume can be used with its error."
+        text = f"{n} directions count like {size:.0f} equal ones{end}"
     elif n <= BULK_SIZE or (n < 2 * BULK_SIZE and 2 * bulk > n):
         text = f"{n} directions are too few to tell whether larger radii were missed: use at least {2 * BULK_SIZE:.0f}."
     else:
+        end = "." if doubt else ", so this is a lower bound that grows with more directions."
         text = (
             f"{n} directions count like {size:.1f} equal ones ({bulk:.2g} by the spread of the bulk), and the largest "
-            f"holds {largest:.0%}: larger radii were missed, so this is a lower bound that grows with more directions."
+            f"holds {largest:.0%}: larger radii were missed{end}"
         )
     again = f" {n_recrossed} rays re-enter further out, outside the star-shaped basin." if n_recrossed else ""
-    return text + again
+    return f"{text}{again} {doubt}".rstrip()

@@ -118,7 +118,7 @@ def main() -> None:
     for name, build, rise in HELD_OUT:
         found, missed = audit(build, rise, rays)
         doubt = "yes" if "may be too high" in found.verdict.sentence else "no"
-        note = next((note for note in found.notes if "audited" in note), "")
+        note = next((note for note in found.notes if "udited" in note), "")
         print(
             f"| {name} | {found.n_params:,} | {rays} | {missed} | {int(found.censored.sum())} | {doubt} | {note} |",
             flush=True,
