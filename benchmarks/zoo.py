@@ -16,6 +16,7 @@ from minima_volume import measure_volume
 from minima_volume.networks.directions import draw_directions
 from tests.measure.zoo import RAYS as CASE_RAYS
 from tests.measure.zoo import SCAN, Case
+from tests.measure.zoo.audit import HELD_OUT
 from tests.measure.zoo.cases import ZOO
 from tests.measure.zoo.curves import NETWORKS, earlier_crossings, narrow_sines
 from tests.measure.zoo.outcome import Outcome, outcome
@@ -36,7 +37,8 @@ CROSSINGS = """
 
 A ray leaves the basin where its loss first exceeds the threshold. The scan looks at 13 nodes and, between them, wherever
 the curve has room for a bump. Here {rays} rays of each network are compared with dense scans of 2,000 points in float64 up
-to the crossing that was reported. *Missed* counts rays that cross earlier. The rule was tuned on these networks.
+to the crossing that was reported. *Missed* counts rays that cross earlier by more than 0.01 nats. The rule was tuned on the
+first eight networks, and on nothing of the others, which are marked by an asterisk.
 
 | network | n | missed | of them without a look between the nodes | points per ray | what the result says |
 |---|---|---|---|---|---|
@@ -99,6 +101,7 @@ def first_crossings() -> Iterator[str]:
 
     model_sweep.cross_block = counting
     networks = [*NETWORKS, ("untrained sine network, one sample", narrow_sines, 0.3)]
+    networks += [(f"{name} *", build, rise) for name, build, rise in HELD_OUT]
     for name, build, rise in networks:
         missed = {}
         for look in (False, True):
@@ -109,6 +112,8 @@ def first_crossings() -> Iterator[str]:
             found, c = crossings(model, loss, data, threshold)
             missed[look] = earlier_crossings(model, loss, data, threshold, c)
         said = next(note for note in found.notes if "udited" in note)
+        if "may be too high" in found.verdict.sentence:
+            said += " **The number may be too high.**"
         yield (f"| {name} | {found.n_params:,} | {missed[True]} | {missed[False]} | {np.mean(points):.1f} | {said} |")
         print(name, missed, flush=True)
     model_sweep.cross_block = real

@@ -77,6 +77,18 @@ def check_reads(model: nn.Module, copy: PrivateCopy, seen: reads.ReadRecorder, m
         )
 
 
+def note_on_outsiders(model: nn.Module, copy: PrivateCopy, seen: reads.ReadRecorder) -> list[str]:
+    """Return a note on parameters with gradients that are read, but belong to no part of the model."""
+    own = {reads.storage_of(tensor) for part in (model, copy.module) for tensor in part.parameters()}
+    outside = [shape for storage, shape in seen.trainable.items() if storage not in own]
+    if not outside:
+        return []
+    return [
+        f"The loss reads {len(outside)} parameters with gradients that the model does not hold, shaped {outside[0]} first. "
+        "They stay as they are: make their layer an attribute of the model if it should move."
+    ]
+
+
 def check_losses(losses: Tensor, metric: Metric) -> None:
     """Raise an error unless losses are finite and at least 0 on average."""
     if not losses.isfinite().all():
@@ -135,9 +147,12 @@ def check_classes(outputs: Tensor, targets: Tensor) -> None:
 
 
 def check_cache(model: nn.Module, objective: Objective, used: PrivateCopy, minimum: Minimum, metric: Metric) -> None:
-    """Raise UserError if a copy that was called before does not see new parameters as a fresh one does."""
+    """Raise UserError if the losses of a copy depend on what was evaluated before.
+
+    Three evaluations are compared at one point: of a copy that was used elsewhere, of a fresh one, and of that one again.
+    """
     direction, found = draw_directions(0, [0], minimum.layout.n_params)[0], []
-    for renewed in (False, True):
+    for renewed in (False, True, False):
         if renewed:
             used.renew(model)
         used.move(minimum, direction, PROBE)
@@ -148,10 +163,10 @@ def check_cache(model: nn.Module, objective: Objective, used: PrivateCopy, minim
             raise
         except Exception:  # this far from the minimum the model need not run
             return
-    if not torch.allclose(found[0], found[1], rtol=1e-6, equal_nan=True):
+    if not all(torch.allclose(found[1], losses, rtol=1e-6, equal_nan=True) for losses in found):
         raise UserError(
-            "Expected a model that computes everything anew, got one that keeps results of earlier calls: remove caches of "
-            "weights or outputs."
+            "Expected a model that computes everything anew, got one whose losses depend on earlier calls: remove caches of "
+            "weights or outputs, random numbers, and state that changes in evaluation mode."
         )
 
 

@@ -1,4 +1,4 @@
-"""Which tensors a computation reads: a mode that sees the storage of every argument of every operation."""
+"""Which tensors a computation reads: modes that see the memory of every argument of every operation."""
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -15,11 +16,17 @@ def storage_of(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
+# Methods that hand numbers to Python or NumPy without an operation that a dispatch mode sees.
+_READ_DATA: Any = Tensor.data
+_EXPORTS = {Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr, _READ_DATA.__get__}
+
+
 class ReadRecorder(TorchDispatchMode):
     """Record which memory is read while code runs.
 
     Attributes:
         storages: Numbers of the memory that was read; see `storage_of`.
+        trainable: Shapes of the parameters with gradients that were read, by the numbers of their memory.
         widest: Numbers in the largest result.
 
     Example:
@@ -34,7 +41,20 @@ class ReadRecorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.storages: set[int] = set()
+        self.trainable: dict[int, tuple[int, ...]] = {}
         self.widest = 1
+        self._exports = _ExportRecorder(self.record)
+
+    def __enter__(self) -> "ReadRecorder":
+        """Start to record."""
+        self._exports.__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Stop."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._exports.__exit__(*error)  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -46,11 +66,19 @@ class ReadRecorder(TorchDispatchMode):
     ) -> Any:
         """Run an operation and record its arguments."""
         kwargs = kwargs or {}
-        self.storages.update(storage_of(leaf) for leaf in tree_leaves((args, kwargs)) if _has_storage(leaf))
+        self.record((args, kwargs))
         out = func(*args, **kwargs)
         sizes = [leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
         self.widest = max([self.widest, *sizes])
         return out
+
+    def record(self, arguments: Any) -> None:
+        """Record the tensors in arguments."""
+        for leaf in tree_leaves(arguments):
+            if _has_storage(leaf):
+                self.storages.add(storage_of(leaf))
+                if isinstance(leaf, nn.Parameter) and leaf.requires_grad:
+                    self.trainable[storage_of(leaf)] = tuple(leaf.shape)
 
     def saw(self, tensor: Tensor) -> bool:
         """Return whether the memory of a tensor was read."""
@@ -59,6 +87,22 @@ class ReadRecorder(TorchDispatchMode):
     def unread(self, tensors: Mapping[str, Tensor]) -> list[str]:
         """Return the names of tensors whose memory was not read."""
         return [name for name, tensor in tensors.items() if not self.saw(tensor)]
+
+
+class _ExportRecorder(TorchFunctionMode):
+    """Record the tensors whose numbers leave torch."""
+
+    def __init__(self, record: Callable[[Any], None]) -> None:
+        super().__init__()
+        self.record = record
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run a function and record its arguments if they leave torch."""
+        if func in _EXPORTS:
+            self.record(args)
+        return func(*args, **(kwargs or {}))
 
 
 def _has_storage(value: object) -> bool:

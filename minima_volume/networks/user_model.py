@@ -103,7 +103,7 @@ def check_user_model(
     checks.check_repeats(first, checks.call(lambda: checks.all_losses(other, copy, metric)))
     if samples is not None and isinstance(loss_fn, nn.Module) and getattr(loss_fn, "reduction", None) == "mean":
         checks.check_mean(objective, samples, loss_fn, copy)
-    notes = list(checks.notes_on(minimum, samples, loss_fn))
+    notes = [*checks.notes_on(minimum, samples, loss_fn), *checks.note_on_outsiders(model, copy, seen)]
     final, exact = _in_float64(objective, copy, metric, notes)
     checks.check_cache(model, objective, copy, minimum, metric)
     loss, rough = float(exact.mean()), float(first.double().mean())

@@ -219,7 +219,7 @@ class Remembers(Wrapped):
         return self.inner(x * kept[0].to(x))
 
 
-@ZOO.refused(KIND, "a cache outside the model", "keeps results of earlier calls|read every parameter that moves")
+@ZOO.refused(KIND, "a cache outside the model", "losses depend on earlier calls|read every parameter that moves")
 def remembers() -> Built:
     _remembered("g").clear()
     return seeded(Remembers()), CROSS_ENTROPY, classes(), {"threshold": 3.0}
@@ -236,7 +236,7 @@ class Memo(Wrapped):
         return self.memo.setdefault(round(float(x.sum()), 3), super().forward(x)).to(x)
 
 
-@ZOO.refused(KIND, "outputs that are kept for each batch", "keeps results of earlier calls")
+@ZOO.refused(KIND, "outputs that are kept for each batch", "losses depend on earlier calls")
 def kept_outputs() -> Built:
     return seeded(Memo()), CROSS_ENTROPY, classes(), {"threshold": 3.0}
 

@@ -207,7 +207,7 @@ def cached_before() -> Built:
 
 
 @ZOO.refused(
-    KIND, "effective weights that are cached at the first call", r"keeps results of earlier calls|'inner\.weight'"
+    KIND, "effective weights that are cached at the first call", r"losses depend on earlier calls|'inner\.weight'"
 )
 def cached_later() -> Built:
     return pair(seeded(CachedWeights()))
