@@ -148,8 +148,8 @@ trust: | $(READY) ## compare all estimators on the minima of stored studies; doc
 bench: | $(READY) ## compare the speed with the published loop: benchmarks/README.md and results.json; about ten minutes
 	@$(PY) -m benchmarks.bench
 
-bench-large: | $(READY) ## points, cost and memory of a ray of a ResNet-18 and a GPT-like network; about five minutes
-	@for name in 'ResNet-18' 'GPT-like, 30 million'; do $(PY) -m benchmarks.large "$$name" 2; echo; done
+bench-large: | $(READY) ## cost and memory of a ray of a ResNet-18 and of GPT-like networks: benchmarks/large.md; ten minutes
+	@$(PY) -m benchmarks.large
 
 test: | $(READY) ## run the tests; some minutes
 	@$(PY) -m pytest -m "not slow"

@@ -61,7 +61,7 @@ def verdict(case: Case, found: Outcome) -> tuple[str, str]:
     if case.doubted and found.doubt:
         return "doubted", f"measured, error {found.error:.1g} nats; the verdict says that the number may be too high"
     right = found.error <= PROMISE
-    note = f" {cell(found.notes.partition('Of ')[0])}".rstrip()
+    note = f" {cell(found.notes.partition('Audited')[0])}".rstrip()
     return ("measured" if right else "wrong"), f"measured, error {found.error:.1g} nats.{note}"
 
 

@@ -17,7 +17,7 @@ from minima_volume.networks.directions import draw_directions
 from minima_volume.rays.preconditioner import Preconditioner
 
 # Share of the rays that are audited at random, and number of the longest ones; most and fewest points on each, and how many
-# points an audit may cost as a share of those that the rays have cost.
+# points an audit may cost as a share of those that the rays have cost. At least one ray is audited.
 SHARE, LONGEST, MOST, FEWEST, COST = 0.02, 2, 64, 16, 0.1
 # Part of a threshold by which float32 may exceed it, and of a coefficient by which a crossing may be off.
 MARGIN = 1e-5
@@ -58,11 +58,16 @@ class Audit:
 
     def sentence(self) -> str:
         """Say what was found."""
-        if not self.looked:
+        if not self.longest:
             return "No ray was audited for earlier crossings, since none crosses."
+        random = (
+            f"{self.missed} of {self.looked} random rays (at most {self.bound:.0%} of all, {CONFIDENCE:.0%} confidence) and "
+            if self.looked
+            else ""
+        )
         return (
-            f"Audited at {self.points} points a ray: {self.missed} of {self.looked} random rays (at most {self.bound:.0%} "
-            f"of all, {CONFIDENCE:.0%} confidence) and {self.longest_missed} of the {self.longest} longest cross earlier."
+            f"Audited at {self.points} points a ray: {random}{self.longest_missed} of the {self.longest} longest cross "
+            "earlier."
         )
 
 
@@ -84,9 +89,12 @@ def audit(
     crossing = np.flatnonzero((~(coefficients == 0)).any(axis=1))
     ends = np.nan_to_num(coefficients, nan=1.0)
     draw = np.random.default_rng(seed)
-    chosen = draw.choice(crossing, min(len(crossing), max(1, round(SHARE * len(coefficients)))), replace=False)
-    longest = np.argsort(-ends.max(axis=1), kind="stable")[: min(LONGEST, len(crossing))]
-    points = int(np.clip(COST * evaluations / max(1, len(chosen) + len(longest)), FEWEST, MOST))
+    affordable = max(1, int(COST * evaluations / FEWEST))
+    n_longest = min(LONGEST, len(crossing), affordable)
+    n_random = min(len(crossing), max(1, round(SHARE * len(coefficients))), affordable - n_longest)
+    longest = np.argsort(-ends.max(axis=1), kind="stable")[:n_longest]
+    chosen = draw.choice(crossing, n_random, replace=False)
+    points = int(np.clip(COST * evaluations / max(1, n_random + n_longest), FEWEST, MOST))
 
     def misses(directions: Counts) -> int:
         return sum(_crosses_earlier(problem, seed, ray, ends[ray], draw, points, shape) for ray in directions.tolist())

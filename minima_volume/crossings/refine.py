@@ -25,7 +25,7 @@ SAFETY = 3.0
 WIDEST, WIDEST_WARY = 1 / 2, 1 / 12
 # Points that one curve may cost, and parts of the coefficient closer than which two points say nothing of a curvature:
 # their difference is float32's rounding.
-BUDGET, CLOSE = 192, 0.01
+BUDGET, CLOSE = 512, 0.01
 # How often a curve is solved again because an earlier crossing was found.
 ATTEMPTS = 8
 # A bump that exceeds the threshold by less than this part of it moves no radius.

@@ -6,6 +6,9 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
+# Numbers of a direction that are converted to float64 at a time; more than any network of the paper has.
+PART = 2**22
+
 
 def generator(*key: int | str) -> torch.Generator:
     """Return a CPU generator whose state depends only on the key."""
@@ -50,4 +53,8 @@ def direction_norms(block: Tensor) -> Tensor:
     Returns:
         Norms (rays,), summed in float64.
     """
-    return torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+    if block.shape[1] <= PART:
+        return torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+    # A long row in float64 would take the memory of two.
+    parts = [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in block.split(PART, dim=1)]
+    return torch.linalg.vector_norm(torch.stack(parts), dim=0)

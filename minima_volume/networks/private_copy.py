@@ -12,6 +12,9 @@ from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.precision import device_for
 from minima_volume.networks.reads import storage_of
 
+# Numbers that move at a time.
+PART = 2**20
+
 
 def copy_model(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """Copy a model to a device and convert its floating-point and complex tensors.
@@ -140,9 +143,14 @@ class PrivateCopy:
             self._at = minimum
         scales, steps = minimum.layout.split(minimum.scales), minimum.layout.split(direction)
         for name, step in steps.items():
-            # Products of float32 numbers are exact in float64, into which addcmul_ converts them.
-            factors = step.to(self.device), scales[name].to(self.device)
-            named[name].copy_(minimum.parameters[name]).addcmul_(*factors, value=c)
+            where = named[name].copy_(minimum.parameters[name])
+            tensors = (where, step, scales[name])
+            # addcmul_ converts its factors to the precision of the sum, part by part so that they take no memory. Products
+            # of float32 numbers are exact in float64.
+            flat = where.is_contiguous()
+            parts = [tensor.view(-1).split(PART) if flat else (tensor,) for tensor in tensors]
+            for place, *factors in zip(*parts, strict=True):
+                place.addcmul_(*(factor.to(self.device) for factor in factors), value=c)
 
 
 def _like(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:

@@ -27,7 +27,7 @@ class ReadRecorder(TorchDispatchMode):
     Attributes:
         storages: Numbers of the memory that was read; see `storage_of`.
         trainable: Shapes of the parameters with gradients that were read, by the numbers of their memory.
-        widest: Numbers in the largest result.
+        widest: Numbers in the largest result, or in the columns that a convolution unfolds its input into.
 
     Example:
         >>> import torch
@@ -69,6 +69,8 @@ class ReadRecorder(TorchDispatchMode):
         self.record((args, kwargs))
         out = func(*args, **kwargs)
         sizes = [leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        if func is torch.ops.aten.convolution.default:
+            sizes.append(sizes[0] // out.shape[1] * args[1][0].numel())
         self.widest = max([self.widest, *sizes])
         return out
 

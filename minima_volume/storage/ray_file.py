@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from minima_volume.errors import ResultsError
 from minima_volume.storage.archives import read_arrays, write_arrays
 
-KIND = "minima_volume.rays/1"
+KIND = "minima_volume.rays/2"
 ADVICE = "Delete it, or name another file."
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from minima_volume import measure_volume
 from minima_volume.networks.directions import draw_directions
 from tests.measure.zoo import classes
-from tests.measure.zoo.curves import Transformer, earlier_crossings, trained
+from tests.measure.zoo.curves import Transformer, earlier_crossings, trained, untrained_siren
 
 Built = tuple[nn.Module, Any, Any]
 
@@ -89,6 +89,7 @@ HELD_OUT: list[tuple[str, Callable[[], Built], float]] = [
     ("untrained sine network, ω = 30, 2 samples", lambda: untrained_waves(19, 30.0, 2), 0.3),
     ("untrained sine network, ω = 60, 1 sample", lambda: untrained_waves(20, 60.0, 1), 0.3),
     ("untrained sine network, ω = 30, three layers of 16", lambda: untrained_waves(0, 30.0, 64, (6, 16, 16, 16)), 0.3),
+    ("untrained SIREN, 64 samples", untrained_siren, 0.3),
     ("untrained sine network, five layers", lambda: untrained_waves(21, 10.0, 4, (2, 12, 12, 12, 12, 1)), 0.3),
 ]
 

@@ -83,6 +83,12 @@ def untrained_sines() -> tuple[nn.Module, Any, Any]:
     return model, nn.MSELoss(), (x, model(x).detach())
 
 
+def untrained_siren() -> tuple[nn.Module, Any, Any]:
+    """Return an untrained network whose loss saturates close to 0.3 and oscillates there along most of a ray."""
+    x, model = torch.randn(64, 1, generator=torch.Generator().manual_seed(0)), nn.Sequential(*sines()[:-1]).eval()
+    return model, nn.MSELoss(), (x, model(x).detach())
+
+
 def narrow_sines() -> tuple[nn.Module, Any, Any]:
     """Return an untrained sine network on one sample, whose loss along a ray oscillates through the threshold."""
     torch.manual_seed(0)
