@@ -189,7 +189,7 @@ def measure(name: str, scheme: str) -> dict[str, Any]:
 HEAD = f"""# Rays of large models
 
 `make bench-large` measures this page in one run, one thread, each row in a process of its own. The models are a ResNet-18
-with 256 images of 32 × 32 pixels and GPT-like networks with 8 sequences of 64 tokens; the threshold is {FACTOR} times the
+with 64 images of 32 × 32 pixels and GPT-like networks with 8 sequences of 64 tokens; the threshold is {FACTOR} times the
 loss at the minimum. A *unit* is the time of one float32 loss over all samples and one pass over the weights. *Points* are
 losses per ray. The engine finishes a ray in float64, whose points take about two units each; its cost is that of further
 rays, after the checks of the model. The other schemes evaluate float32 only: the published grid of 100 points, of which

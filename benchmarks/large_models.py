@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TOKENS, SEQUENCES, IMAGES = 64, 8, 256
+TOKENS, SEQUENCES, IMAGES = 64, 8, 64
 
 
 class Block(nn.Module):

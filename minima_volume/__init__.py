@@ -22,6 +22,7 @@ _HOMES = {
     "fit_preconditioner": "minima_volume.rays.preconditioner",
     # the Gaussian local volume without rays
     "NetworkPotential": "minima_volume.sampling.potential",
+    "subset_simulation": "minima_volume.sampling.subset",
     "tethered_hmc": "minima_volume.sampling.tethered",
     "elliptical_slice_path": "minima_volume.sampling.elliptical",
     # errors

@@ -17,11 +17,12 @@ from minima_volume.networks.adapters import Data, LossFunction
 from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import Metric
 from minima_volume.networks.minimum import Minimum
+from minima_volume.networks.reduction import reduce_first_layer
 from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.networks.user_model import check_user_model, plain_module
 from minima_volume.sampling.local_volume import LocalVolume
 from minima_volume.sampling.potential import NetworkPotential
-from minima_volume.sampling.tethered import tethered_hmc
+from minima_volume.sampling.subset import subset_simulation
 
 # Groups of draws whose spread gives the error, and draws inside below which an estimate is called too thin.
 GROUPS, FEWEST_INSIDE = 8, 50
@@ -45,9 +46,9 @@ def local_volume(
 
     Unlike rays, draws count every point of {L ≤ τ}, also behind hills, and their error does not grow with the number of
     parameters: γ is a share of draws, with the error √((1 − γ)/γN) of its logarithm. Widths with fewer than 50 draws
-    inside are sampled by tethered Hamiltonian Monte Carlo, if the loss is one that `metric="loss"` bounds and a batch of
-    networks can be evaluated together. That chain starts at the minimum, so a separate basin that holds most of γ is
-    invisible to it.
+    inside are measured by subset simulation (`minima_volume.sampling.subset`) if a batch of networks can be evaluated
+    together; its cost grows with −ln γ. It finds what lies downhill from where most of the Gaussian is; a basin that rises
+    from a plateau without a slope towards it is invisible.
 
     Args:
         model: A trained model in evaluation mode.
@@ -100,9 +101,10 @@ def local_volume(
         problem = ModelProblem(user, minimum, [target], memory)
         found = _from_draws(_inside(problem, n_draws, seed, widths), np.array(widths))
         thin = [i for i, status in enumerate(found.status) if status == "thin"]
-        if thin and metric == "loss" and user.samples is not None and problem.path != "module":
-            potential = NetworkPotential(user.model, minimum, user.samples)
-            chain = tethered_hmc(potential, height, [widths[i] for i in thin], seed=seed)
+        if thin and user.samples is not None and problem.path != "module":
+            network = user.model, minimum, user.samples
+            potential = NetworkPotential(*(reduce_first_layer(*network) if problem.path == "stack" else network))
+            chain = subset_simulation(potential, target.threshold, [widths[i] for i in thin], seed=seed)
             found = _joined(found, chain, thin)
     return found
 
@@ -139,19 +141,21 @@ def _from_draws(inside: np.ndarray, widths: Floats) -> LocalVolume:
 
 
 def _joined(draws: LocalVolume, chain: LocalVolume, places: list[int]) -> LocalVolume:
-    """Return draws with the widths at some places taken from a chain."""
-    rows = [chain.at(float(draws.sigmas[place])) for place in places]
+    """Return draws with the widths at some places taken from subset simulation, in their order."""
 
     def mixed(name: str) -> Floats:
         values = np.array(getattr(draws, name))
-        values[places] = getattr(chain, name)[rows]
+        values[places] = getattr(chain, name)
         return values
 
-    status = list(draws.status)
-    for place, row in zip(places, rows, strict=True):
-        status[place] = chain.status[row]
-    names = ("log_gamma", "log_gamma_se", "log_gamma_within_se", "drift", "replica_log_gamma")
-    n_values = draws.n_values + chain.n_values
+    status, groups = list(draws.status), np.full((len(draws.sigmas), GROUPS), np.nan)
+    groups[:] = draws.replica_log_gamma
+    groups[places] = np.nan
+    groups[places, : chain.replica_log_gamma.shape[1]] = chain.replica_log_gamma
+    for place, word in zip(places, chain.status, strict=True):
+        status[place] = word
+    names = ("log_gamma", "log_gamma_se", "log_gamma_within_se", "drift")
     return LocalVolume(
-        sigmas=draws.sigmas, **{name: mixed(name) for name in names}, status=tuple(status), n_values=n_values
-    )
+        sigmas=draws.sigmas, **{name: mixed(name) for name in names}, replica_log_gamma=groups, status=tuple(status),
+        n_values=draws.n_values + chain.n_values,
+    )  # fmt: skip

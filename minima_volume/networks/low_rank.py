@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Eigenvalues below this part of the largest one are rounding: their vectors would be noise.
+NEGLIGIBLE = {torch.float32: 1e-6, torch.float64: 1e-10}
+
 
 @dataclass(frozen=True)
 class IdentityPlusLowRank:
@@ -33,16 +36,28 @@ def leading_eigenvectors(rows: Tensor, rank: int) -> tuple[Tensor, Tensor, Tenso
     The decomposition runs in float64 on the smaller of RᵀR and RRᵀ.
 
     Args:
-        rows: R (m, n).
-        rank: Number r of eigenvectors.
+        rows: R (m, n), in float32 or float64.
+        rank: Number r of eigenvectors; fewer are returned if RᵀR has fewer eigenvalues above rounding.
 
     Returns:
-        The `rank` largest eigenvalues in ascending order, their eigenvectors (n, r) in the precision of `rows`, and the
-        smaller of the min(m, n) eigenvalues that were computed.
+        The largest eigenvalues in ascending order, their eigenvectors (n, r) in the precision of `rows`, and the smaller of
+        the min(m, n) eigenvalues that were computed.
+
+    Example:
+        Rows that repeat each other have one eigenvector:
+
+        >>> import torch
+        >>> leading_eigenvectors(torch.ones(5, 8), 3)[1].shape
+        torch.Size([8, 1])
     """
     wide = len(rows) < rows.shape[1]
     values, vectors = torch.linalg.eigh((rows @ rows.T if wide else rows.T @ rows).double())
-    values = values.clamp_min(1e-300)
-    top = vectors[:, -rank:]
-    basis = (rows.T.double() @ top) / values[-rank:].sqrt() if wide else top
-    return values[-rank:], basis.to(rows.dtype), values[:-rank]
+    largest = float(values[-1]) if len(values) else 0.0
+    rank = min(rank, int((values > NEGLIGIBLE[rows.dtype] * max(largest, 0.0)).sum()) if largest > 0 else 0)
+    values, top, rest = (
+        values[len(values) - rank :],
+        vectors[:, vectors.shape[1] - rank :],
+        values[: len(values) - rank],
+    )
+    basis = (rows.T.double() @ top) / values.sqrt() if wide else top
+    return values, basis.to(rows.dtype), rest.clamp_min(0)

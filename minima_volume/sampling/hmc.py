@@ -36,11 +36,13 @@ class Chains:
         gradients: β ∂L(σz)/∂z (chains, n).
         angle: Angle of one step in radians.
         mass: Mass matrix A.
+        burn_acceptance: Mean acceptance probability of the second half of the last burn-in.
     """
 
     def __init__(self, potential: Potential, points: Tensor, draws: torch.Generator) -> None:
         self.potential, self.points, self.draws = potential, points, draws
         self.sigma, self.beta, self.angle = 1.0, 0.0, 1.0
+        self.burn_acceptance = 1.0
         self.mass = MassMatrix(torch.zeros(points.shape[1], dtype=points.dtype))
 
     def move_to(self, sigma: float, beta: float) -> None:
@@ -100,17 +102,17 @@ class Chains:
         Returns:
             Positions z (chains, n) after each trajectory of the second half.
         """
-        seen, points = [], []
+        seen, points, rates = [], [], []
         for i in range(trajectories):
-            self.angle = min(
-                QUARTER_TURN / 2, self.angle * math.exp(ADAPTATION_RATE * (self.trajectory() - TARGET_ACCEPTANCE))
-            )
+            rates.append(self.trajectory())
+            self.angle = min(QUARTER_TURN / 2, self.angle * math.exp(ADAPTATION_RATE * (rates[-1] - TARGET_ACCEPTANCE)))
             if i < trajectories // 2:
                 seen.append(self.gradients)
             else:
                 points.append(self.points)
             if i == trajectories // 2 - 1 and self.beta > 0:
                 self.mass = MassMatrix.of_gradients(torch.cat(seen), rank)
+        self.burn_acceptance = float(np.mean(rates[trajectories // 2 :])) if rates else 1.0
         return points
 
     def values(self, sigma: float) -> Floats:

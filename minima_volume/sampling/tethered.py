@@ -32,6 +32,7 @@ from minima_volume.sampling.potential import CountingPotential, Potential, check
 Integers = NDArray[np.int64]
 FIRST_RUNG_RATIO = 1.3  # between the widths σ that are tried for the first rung
 MIN_EFFECTIVE_DRAWS = 30  # inside the basin on a rung, for its own γ
+LOWEST_ACCEPTANCE = 0.05  # of a burn-in, below which the ladder ends
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def tethered_hmc(
         settings: Length and resolution of the ladder.
 
     Returns:
-        ln γ at every width of `sigmas` and at the rungs in between, in ascending order.
+        ln γ at every width of `sigmas` and at the rungs in between, in ascending order. If hardly any trajectory of a
+        burn-in is accepted, the ladder ends there, and ln γ at larger widths is NaN with the status "stuck".
 
     Raises:
         NumericsError: The loss at the minimum is not below the threshold.
@@ -135,7 +137,7 @@ def tethered_hmc(
     check_inside(potential, threshold)
     counter = CountingPotential(potential)
     rungs = list(_sample_ladder(counter, threshold, sorted(set(sigmas)), seed, settings))
-    return _tethered_volume(rungs, threshold, settings, counter)
+    return _tethered_volume(rungs, threshold, sigmas, settings, counter)
 
 
 def _sample_ladder(
@@ -151,6 +153,8 @@ def _sample_ladder(
     while True:
         chains.move_to(sigma, beta)
         settled = chains.burn(settings.burn, settings.rank)
+        if chains.burn_acceptance < LOWEST_ACCEPTANCE:
+            return
         goal = next((wanted for wanted in sigmas if wanted > sigma), None)
         above, beta_above = next_rung(chains, settled, threshold, goal, settings.stride) if goal else (sigma, beta)
         yield _sample_rung(chains, below, above, settings.keep * (settings.finish if sigma in sigmas else 1))
@@ -173,7 +177,11 @@ def _sample_rung(chains: Chains, sigma_below: float, sigma_above: float, keep: i
 
 
 def _tethered_volume(
-    rungs: list[_Rung], threshold: float, settings: TetheredSettings, counter: CountingPotential
+    rungs: list[_Rung],
+    threshold: float,
+    sigmas: Sequence[float],
+    settings: TetheredSettings,
+    counter: CountingPotential,
 ) -> TetheredVolume:
     """Estimate ln γ on all rungs from all draws, from each replica alone, and from each half of the draws."""
     groups = np.arange(settings.replicas * settings.chains).reshape(settings.replicas, settings.chains)
@@ -183,20 +191,28 @@ def _tethered_volume(
     )
     early, late = (_estimate([rung.half(which) for rung in rungs], threshold).log_gamma for which in (0, 1))
     spread, drift = np.array([replica_error(row) for row in replicas]), late - early
+    status = [
+        chain_status(thin=thin, spread=s, within=w, drift=d)
+        for thin, s, w, d in zip(pooled.thin, spread, pooled.error, drift, strict=True)
+    ]
+    missed = sorted({sigma for sigma in sigmas if all(rung.sigma != sigma for rung in rungs)})
+
+    def filled(values: Sequence[float] | Floats) -> Floats:
+        """Append NaN, along the first axis, for the widths that were not reached."""
+        known = np.asarray(values, dtype=np.float64).reshape(len(rungs), *np.shape(values)[1:])
+        return np.concatenate([known, np.full((len(missed), *known.shape[1:]), np.nan)])
+
     return TetheredVolume(
-        sigmas=np.array([rung.sigma for rung in rungs]),
-        betas=np.array([rung.beta for rung in rungs]),
-        log_gamma=pooled.log_gamma,
-        log_gamma_se=spread,
-        log_gamma_within_se=pooled.error,
-        drift=drift,
-        replica_log_gamma=replicas,
-        mean_loss=np.array([rung.here.mean() for rung in rungs]),
-        acceptance=np.array([rung.acceptance for rung in rungs]),
-        status=tuple(
-            chain_status(thin=thin, spread=s, within=w, drift=d)
-            for thin, s, w, d in zip(pooled.thin, spread, pooled.error, drift, strict=True)
-        ),
+        sigmas=np.array([*(rung.sigma for rung in rungs), *missed]),
+        betas=filled([rung.beta for rung in rungs]),
+        log_gamma=filled(pooled.log_gamma),
+        log_gamma_se=filled(spread),
+        log_gamma_within_se=filled(pooled.error),
+        drift=filled(drift),
+        replica_log_gamma=filled(replicas),
+        mean_loss=filled([rung.here.mean() for rung in rungs]),
+        acceptance=filled([rung.acceptance for rung in rungs]),
+        status=(*status, *("stuck" for _ in missed)),
         n_values=counter.n_values,
         n_gradients=counter.n_gradients,
     )

@@ -6,6 +6,7 @@ results/<scale>/<study>/repeat_<number>/*.csv, minima.json, rays.json
     minima/level_<level>.safetensors, .unfinished.safetensors, .failed.json
     rays/directions_<start>_<stop>.npz
     gold/level_<level>.json
+    local/level_<level>.json
 """
 
 import re
@@ -18,11 +19,12 @@ T = TypeVar("T")
 # Read it as `layout.ROOT`, never by importing the name: tests replace it. Make names the same folder.
 ROOT = Path("results")
 
-MINIMA_FOLDER, RAYS_FOLDER, GOLD_FOLDER = "minima", "rays", "gold"
+MINIMA_FOLDER, RAYS_FOLDER, GOLD_FOLDER, LOCAL_FOLDER = "minima", "rays", "gold", "local"
 # Tables of a repeat and, gathered from all repeats, of a study.
 VOLUMES, CUTOFFS = "volumes.csv", "cutoffs.csv"
 # Tables of a study only.
 SLICES, ORDERINGS, CONFIDENCES = "slices.csv", "orderings.csv", "confidences.csv"
+LOCAL_VOLUMES = "local_volumes.csv"
 # Tables of all studies of a scale.
 COMPARISON, COMPARISON_TRENDS = "comparison.csv", "comparison_trends.csv"
 # Records of a study, and of the first two stages of a repeat.
@@ -43,6 +45,11 @@ CUTOFF_COLUMNS = ("study", "data", "model", "repeat", "level", "threshold", "cut
 SLICE_COLUMNS = ("repeat", "level", "n_train", "radius_1", "radius_2", "seen_loss", "unseen_loss")
 ORDERING_COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
 CONFIDENCE_COLUMNS = ("study", "repeat", "estimator", "sigma", "order", "confidence", "falling")
+LOCAL_VOLUME_COLUMNS = (
+    "study", "data", "model", "repeat", "level", "landscape", "threshold", "norms", "sigma", "status", "log_gamma",
+    "log_gamma_se", "log_gamma_within_se", "n_levels", "acceptance", "evaluations", "n_params", "n_reduced", "log_scales",
+    "loss_at_zero", "train_loss", "test_loss", "test_accuracy",
+)  # fmt: skip
 COMPARISON_COLUMNS = (
     "study", "level", "landscape", "threshold", "ours_repeats", "ours_without_volume", "ours_log_volume_grid",
     "ours_spread", "published_repeats", "published_without_volume", "published_log_volume_grid", "published_spread",
@@ -89,6 +96,11 @@ def block_path(folder: Path, start: int, stop: int) -> Path:
 def gold_path(folder: Path, level: int) -> Path:
     """Return the path of one level's ln γ_σ by tethered Hamiltonian Monte Carlo."""
     return folder / GOLD_FOLDER / f"level_{level}.json"
+
+
+def local_path(folder: Path, level: int) -> Path:
+    """Return the path of one level's ln γ_σ by subset simulation."""
+    return folder / LOCAL_FOLDER / f"level_{level}.json"
 
 
 def comparison_paths(scale: str) -> tuple[Path, Path]:

@@ -21,6 +21,9 @@ HEADERS = {
     "slices.csv": "repeat level n_train radius_1 radius_2 seen_loss unseen_loss",
     "cutoffs.csv": "study data model repeat level threshold cutoff n_samples final_mean_loss",
     "orderings.csv": "study repeat level threshold estimator sigma value error verdict",
+    "local_volumes.csv": "study data model repeat level landscape threshold norms sigma status log_gamma log_gamma_se "
+    "log_gamma_within_se n_levels acceptance evaluations n_params n_reduced log_scales loss_at_zero train_loss test_loss "
+    "test_accuracy",
     "confidences.csv": "study repeat estimator sigma order confidence falling",
     "comparison.csv": "study level landscape threshold ours_repeats ours_without_volume ours_log_volume_grid ours_spread "
     "published_repeats published_without_volume published_log_volume_grid published_spread relative_difference "

@@ -28,3 +28,12 @@ def test_leading_eigenvectors_of_rows(shape: tuple[int, int]) -> None:
     torch.testing.assert_close(gram @ basis, basis * values)
     torch.testing.assert_close(basis.T @ basis, torch.eye(2).double())
     assert rest.max() < values.min() and float(rest.sum() + values.sum()) == pytest.approx(float(gram.trace()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_repeated_rows_give_no_more_eigenvectors_than_there_are_different_rows(dtype: torch.dtype) -> None:
+    rows = torch.randn(3, 400, generator=generator("repeated"), dtype=torch.float64).to(dtype).repeat(20, 1)
+    values, basis, rest = leading_eigenvectors(rows, 10)
+    assert basis.shape == (400, 3) and values.shape == (3,) and len(rest) == 57
+    torch.testing.assert_close(basis.T @ basis, torch.eye(3, dtype=dtype), atol=1e-4, rtol=0)
+    assert leading_eigenvectors(torch.zeros(4, 9, dtype=dtype), 2)[1].shape == (9, 0)
