@@ -14,6 +14,7 @@ from figs import (
     fixed_landscape,
     generalisation,
     grokking,
+    local_volumes,
     methods,
     power_law,
     published,
@@ -33,7 +34,7 @@ from minima_volume.storage import layout
 # Each has draw(study, scale), which returns the files that it wrote, none if the study has no such figure.
 FIGURES: tuple[ModuleType, ...] = (
     fixed_landscape, varying_landscape, power_law, generalisation, methods, grokking, radii, cutoffs, rank_stability,
-    published, boundaries, slices, trust,
+    published, boundaries, slices, local_volumes, trust,
 )  # fmt: skip
 
 
