@@ -150,7 +150,7 @@ trust: | $(READY) ## compare all estimators on the minima of stored studies; doc
 	@for study in mnist_data mnist_poison; do $(PY) -m benchmarks.trust $$study; done
 
 # Minima of studies that were made here; published tables hold no minima.
-local_volumes: $(foreach study,$(STUDIES),$(if $(wildcard $(R)/$(study)/repeat_*/minima.json),$(study).local)) ## ln γ of stored minima by subset simulation: local_volumes.csv; resumes; minutes per minimum
+local_volumes: $(foreach study,$(STUDIES),$(if $(wildcard $(R)/$(study)/repeat_*/minima.json),$(study).local)) ## ln γ of all stored minima by subset simulation, local_volumes.csv; minutes each, resumes; one study: <study>.local
 
 bench: | $(READY) ## compare the speed with the published loop: benchmarks/README.md and results.json; about ten minutes
 	@$(PY) -m benchmarks.bench

@@ -1,10 +1,12 @@
-"""The path of the repository, the names of the four stages, and copies of the sources."""
+"""The path of the repository, the names of the stages, and copies of the sources."""
 
 import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("train_models", "random_perturbs", "volume_cutoff", "volume_estimation")
+# Scripts of an experiment that no make target of a study needs.
+OPTIONAL = ("local_volumes",)
 # All files that make and its commands read.
 SOURCES = (
     "Makefile", "pyproject.toml", "constraints.txt", "README.md", "*/studies.mk", "*/*.py", "minima_volume/*/*.py",

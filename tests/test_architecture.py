@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import ROOT, STAGES
+from tests.project import OPTIONAL, ROOT, STAGES
 
 PACKAGE = sorted((ROOT / "minima_volume").rglob("*.py"))
 EXPERIMENTS = sorted(path.parent for path in ROOT.glob("*/studies.mk"))
@@ -106,14 +106,17 @@ def test_wings_that_load_fast_import_no_torch(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=named)
 def test_experiments_import_the_package_and_their_own_config(path: Path) -> None:
-    allowed = {"minima_volume", *sys.stdlib_module_names} | ({"config"} if path.stem in STAGES else set())
+    allowed = {"minima_volume", *sys.stdlib_module_names} | ({"config"} if path.stem in (*STAGES, *OPTIONAL) else set())
     assert tops(path) <= allowed
 
 
 @pytest.mark.parametrize("folder", EXPERIMENTS, ids=named)
 def test_stage_scripts_are_a_docstring_imports_and_one_call(folder: Path) -> None:
-    assert {path.name for path in folder.glob("*.py")} == {"config.py", *(f"{name}.py" for name in STAGES)}
-    for name in STAGES:
+    assert {path.name for path in folder.glob("*.py")} == {
+        "config.py",
+        *(f"{name}.py" for name in (*STAGES, *OPTIONAL)),
+    }
+    for name in (*STAGES, *OPTIONAL):
         assert (folder / f"{name}.py").read_text() == (ROOT / "MNIST" / f"{name}.py").read_text()
         docstring, *imports, last = tree(folder / f"{name}.py").body
         assert isinstance(docstring, ast.Expr) and all(isinstance(node, ast.ImportFrom) for node in imports)

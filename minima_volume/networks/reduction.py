@@ -46,9 +46,8 @@ def reduce_first_layer(model: nn.Module, minimum: Minimum, samples: Samples) -> 
         >>> torch.allclose(small(its_samples.inputs), model(samples.inputs), atol=1e-5)
         True
     """
-    if not is_stack(model, samples.inputs.ndim):
+    if not isinstance(model, nn.Sequential) or not is_stack(model, samples.inputs.ndim):
         return model, minimum, samples
-    assert isinstance(model, nn.Sequential)
     children = list(model.named_children())
     start = 1 if isinstance(children[0][1], nn.Flatten) else 0
     name, layer = children[start]

@@ -26,7 +26,7 @@ from minima_volume.storage import archives, layout, tables
 SIGMAS = (0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
 # ln γ in nats below which wider steps are not measured, and samples of a landscape above which it is left out: one loss over
 # them takes too long for the tens of thousands of points that a run visits.
-DEEPEST, MOST_SAMPLES = -20.0, 2_000
+DEEPEST, MOST_SAMPLES = -20.0, 500
 SETTINGS = SubsetSettings(floor=-80.0)
 # Which minimum's filter norms are the unit of length.
 OWN, FIRST = "own", "first"

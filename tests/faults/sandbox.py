@@ -16,8 +16,8 @@ from tests.project import ROOT, copy_sources, sources
 
 # Settings of the calling shell, and of a make that may have started the tests.
 FOREIGN = (
-    "SCALE", "DATA_DIR", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "PYTHON", "RESULTS_DIR",
-    "FIGS_DIR", "DEBUG", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS",
+    "SCALE", "DATA_DIR", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "PYTHON",
+    "DEBUG", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS",
 )  # fmt: skip
 CONFIGS = {
     "digits_poison": "MNIST",

@@ -53,8 +53,6 @@ def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         "MAKEOVERRIDES",
         "NAME",
         "FROM",
-        "RESULTS_DIR",
-        "FIGS_DIR",
         "DATA_DIR",
     )
     clean = {name: value for name, value in os.environ.items() if name not in foreign}
