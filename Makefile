@@ -172,7 +172,7 @@ test-torch: | $(READY) ## run the library's tests with another torch: TORCH=2.9.
 	@[[ "$(TORCH)" =~ ^([0-9]+(\.[0-9]+)*|newest)$$ ]] || { echo "Expected TORCH to be newest or a version such as 2.9.1, got TORCH=$(TORCH)" >&2; exit 2; }
 	@[ -x $(OTHER)/bin/python ] || $(PYTHON) -m venv $(OTHER)
 	@grep -vE '^($(OF_TORCH))==' constraints.txt > $(OTHER)/constraints.txt
-	@$(PY) -m uv pip install --quiet --upgrade --python $(OTHER)/bin/python -c $(OTHER)/constraints.txt -e '.[studies,dev]' torch$(if $(filter newest,$(TORCH)),,==$(TORCH))
+	@$(PY) -m uv pip install --quiet --upgrade --python $(OTHER)/bin/python -c $(OTHER)/constraints.txt -e '.[studies,videos,dev]' torch$(if $(filter newest,$(TORCH)),,==$(TORCH))
 	@$(OTHER)/bin/python -m pytest $(addprefix tests/,measure rays crossings networks estimators sampling storage) -m "not slow"
 
 torture: | $(READY) ## inject faults into copies of the real commands: kills, full disks, damage, bad numbers; up to 15 minutes
