@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from minima_volume.crossings.continuation import means_at
 from minima_volume.crossings.problem import SweepProblem
@@ -54,7 +54,7 @@ class Audit:
         """
         if not self.looked or self.missed == self.looked:
             return 1.0
-        return float(beta.ppf(CONFIDENCE, self.missed + 1, self.looked - self.missed))
+        return float(betaincinv(self.missed + 1, self.looked - self.missed, CONFIDENCE))
 
     def sentence(self) -> str:
         """Say what was found."""
