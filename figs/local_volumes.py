@@ -60,7 +60,7 @@ def draw(study: str, scale: str) -> list[Path]:
         axes.set_ylim(min(-30.0, 1.3 * float(frame["log_gamma"].min())), 0.3)
         style.nats(axes.yaxis)
     grid[0, 0].set_ylabel(r"ln $\gamma_\sigma$ (nats)")
-    grid[0, len(parts) // 2].set_xlabel(settings.level_axis)
+    figure.supxlabel(settings.level_axis, fontsize=matplotlib.rcParams["axes.labelsize"])
     style.label_panels(grid[0])
     figure.suptitle(f"{settings.title}, loss threshold {frame['threshold'].iloc[0]:g}")
     handles, labels = grid[0, 0].get_legend_handles_labels()

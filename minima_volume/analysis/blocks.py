@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from minima_volume.analysis import claims, published, tables
+from minima_volume.analysis import claims, local, published, tables
 from minima_volume.analysis.markdown import duration, ratio, signed, table, with_error
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, atomic, layout
@@ -171,12 +171,13 @@ BLOCKS: dict[str, Callable[[Inputs], str]] = {
     "studies": studies,
     "claims": lambda _: claims.claims_table(),
     "sam": lambda _: claims.sam_table(),
+    "local": lambda _: local.local_table(),
     "grid": grid,
 }
 PAGES = {
     "README.md": ("headline",),
     "docs/reproduction.md": ("comparison", "exceptions", "studies"),
-    "docs/claims.md": ("claims", "sam"),
+    "docs/claims.md": ("claims", "local", "sam"),
     "docs/limits.md": ("grid",),
 }
 

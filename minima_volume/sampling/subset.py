@@ -1,7 +1,7 @@
 """The Gaussian local volume ln γ_σ = ln P(L(u) ≤ τ), u ~ N(0, σ²I), by subset simulation.
 
-The basin is the last of a sequence of nested sets {L ≤ τ₁} ⊃ {L ≤ τ₂} ⊃ … ⊃ {L ≤ τ}. Each level is a quantile of the losses
-of particles that fill the previous set, so about a quarter of them lie in the next one, and
+The basin is the last of a sequence of sets {L ≤ τ₁}, {L ≤ τ₂}, …, {L ≤ τ}, each inside the one before. Each level is a
+quantile of the losses of particles that fill the previous set, so about a quarter of them lie in the next one, and
 
     ln γ_σ = Σ ln P(L ≤ τ_{k+1} | L ≤ τ_k).
 
