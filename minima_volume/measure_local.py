@@ -15,7 +15,7 @@ from minima_volume.measure import boundary
 from minima_volume.networks import arguments
 from minima_volume.networks.adapters import Data, LossFunction
 from minima_volume.networks.directions import draw_directions
-from minima_volume.networks.losses import Metric
+from minima_volume.networks.losses import Kind, Metric
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.reduction import reduce_first_layer
 from minima_volume.networks.surroundings import plain_surroundings
@@ -112,13 +112,13 @@ def local_volume(
 def _inside(problem: ModelProblem, n_draws: int, seed: int, widths: Sequence[float]) -> np.ndarray:
     """Return which draws lie inside (draws, widths): a draw of width σ is the point c = σ of its direction's ray."""
     target, batch, parts = problem.targets[0], problem.batch_size, []
-    kind = "loss" if target.is_loss[0] else "error_rate"
+    kind: Kind = "loss" if target.is_loss[0] else "error_rate"
     for start in range(0, n_draws, batch):
         block = draw_directions(seed, range(start, min(start + batch, n_draws)), problem.layout.n_params)
         rays = problem.bundle(block, problem.dtype).rays(problem.minima[0], target.largest)
         index = torch.arange(len(block)).repeat_interleave(len(widths))
         c = torch.tensor(widths, dtype=torch.float64).repeat(len(block))
-        means = rays.means(index, c, [target.largest], kind)[:, 0].numpy()  # type: ignore[arg-type]
+        means = rays.means(index, c, [target.largest], kind)[:, 0].numpy()
         parts.append((means <= target.thresholds[0]).reshape(len(block), len(widths)))
     return np.concatenate(parts)
 

@@ -9,6 +9,7 @@ any case: wider than half of the way to the crossing, or than a twelfth once any
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,6 +192,11 @@ class FirstCrossings:
     earlier: NDArray[np.bool_]
 
 
+def _at_coefficients(heights: Heights, rows: Counts, c: Floats) -> Floats:
+    """Return L/τ at coefficients c instead of x = ln c."""
+    return heights(rows, np.log(c))
+
+
 def first_crossings(heights: Heights, scanned: Floats, brackets: Brackets, tolerance: float) -> FirstCrossings:
     """Solve the bracket of every curve, and look between all known points for earlier crossings.
 
@@ -230,8 +236,7 @@ def first_crossings(heights: Heights, scanned: Floats, brackets: Brackets, toler
         left = np.arange(n) if attempt < 2 else again
         ends = [(np.exp(x[row]), 1.0) if np.isfinite(x[row]) else (nodes[-1], known_h[row][-1]) for row in left]
         curves = [Curve.of(known_c[row], known_h[row], *end) for row, end in zip(left, ends, strict=True)]
-        evaluate = recorded(left)
-        look = look_between(lambda rows, c, evaluate=evaluate: evaluate(rows, np.log(c)), curves, *care)  # type: ignore[misc]
+        look = look_between(partial(_at_coefficients, recorded(left)), curves, *care)
         steps[left] += look.points
         uncertain[left] = False
         uncertain[left[look.uncertain]] = True

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 from minima_volume.errors import DataError, UserError
 from minima_volume.networks.float64 import evaluation
-from minima_volume.networks.losses import Kind, zero_one_loss
+from minima_volume.networks.losses import Criterion, Kind, zero_one_loss
 from minima_volume.networks.minimum import Samples
 from minima_volume.networks.private_copy import PrivateCopy
 
@@ -72,7 +73,7 @@ class SampleObjective(Objective):
     grad: bool = False
 
     @property
-    def n_samples(self) -> int:  # type: ignore[override]
+    def n_samples(self) -> int:  # type: ignore[override]  # a field of the other objective, follows from the samples here
         """Number of samples."""
         return len(self.samples)
 
@@ -94,9 +95,11 @@ class SampleObjective(Objective):
         criterion = self.samples.criterion if kind == "loss" else zero_one_loss
         for start, stop in pairwise(sorted({*range(0, sizes[-1], self.tile), *sizes})):
             part = self.samples.part(start, stop)
-            yield lambda copy, part=part: criterion(  # type: ignore[misc]
-                self._outputs(copy, part.inputs)[None], part.targets.to(copy.device)
-            )[0]
+            yield partial(self._losses, criterion, part)
+
+    def _losses(self, criterion: Criterion, part: Samples, copy: PrivateCopy) -> Tensor:
+        """Return the losses (batch,) of some samples."""
+        return criterion(self._outputs(copy, part.inputs)[None], part.targets.to(copy.device))[0]
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class ClosureObjective(Objective):
     def _batches(self, sizes: Sequence[int], kind: Kind) -> Iterator[Callable[[PrivateCopy], Tensor]]:
         closure = self.closure if self.errors is None or kind == "loss" else self.errors
         for batch in self.batches:
-            yield lambda copy, batch=batch: self._terms(closure, copy, batch)  # type: ignore[misc]
+            yield partial(self._terms, closure, batch=batch)
 
     def _terms(self, closure: Closure, copy: PrivateCopy, batch: Any) -> Tensor:
         """Return what one batch adds to the sum, per sample."""

@@ -83,7 +83,7 @@ def _can_be_copied(value: Any) -> bool:
     """Return whether deepcopy takes a value."""
     try:
         deepcopy(value)
-    except Exception:
+    except Exception:  # whatever its class raises: locks, generators, streams
         return False
     return True
 

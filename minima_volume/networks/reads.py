@@ -47,6 +47,7 @@ class ReadRecorder(TorchDispatchMode):
 
     def __enter__(self) -> "ReadRecorder":
         """Start to record."""
+        # torch does not type its modes.
         self._exports.__enter__()  # type: ignore[no-untyped-call]
         super().__enter__()  # type: ignore[no-untyped-call]
         return self

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -187,7 +188,7 @@ def _outputs(copy: PrivateCopy, inputs: Tensor) -> Tensor:
     """Return the outputs of a copy for all inputs."""
     objective = SampleObjective(Samples(inputs, inputs, zero_one_loss), checks.CHECK_BATCH)
     parts = inputs.split(checks.CHECK_BATCH)
-    return torch.cat([checks.call(lambda part=part: objective.outputs(copy, part)) for part in parts])  # type: ignore[misc]
+    return torch.cat([checks.call(partial(objective.outputs, copy, part)) for part in parts])
 
 
 def _tiled(objective: SampleObjective, copy: PrivateCopy, memory: int) -> SampleObjective:
@@ -219,12 +220,11 @@ def _first_pass(
 
     try:
         return run(objective)
-    except RuntimeError as error:
-        if "grad" not in str(error):
-            return checks.call(lambda: run(objective))
-        return checks.call(lambda: run(objective.with_gradients()))
-    except Exception:
-        return checks.call(lambda: run(objective))
+    except (
+        Exception
+    ) as error:  # a model that differentiates inside asks for gradients; another error becomes a sentence
+        asks = isinstance(error, RuntimeError) and "grad" in str(error)
+    return checks.call(lambda: run(objective.with_gradients() if asks else objective))
 
 
 def _in_float64(
@@ -237,7 +237,7 @@ def _in_float64(
         losses = checks.all_losses(objective, copy, metric)
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # somebody's code, which may insist on float32; the note says what it raised
         text = " ".join(str(error).split())
         notes.append(
             f"The model does not run in float64 ({type(error).__name__}: {text[:120]}), so radii are float32's."

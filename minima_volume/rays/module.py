@@ -71,7 +71,7 @@ class ModuleRays(Rays):
             return list(self.objective.losses(self.copy, sizes, kind))
         except (UserError, MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:
+        except Exception as error:  # outside, like NaN: counted here, and named in a note of the measurement
             if c == 0 or "allocate" in str(error):
                 raise
             name = type(error).__name__

@@ -93,7 +93,8 @@ def subset_simulation(
 
     Returns:
         ln γ at every width, in the order of `sigmas`. The status is "ok"; "stuck" if moves are hardly accepted; "disagree"
-        if the runs differ by more than their own errors explain; or "below floor".
+        if the runs differ by more than their own errors explain; or "below floor" if a run gave up above the threshold,
+        whose value is then too high, or found nothing inside.
 
     Raises:
         NumericsError: The loss at the minimum is not below the threshold.
@@ -133,8 +134,7 @@ def subset_simulation(
         drift=finite[:, half:].mean(axis=1) - finite[:, :half].mean(axis=1),
         replica_log_gamma=values,
         status=tuple(
-            _status(float(own.min()), float(rate), float(a), float(b), settings)
-            for own, rate, a, b in zip(values, rates, spread, within, strict=True)
+            _status(runs, threshold, float(a), float(b)) for runs, a, b in zip(rows, spread, within, strict=True)
         ),
         n_values=counter.n_values,
         n_levels=np.array([np.mean([run.curve.shape[1] for run in runs]) for runs in rows]),
@@ -143,11 +143,12 @@ def subset_simulation(
     )
 
 
-def _status(lowest: float, rate: float, spread: float, within: float, settings: SubsetSettings) -> str:
+def _status(runs: Sequence["_Run"], threshold: float, spread: float, within: float) -> str:
     """Return "ok" or the reason for doubt."""
-    if lowest <= settings.floor:
+    # The levels of a pilot run that gave up end above the threshold, so ln γ belongs to a larger set.
+    if any(run.curve[0, -1] > threshold or run.log_gamma == -math.inf for run in runs):
         return "below floor"
-    if rate < LOWEST_RATE:
+    if min(run.acceptance for run in runs) < LOWEST_RATE:
         return "stuck"
     return "disagree" if spread > MAX_RATIO * within and spread > 0.1 else "ok"
 
