@@ -1,17 +1,18 @@
 """The volume of any trained model in one call: check the arguments, follow the rays, judge the volume."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from torch import nn
 from tqdm import tqdm
 
 from minima_volume.crossings.continuation import STEP_RTOL
+from minima_volume.crossings.cost import expected_cost
 from minima_volume.crossings.model_problem import ModelProblem
 from minima_volume.crossings.model_sweep import ModelRays, follow_rays
 from minima_volume.crossings.problem import tolerance_for
@@ -100,7 +101,7 @@ def measure_volume(
         sigmas: Widths of the Gaussian profile ln γ_σ in filter units; by default around the median radius.
         preconditioner: Shapes the directions of the whole model; "curvature" fits it to the Gauss–Newton curvature.
         keep: An .npz file in which the rays are kept block by block, and from which the same call goes on.
-        progress: Whether to show a bar on stderr; by default if that is a terminal.
+        progress: Whether to show a bar with the expected time on stderr; by default if that is a terminal.
         memory: Bytes that the rays in flight, the activations, and the data of a loader may each take; 384 MiB by default.
 
     Returns:
@@ -142,11 +143,9 @@ def measure_volume(
         kept = RayFile(keep, "" if keep is None else _fingerprint(user, minimum, settings, shape))
         layers = arguments.split_by_layer(layout) if per_layer else {}
         with tqdm(total=n_directions * (1 + len(layers)), unit="ray", disable=_hidden(progress)) as bar:
-            whole = _measure(user, minimum, settings, shape, kept, "", bar.update)
+            whole = _measure(user, minimum, settings, shape, kept, "", bar)
             parts = {
-                name: _measure(
-                    user, Minimum.of(parameters, part, normalise=normalise), settings, None, kept, name, bar.update
-                )
+                name: _measure(user, Minimum.of(parameters, part, normalise=normalise), settings, None, kept, name, bar)
                 for name, part in layers.items()
             }
     found = [replace(one, layers={name: part[i] for name, part in parts.items()}) for i, one in enumerate(whole)]
@@ -172,12 +171,16 @@ def _measure(
     shape: Preconditioner | None,
     kept: RayFile,
     name: str,
-    tick: Callable[[int], object],
+    bar: Any,
 ) -> list[Measurement]:
     """Volume, verdict and profile at every threshold, with the parameters of the minimum's layout moved."""
     targets = [boundary(user.objective.n_samples, threshold, settings.metric) for threshold in settings.thresholds]
     problem = ModelProblem(user, minimum, targets, settings.memory)
-    rays = follow_rays(problem, settings.n_directions, settings.seed, shape=shape, kept=kept, name=name, tick=tick)
+    if not bar.disable and not name:
+        bar.set_description(str(expected_cost(problem, bar.total - len(kept.known(name).get("norms", ())))))
+    rays = follow_rays(
+        problem, settings.n_directions, settings.seed, shape=shape, kept=kept, name=name, tick=bar.update
+    )
     return [_judge(user, minimum, settings, shape, rays, column) for column in range(len(settings.thresholds))]
 
 

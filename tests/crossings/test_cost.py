@@ -1,0 +1,87 @@
+"""The cost in front of the progress bar: operations as torch's own counter has them, and no change of the result."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from minima_volume import measure_volume
+from minima_volume.crossings.cost import Cost, expected_cost
+from minima_volume.crossings.model_problem import ModelProblem
+from minima_volume.crossings.scan import Target
+from minima_volume.networks.minimum import Minimum
+from minima_volume.networks.parameters import layout_of, parameters_of
+from minima_volume.networks.user_model import check_user_model
+
+
+class Attention(nn.Module):
+    """Attention with a mean over the tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.head = nn.Linear(16, 48), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = nn.functional.scaled_dot_product_attention(*self.mix(x).chunk(3, dim=-1))
+        scores: Tensor = self.head(mixed.mean(dim=1))
+        return scores
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "stack": (lambda: nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 3)), (50, 20)),
+    "convolutions": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 3)), (9, 3, 8, 8)),
+    "attention": (Attention, (9, 5, 16)),
+}  # fmt: skip
+
+
+def example(name: str) -> tuple[nn.Module, tuple[Tensor, Tensor], float]:
+    """Return a model, its own predictions as data, and a threshold above their loss."""
+    torch.manual_seed(0)
+    build, shape = MODELS[name]
+    model, inputs = build().eval(), torch.randn(shape)
+    with torch.no_grad():
+        outputs = model(inputs)
+        targets = outputs.argmax(dim=1)
+        return model, (inputs, targets), 1.3 * float(nn.functional.cross_entropy(outputs, targets))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_operations_are_those_of_torchs_counter(name: str) -> None:
+    model, data, threshold = example(name)
+    parameters = parameters_of(model)
+    minimum = Minimum.of(parameters, layout_of(parameters))
+    user = check_user_model(model, nn.CrossEntropyLoss(), data, minimum, threshold=threshold, memory=2**28)
+    found = expected_cost(ModelProblem(user, minimum, [Target(len(data[0]), threshold)], 2**28), 100)
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        model(data[0])
+    assert found.flops == counted.get_total_flops() > 0
+    assert found.seconds > 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_visible_bar_names_the_cost_and_changes_nothing(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model, data, threshold = example(name)
+    shown, hidden = (
+        measure_volume(model, nn.CrossEntropyLoss(), data, threshold=threshold, n_directions=4, progress=progress)
+        for progress in (True, False)
+    )
+    assert "FLOP a loss)" in capsys.readouterr().err
+    np.testing.assert_array_equal(shown.log_radii, hidden.log_radii)
+    assert shown.notes == hidden.notes
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [
+        (Cost(0, 0.2), "about 1 s (0 FLOP a loss)"),
+        (Cost(1_234_567, 80), "about 80 s (1.23 MFLOP a loss)"),
+        (Cost(999, 5_000), "about 83 min (999 FLOP a loss)"),
+        (Cost(3 * 10**12, 9 * 3600), "about 9 h (3 TFLOP a loss)"),
+        (Cost(2 * 10**19, 86_400 * 12), "about 12 days (2e+04 PFLOP a loss)"),
+    ],
+)
+def test_words(cost: Cost, text: str) -> None:
+    assert str(cost) == text
