@@ -1,6 +1,7 @@
 """Mistakes of users of the package: what they did, a part of the message, and a trigger that repeats the mistake."""
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def kept(folder: Path, patch: pytest.MonkeyPatch) -> None:
 class Above(ellipsoid.Ellipsoid):
     """An ellipsoid's loss lifted by 1."""
 
-    def values(self, points: torch.Tensor) -> torch.Tensor:
+    def values(self, points: torch.Tensor, ceiling: float = math.inf) -> torch.Tensor:
         return 1 + super().values(points)
 
 

@@ -35,10 +35,13 @@ class Samples:
         """Return views of the samples start to stop − 1."""
         return replace(self, inputs=self.inputs[start:stop], targets=self.targets[start:stop])
 
+    def take(self, rows: Tensor) -> "Samples":
+        """Return copies of some samples in the order of `rows`, their numbers."""
+        return replace(self, inputs=self.inputs[rows], targets=self.targets[rows])
+
     def shuffled(self) -> "Samples":
         """Return the samples in a random but fixed order."""
-        order = torch.randperm(len(self), generator=generator("samples", 0)).to(self.inputs.device)
-        return replace(self, inputs=self.inputs[order], targets=self.targets[order])
+        return self.take(torch.randperm(len(self), generator=generator("samples", 0)).to(self.inputs.device))
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "Samples":
         """Move the samples to a device and convert floating-point inputs to `dtype` if one is given."""

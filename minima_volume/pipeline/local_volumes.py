@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,22 +18,51 @@ from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.reduction import reduce_first_layer
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import Minima, folder_of, load_minima, training_fingerprint
+from minima_volume.pipeline.provenance import common_record
 from minima_volume.pipeline.study import Repeat
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.subset import SubsetSettings, subset_simulation
 from minima_volume.storage import archives, layout, tables
 
 SIGMAS = (0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
-# ln γ in nats below which wider steps are not measured, and samples of a landscape above which it is left out: one loss over
-# them takes too long for the tens of thousands of points that a run visits.
-DEEPEST, MOST_SAMPLES = -20.0, 500
-SETTINGS = SubsetSettings(floor=-80.0)
+# Samples of a landscape above which it is left out. A run visits tens of thousands of points, and the loss over 6,000
+# samples takes 20 ms on one core.
+MOST_SAMPLES = 6000
+
+
+class Effort(NamedTuple):
+    """How a landscape is sampled, and the ln γ in nats below which wider steps are not measured."""
+
+    settings: SubsetSettings
+    deepest: float
+
+
+# The effort for landscapes of up to so many samples.
+EFFORTS = {
+    500: Effort(SubsetSettings(floor=-80.0), -20.0),
+    MOST_SAMPLES: Effort(SubsetSettings(particles=64, moves=8, floor=-40.0), -6.0),
+}
+
+
+def _efforts() -> dict[str, Any]:
+    """Return the efforts as plain values, for fingerprints and records."""
+    return {str(size): asdict(effort.settings) | {"deepest": effort.deepest} for size, effort in EFFORTS.items()}
+
+
 # Which minimum's filter norms are the unit of length.
 OWN, FIRST = "own", "first"
 Row = dict[str, Any]
 
 
-def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> list[Row]:
+class Measured(NamedTuple):
+    """The rows of one minimum and the processor time that they took."""
+
+    level: int
+    rows: list[Row]
+    cpu_seconds: float
+
+
+def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> Measured:
     """Return the rows of one minimum, from its file if that is current.
 
     Args:
@@ -44,27 +73,26 @@ def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> l
     """
     path, study = layout.local_path(folder_of(repeat, scale), level), repeat.study
     wanted = archives.fingerprint(
-        training_fingerprint(repeat, level), training_fingerprint(repeat, min(minima)), list(SIGMAS), DEEPEST, MOST_SAMPLES,
-        asdict(SETTINGS), study.thresholds[0], study.landscapes, study.normalise,
+        training_fingerprint(repeat, level), training_fingerprint(repeat, min(minima)), list(SIGMAS),
+        _efforts(), study.thresholds[0], study.landscapes, study.normalise,
     )  # fmt: skip
     stored = archives.read_if_current(archives.read_json, path, wanted)
     if not stored:
         started = time.thread_time()
         rows = list(_rows(repeat, minima, level))
-        seconds = round(time.thread_time() - started, 1)
-        stored = {"fingerprint": wanted, "rows": rows, "cpu_seconds": seconds}
+        stored = {"fingerprint": wanted, "rows": rows, "cpu_seconds": round(time.thread_time() - started, 1)}
         archives.write_json(path, stored)
-    return list(stored["rows"])
+    return Measured(level, stored["rows"], stored["cpu_seconds"])
 
 
 def _rows(repeat: Repeat, minima: Minima, level: int) -> Iterator[Row]:
     """Measure one minimum in its landscapes and units."""
     study, (info, minimum) = repeat.study, minima[level]
     first = replace(minimum, scales=minima[min(minima)][1].scales)
-    places = [(0, OWN, minimum)]
+    places = [(0, OWN, minimum)] if study.base <= MOST_SAMPLES else []
     if study.landscapes == "nested" and level and study.base + level <= MOST_SAMPLES:
         places.append((level, OWN, minimum))
-    if level != min(minima):
+    if places and level != min(minima):
         places.append((0, FIRST, first))
     for landscape, norms, there in places:
         samples = repeat.samples.part(0, study.base + landscape)
@@ -85,25 +113,31 @@ def _widths(repeat: Repeat, minimum: Minimum, samples: Samples) -> Iterator[Row]
     if not height < threshold:
         yield common | {"status": "unconverged"}
         return
+    effort = next(effort for size, effort in EFFORTS.items() if len(samples) <= size)
     for number, sigma in enumerate(SIGMAS):
-        found = subset_simulation(potential, threshold, [sigma], seed=number, settings=SETTINGS)
+        found = subset_simulation(potential, threshold, [sigma], seed=number, settings=effort.settings)
         yield common | {
             "sigma": sigma, "status": found.status[0], "log_gamma": float(found.log_gamma[0]),
             "log_gamma_se": float(found.log_gamma_se[0]), "log_gamma_within_se": float(found.log_gamma_within_se[0]),
             "n_levels": float(found.n_levels[0]), "acceptance": float(found.acceptance[0]), "evaluations": found.n_values,
         }  # fmt: skip
-        if found.log_gamma[0] < DEEPEST:
+        if found.log_gamma[0] < effort.deepest:
             return
 
 
 def local_volumes(run: cli.StageRun) -> None:
-    """Measure ln γ_σ of the stored minima of a study, and write local_volumes.csv."""
-    rows = []
+    """Measure ln γ_σ of the stored minima of a study, and write local_volumes.csv with its record."""
+    rows, seconds, study = [], {}, run.study
     for repeat in run.repeats:
         minima = load_minima(repeat, run.scale)
         tasks = [partial(measure_minimum, repeat, run.scale, minima, level) for level in minima]
-        study = repeat.study
         common = {"study": study.name, "data": study.data, "model": study.model, "repeat": repeat.number}
-        rows += [common | row for own in run.each(tasks, "minima") for row in own]
-    path = layout.study_folder(run.scale, run.study.name) / layout.LOCAL_VOLUMES
-    tables.write_table(path, layout.LOCAL_VOLUME_COLUMNS, rows)
+        found = list(run.each(tasks, "minima"))
+        rows += [common | row for one in found for row in one.rows]
+        seconds[repeat.number] = {one.level: one.cpu_seconds for one in found}
+    path = layout.study_folder(run.scale, study.name) / layout.LOCAL_VOLUMES
+    record = common_record(study, run.scale, run.repeats) | {
+        "command": f"make {study.name}.local SCALE={run.scale}", "sampler": _efforts(), "cpu_seconds": seconds,
+    }  # fmt: skip
+    text = tables.table_text(layout.LOCAL_VOLUME_COLUMNS, rows)
+    tables.write_tables(path.with_suffix(".json"), {path: text}, record)

@@ -32,9 +32,25 @@ def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str,
     """
     minima = {repeat.number: archives.read_json(folder_of(repeat, scale) / layout.MINIMA_RECORD) for repeat in repeats}
     rays = {repeat.number: archives.read_json(folder_of(repeat, scale) / layout.RAYS_RECORD) for repeat in repeats}
-    return {
+    return common_record(study, scale, repeats) | {
         "command": f"make {study.name} SCALE={scale} REPEATS={1 + max(minima)} DIRECTIONS={study.n_directions}"
         + f" LEVELS={len(study.levels)}" * bool(study.later_levels),
+        "task_seconds": {
+            "training": round(sum(info["seconds"] for levels in minima.values() for info in levels.values()), 1),
+            "rays": round(sum(content["seconds"] for content in rays.values()), 1),
+        },
+    }
+
+
+def common_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str, object]:
+    """Return settings, seeds, checksums, commit, versions and machine, as every table's record has them.
+
+    Args:
+        study: The study at its scale.
+        scale: `quick` or `paper`.
+        repeats: The repeats, at least one.
+    """
+    return {
         "scale": scale,
         "settings": asdict(study),
         "seeds": {
@@ -46,10 +62,6 @@ def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str,
         | {"python": platform.python_version()},
         "device": device_name(repeats[0].device),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "task_seconds": {
-            "training": round(sum(info["seconds"] for levels in minima.values() for info in levels.values()), 1),
-            "rays": round(sum(content["seconds"] for content in rays.values()), 1),
-        },
     }
 
 

@@ -1,5 +1,6 @@
 """Loss surfaces L(u) in filter-normalised coordinates u around a minimum at u = 0, evaluated at many points at once."""
 
+import math
 from functools import partial
 from typing import Protocol
 
@@ -19,6 +20,9 @@ from minima_volume.sampling.mass import MassMatrix
 MIN_CURVATURE_PAIRS = 1024
 # Samples × points × widest layer that are evaluated together. On a CPU these activations stay in a core's cache.
 MAX_TILE_ACTIVATIONS = 2**20
+# Shares of the samples after which points above a ceiling are left, and number of samples below which that gains nothing.
+# Points are evaluated a few at a time, so that the first part is large enough for a fast product.
+LOOKS, FEWEST_SAMPLES, FEW_POINTS = (1 / 8, 1 / 4, 1 / 2), 512, 4
 
 
 class Potential(Protocol):
@@ -28,8 +32,8 @@ class Potential(Protocol):
     def n_params(self) -> int:
         """Number n of coordinates."""
 
-    def values(self, points: Tensor) -> Tensor:
-        """Return L (k,) at points (k, n), in float64."""
+    def values(self, points: Tensor, ceiling: float = math.inf) -> Tensor:
+        """Return L (k,) at points (k, n), in float64; any larger number than the ceiling where L is above it."""
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return L (k,) in float64 and ∇L (k, n) in the precision of the points."""
@@ -57,10 +61,10 @@ class CountingPotential:
         self.potential, self.n_params = potential, potential.n_params
         self.n_values = self.n_gradients = 0
 
-    def values(self, points: Tensor) -> Tensor:
-        """Return L (k,) at points (k, n)."""
+    def values(self, points: Tensor, ceiling: float = math.inf) -> Tensor:
+        """Return L (k,) at points (k, n), or a larger number than the ceiling."""
         self.n_values += len(points)
-        return self.potential.values(points)
+        return self.potential.values(points, ceiling)
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return L (k,) and ∇L (k, n)."""
@@ -105,6 +109,8 @@ class NetworkPotential:
         self.model = copy_model(model, device, dtype).eval()
         self.minimum, self.samples = minimum.to(device, dtype), samples.to(device, dtype)
         widest = max((max(tensor.shape) for tensor in minimum.parameters.values() if tensor.ndim > 1), default=1)
+        # Mean loss of each sample at the points that were evaluated last.
+        self.hardness = torch.zeros(len(samples), dtype=torch.float64, device=device)
         self.per_tile = max(1, MAX_TILE_ACTIVATIONS // (len(samples) * widest))
 
     @property
@@ -117,23 +123,50 @@ class NetworkPotential:
         result: Tensor = functional_call(self.model, self.minimum.moved(point), (inputs,))
         return result
 
-    def sums(self, points: Tensor) -> Tensor:
-        """Return the losses (k,) summed over samples at points (k, n), differentiable in the points."""
-        outputs = vmap(self._outputs, in_dims=(0, None))(points, self.samples.inputs)
-        return sum_float64(self.samples.criterion(outputs, self.samples.targets))
+    def losses(self, points: Tensor, samples: Samples) -> Tensor:
+        """Return the losses (k, N) of samples at points (k, n), differentiable in the points."""
+        outputs = vmap(self._outputs, in_dims=(0, None))(points, samples.inputs)
+        return self.samples.criterion(outputs, samples.targets)
 
     @torch.no_grad()
-    def values(self, points: Tensor) -> Tensor:
-        """Return L (k,) at points (k, n), in float64."""
-        tiles = points.to(self.minimum.scales).split(self.per_tile)
-        return torch.cat([self.sums(tile).to(points.device) for tile in tiles]) / len(self.samples)
+    def values(self, points: Tensor, ceiling: float = math.inf) -> Tensor:
+        """Return L (k,) at points (k, n), in float64.
+
+        Losses are not negative, so a partial sum above the ceiling decides. Such a point gets its partial sum divided by
+        the number of samples. The samples that were hardest at earlier points come first.
+
+        Args:
+            points: Points (k, n).
+            ceiling: A loss above which the value does not matter.
+        """
+        size = len(self.samples)
+        if math.isinf(ceiling) or size < FEWEST_SAMPLES:
+            tiles = points.to(self.minimum.scales).split(self.per_tile)
+            return torch.cat([sum_float64(self.losses(tile, self.samples)).to(points.device) for tile in tiles]) / size
+        order = self.hardness.argsort(descending=True, stable=True)
+        parts = [(rows, self.samples.take(rows)) for rows in order.tensor_split([int(share * size) for share in LOOKS])]
+        found: list[Tensor] = []
+        sums, seen = torch.zeros_like(self.hardness), torch.zeros_like(self.hardness)
+        for tile in points.to(self.minimum.scales).split(max(FEW_POINTS, self.per_tile)):
+            total, inside = torch.zeros(len(tile)).to(self.hardness), torch.arange(len(tile), device=tile.device)
+            for rows, part in parts:
+                losses = self.losses(tile[inside], part)
+                sums[rows] += losses.sum(dim=0)
+                seen[rows] += len(inside)
+                total[inside] += sum_float64(losses)
+                inside = torch.nonzero(total <= ceiling * size).flatten()
+                if not len(inside):
+                    break
+            found.append(total.to(points.device))
+        self.hardness = torch.where(seen > 0, sums / seen, self.hardness)
+        return torch.cat(found) / size
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return L (k,) in float64 and ∇L (k, n) with respect to u, in the precision of the points."""
         values, gradients = [], []
         for tile in points.to(self.minimum.scales).split(self.per_tile):
             at = tile.detach().requires_grad_()
-            sums = self.sums(at)
+            sums = sum_float64(self.losses(at, self.samples))
             gradients.append(torch.autograd.grad(sums.sum(), at)[0])
             values.append(sums.detach().to(points.device))
         return torch.cat(values) / len(self.samples), torch.cat(gradients).to(points) / len(self.samples)

@@ -36,6 +36,8 @@ from minima_volume.sampling.potential import CountingPotential, Potential, check
 
 # Rate of acceptance to which steps adapt, and below which a run says so.
 WANTED_RATE, LOWEST_RATE = 0.3, 0.05
+# If none of N independent particles is lost, a share of 1 − 3/N or more has 95 %: two errors of this over N.
+NONE_LOST = 1.5
 # Largest error between runs, as a multiple of that within them, that is plausible.
 MAX_RATIO = 3.0
 
@@ -218,7 +220,7 @@ def _move(
     """Move all particles once, in place; returns the next step β and the rate of acceptance."""
     noise = torch.randn(points.shape, generator=draws)
     tried = noise.mul_(beta).add_(points, alpha=math.sqrt(1 - beta**2))
-    found = potential.values(sigma * tried).numpy()
+    found = potential.values(sigma * tried, level).numpy()
     accepted = found <= level
     points[torch.from_numpy(accepted)] = tried[torch.from_numpy(accepted)]
     heights[accepted] = found[accepted]
@@ -229,9 +231,11 @@ def _move(
 def _variance_of_log_share(inside: NDArray[np.bool_], families: NDArray[np.int64]) -> float:
     """Return the variance of the logarithm of a share, if particles of a family are correlated and families are not."""
     share = inside.mean()
-    if not 0 < share < 1:
-        return 0.0
     _, family, size = np.unique(families, return_inverse=True, return_counts=True)
-    excess = np.bincount(family, weights=inside - share)
     n = len(size)
+    if share == 1:
+        return float((NONE_LOST / n) ** 2)
+    if share == 0:
+        return math.inf
+    excess = np.bincount(family, weights=inside - share)
     return float(np.square(excess).sum() * n / max(1, n - 1) / (share * len(inside)) ** 2)

@@ -77,7 +77,7 @@ def test_equal_seeds_give_equal_numbers() -> None:
 
 def test_a_minimum_above_the_threshold_is_refused() -> None:
     class Lifted(Ellipsoid):
-        def values(self, points: Tensor) -> Tensor:
+        def values(self, points: Tensor, ceiling: float = math.inf) -> Tensor:
             return super().values(points) + 2 * TAU
 
     with pytest.raises(NumericsError, match="below the threshold"):

@@ -25,7 +25,7 @@ class Surface:
     def __init__(self, n_params: int, height: Callable[[Tensor], Tensor]) -> None:
         self.n_params, self.height = n_params, height
 
-    def values(self, points: Tensor) -> Tensor:
+    def values(self, points: Tensor, ceiling: float = math.inf) -> Tensor:
         return self.height(points.double())
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,3 +198,73 @@ def test_subset_simulation_agrees_with_draws_on_a_network() -> None:
     found = subset_simulation(potential, threshold, [0.3], seed=0, settings=SubsetSettings(runs=6))
     assert found.status == ("ok",)
     assert found.log_gamma[0] == pytest.approx(math.log(0.005), abs=4 * math.hypot(found.error()[0], 0.07))
+
+
+# --- early rejection --------------------------------------------------------------------------------------------------
+
+
+def many_samples() -> NetworkPotential:
+    """Return a network on enough samples for points to be left early."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = nn.Sequential(nn.Linear(6, 20), nn.Tanh(), nn.Linear(20, 3)).eval()
+        inputs = torch.randn(2000, 6)
+    with torch.no_grad():
+        model[2].weight *= 40
+        targets = model(inputs).argmax(dim=1)
+    parameters = parameters_of(model)
+    return NetworkPotential(
+        model, Minimum.of(parameters, layout_of(parameters)), Samples(inputs, targets, cross_entropy)
+    )
+
+
+def test_values_below_a_ceiling_are_exact_and_others_stay_above_it() -> None:
+    potential = many_samples()
+    points = 0.3 * torch.randn(50, potential.n_params, generator=torch.Generator().manual_seed(0))
+    exact = potential.values(points)
+    for share in (0.2, 0.5, 0.9):  # the order of the samples changes from call to call
+        ceiling = float(exact.quantile(share))
+        found = potential.values(points, ceiling)
+        low = exact <= ceiling
+        assert torch.allclose(found[low], exact[low], rtol=1e-12) and low.sum() == round(50 * share)
+        assert (found[~low] > ceiling).all()
+    worst = potential.hardness.argsort(descending=True)[:200]
+    assert set(worst.tolist()) & set(potential.losses(points, potential.samples).mean(dim=0).argsort()[-200:].tolist())
+
+
+def test_points_above_a_ceiling_cost_less() -> None:
+    potential = many_samples()
+    points = 0.3 * torch.randn(200, potential.n_params, generator=torch.Generator().manual_seed(0))
+    ceiling, seen, losses = float(potential.values(points).quantile(0.05)), [0], potential.losses
+
+    def counted(points: Tensor, samples: Samples) -> Tensor:
+        seen[0] += len(points) * len(samples)
+        return losses(points, samples)
+
+    potential.losses = counted  # type: ignore[method-assign]
+    potential.values(points, ceiling)  # learns which samples are hard
+    first, seen[0] = seen[0], 0
+    potential.values(points, ceiling)
+    assert seen[0] < first < 0.75 * 200 * 2000 and seen[0] < 0.55 * 200 * 2000
+
+
+def test_a_point_where_the_loss_is_nan_lies_above_every_ceiling() -> None:
+    potential = many_samples()
+    points = torch.full((1, potential.n_params), torch.nan)
+    assert not (potential.values(points, 1e9) <= 1e9).any()
+
+
+def test_early_rejection_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SubsetSettings(runs=2, particles=32, moves=4)
+    early = subset_simulation(many_samples(), 0.12, [0.2], seed=0, settings=settings)
+    monkeypatch.setattr("minima_volume.sampling.potential.FEWEST_SAMPLES", 10**9)
+    whole = subset_simulation(many_samples(), 0.12, [0.2], seed=0, settings=settings)
+    assert early.n_levels[0] > 2 and early.log_gamma[0] == whole.log_gamma[0]
+
+
+def test_a_share_of_one_has_a_bound_and_no_error_of_zero() -> None:
+    body = spread_ellipsoid(20)
+    found = subset_simulation(body, TAU, [0.1 * unit(body)], seed=0)
+    draws = SubsetSettings().runs * SubsetSettings().particles
+    assert found.log_gamma[0] == 0
+    assert 2 * found.error()[0] >= 3 / draws, "none of N lost: the share lost may be 3/N at 95 %"

@@ -73,7 +73,7 @@ class TwoSlabs:
 
     n_params = 40
 
-    def values(self, points: Tensor) -> Tensor:
+    def values(self, points: Tensor, ceiling: float = math.inf) -> Tensor:
         return self.values_and_gradients(points)[0]
 
     def values_and_gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +120,7 @@ def test_rotated_ellipsoid_with_leading_directions_only() -> None:
             values, gradients = super().values_and_gradients(points @ rotation)
             return values, gradients @ rotation.T
 
-        def values(self, points: Tensor) -> Tensor:
+        def values(self, points: Tensor, ceiling: float = math.inf) -> Tensor:
             return super().values(points @ rotation)
 
     sigmas = [unit(body), 2 * unit(body), 5 * unit(body)]
