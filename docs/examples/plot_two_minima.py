@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from minima_volume import measure_volume
+from minima_volume import compare, measure_volume
 
 torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -47,19 +47,17 @@ for name, volume in (("clean", few.volume), ("mislabelled", poisoned.volume)):
 
 # %%
 # Resample the directions, the same ones for both minima, and look at the difference.
-n = few.n_params
-gaps = n * (few.log_radii - poisoned.log_radii)
-picked = np.random.default_rng(0).integers(len(gaps), size=(1000, len(gaps)))
-differences = gaps[picked].mean(axis=1)
+found = compare(few, poisoned, statistic="typical")
 apart = np.hypot(few.volume.typical_log_volume_se, poisoned.volume.typical_log_volume_se)
-print(f"clean − mislabelled: {gaps.mean():.1f} ± {differences.std():.1f} nats")
+print(f"clean − mislabelled: {found.difference:.1f} ± {found.error:.1f} nats")
 print(f"if the two were independent, the error would be {apart:.1f} nats")
-print(f"the clean minimum is larger in {(differences > 0).mean():.1%} of the resamples")
+print(f"the clean minimum is larger in {found.probability:.1%} of the resamples")
 
 # %%
 # You should see the points below the diagonal: almost every direction finds a smaller radius around the minimum
 # that was trained on mislabelled samples. It would be wrong if the cloud straddled the diagonal while the
 # difference claims many errors.
+n = few.n_params
 figure, axes = plt.subplots(figsize=(4.2, 4), layout="constrained")
 axes.plot(n * few.log_radii, n * poisoned.log_radii, "o", ms=3, alpha=0.4, color="#0072B2")
 both = n * np.concatenate([few.log_radii, poisoned.log_radii])

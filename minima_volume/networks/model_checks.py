@@ -17,8 +17,9 @@ from minima_volume.networks.private_copy import PrivateCopy
 
 # Samples in one forward pass of the checks.
 CHECK_BATCH = 256
-# Where copies are compared: far enough that every parameter counts, close enough that losses stay finite.
-PROBE = 0.05
+# Where copies are compared, the first at which the model runs: far enough that every parameter counts, close enough that
+# losses stay finite.
+PROBES = (0.05, 1e-3, 1e-5)
 
 
 def all_losses(objective: Objective, copy: PrivateCopy, metric: Metric) -> Tensor:
@@ -151,18 +152,28 @@ def check_cache(model: nn.Module, objective: Objective, used: PrivateCopy, minim
 
     Three evaluations are compared at one point: of a copy that was used elsewhere, of a fresh one, and of that one again.
     """
-    direction, found = draw_directions(0, [0], minimum.layout.n_params)[0], []
-    for renewed in (False, True, False):
-        if renewed:
-            used.renew(model)
-        used.move(minimum, direction, PROBE)
-        try:
+    direction = draw_directions(0, [0], minimum.layout.n_params)[0]
+
+    def evaluate(c: float) -> list[Tensor]:
+        found = []
+        for renewed in (False, True, False):
+            if renewed:
+                used.renew(model)
+            used.move(minimum, direction, c)
             _check_counts(objective, used)
             found.append(all_losses(objective, used, metric))
+        return found
+
+    for c in PROBES:
+        try:
+            found = evaluate(c)
+            break
         except (UserError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception:  # this far from the minimum the model need not run
-            return
+            continue
+    else:
+        return
     if not all(torch.allclose(found[1], losses, rtol=1e-6, equal_nan=True) for losses in found):
         raise UserError(
             "Expected a model that computes everything anew, got one whose losses depend on earlier calls: remove caches of "

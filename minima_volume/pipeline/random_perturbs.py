@@ -77,8 +77,16 @@ def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: in
     for level, crossings in zip(missing, found.crossings, strict=True):
         arrays |= {layout.crossings_key(level, name): value for name, value in crossings.stored().items()}
     seconds = clock(repeat.device) - started
-    earlier = info["seconds"] if kept else 0.0
-    header = {"fingerprints": info["fingerprints"] | wanted, "seconds": earlier + round(seconds, 3)}
+    before = info["seconds"] if kept else 0.0
+    looks = {
+        str(level): {"earlier": int(one.earlier.any(axis=1).sum()), "uncertain": int(one.uncertain.any(axis=1).sum())}
+        for level, one in zip(missing, found.crossings, strict=True)
+    }
+    header = {
+        "fingerprints": info["fingerprints"] | wanted,
+        "seconds": before + round(seconds, 3),
+        "looks": info.get("looks", {}) | looks,
+    }
     archives.write_arrays(
         layout.block_path(folder_of(repeat, scale), start, stop),
         header,
@@ -135,9 +143,25 @@ def load_crossings(
 
 
 def _finish_rays(repeat: Repeat, scale: str) -> None:
-    """Write rays.json: fingerprints, number of directions, and seconds of work."""
+    """Write rays.json: fingerprints, number of directions, seconds of work, and what closer looks at the rays found."""
     headers = [read_block(repeat, scale, *span)[0] for span in direction_blocks(repeat.study)]
+    looks = [header.get("looks", {}) for header in headers]
+    found = {
+        str(level): {
+            word: sum(look.get(str(level), {}).get(word, 0) for look in looks) for word in ("earlier", "uncertain")
+        }
+        for level in repeat.study.levels
+    }
+    for level, look in found.items():
+        if look["uncertain"]:
+            print(
+                f"{repeat.study.name}, repeat {repeat.number}, level {level}: {look['uncertain']} of "
+                f"{repeat.study.n_directions} rays oscillate too fast to tell their first crossing: the volume may be "
+                "too high.",
+                flush=True,
+            )
     content = {
+        "looks": found,
         "fingerprints": {str(level): ray_fingerprint(repeat, level) for level in repeat.study.levels},
         "n_directions": repeat.study.n_directions,
         "seconds": round(sum(header["seconds"] for header in headers), 3),
