@@ -39,8 +39,8 @@ class Effort(NamedTuple):
 
 # The effort for landscapes of up to so many samples.
 EFFORTS = {
-    500: Effort(SubsetSettings(floor=-80.0), -20.0),
-    MOST_SAMPLES: Effort(SubsetSettings(particles=64, moves=8, floor=-40.0), -6.0),
+    500: Effort(SubsetSettings(floor=-60.0), -12.0),
+    MOST_SAMPLES: Effort(SubsetSettings(particles=64, moves=8, floor=-15.0), -5.0),
 }
 
 

@@ -110,7 +110,7 @@ class NetworkPotential:
         self.minimum, self.samples = minimum.to(device, dtype), samples.to(device, dtype)
         widest = max((max(tensor.shape) for tensor in minimum.parameters.values() if tensor.ndim > 1), default=1)
         # Mean loss of each sample at the points that were evaluated last.
-        self.hardness = torch.zeros(len(samples), dtype=torch.float64, device=device)
+        self.hardness = torch.zeros(len(samples), dtype=torch.float64)
         self.per_tile = max(1, MAX_TILE_ACTIVATIONS // (len(samples) * widest))
 
     @property
@@ -143,17 +143,17 @@ class NetworkPotential:
         if math.isinf(ceiling) or size < FEWEST_SAMPLES:
             tiles = points.to(self.minimum.scales).split(self.per_tile)
             return torch.cat([sum_float64(self.losses(tile, self.samples)).to(points.device) for tile in tiles]) / size
-        order = self.hardness.argsort(descending=True, stable=True)
-        parts = [(rows, self.samples.take(rows)) for rows in order.tensor_split([int(share * size) for share in LOOKS])]
-        found: list[Tensor] = []
-        sums, seen = torch.zeros_like(self.hardness), torch.zeros_like(self.hardness)
+        device, order = self.samples.inputs.device, self.hardness.argsort(descending=True, stable=True)
+        edges = [int(share * size) for share in LOOKS]
+        parts = [(rows, self.samples.take(rows.to(device))) for rows in order.tensor_split(edges)]
+        found, sums, seen = [], torch.zeros_like(self.hardness), torch.zeros_like(self.hardness)
         for tile in points.to(self.minimum.scales).split(max(FEW_POINTS, self.per_tile)):
-            total, inside = torch.zeros(len(tile)).to(self.hardness), torch.arange(len(tile), device=tile.device)
+            total, inside = torch.zeros(len(tile), dtype=torch.float64), torch.arange(len(tile))
             for rows, part in parts:
-                losses = self.losses(tile[inside], part)
-                sums[rows] += losses.sum(dim=0)
+                losses = self.losses(tile[inside.to(device)], part)
+                sums[rows] += losses.sum(dim=0).cpu()
                 seen[rows] += len(inside)
-                total[inside] += sum_float64(losses)
+                total[inside] += sum_float64(losses).cpu()
                 inside = torch.nonzero(total <= ceiling * size).flatten()
                 if not len(inside):
                     break

@@ -95,8 +95,8 @@ def subset_simulation(
 
     Returns:
         ln γ at every width, in the order of `sigmas`. The status is "ok"; "stuck" if moves are hardly accepted; "disagree"
-        if the runs differ by more than their own errors explain; or "below floor" if a run gave up above the threshold,
-        whose value is then too high, or found nothing inside.
+        if the runs differ by more than their own errors explain; or "below floor" if the pilot run gave up above the
+        threshold, whose value is then returned and too high, or if a run found nothing inside.
 
     Raises:
         NumericsError: The loss at the minimum is not below the threshold.
@@ -119,6 +119,9 @@ def subset_simulation(
     rows = []
     for place, sigma in enumerate(sigmas):
         pilot = _run(counter, threshold, sigma, generator("subset", seed, place, "pilot"), settings)
+        if pilot.curve[0, -1] > threshold:  # the runs would give up at the same level
+            rows.append([pilot] * settings.runs)
+            continue
         own = [generator("subset", seed, place, run) for run in range(settings.runs)]
         rows.append([_run(counter, threshold, sigma, draws, settings, pilot.curve[0]) for draws in own])
     # A run that finds nothing inside ends at ln γ = −∞; differences of two such runs mean nothing.

@@ -117,11 +117,13 @@ def test_steps_of_one_sample() -> None:
     assert found.log_gamma[0] == pytest.approx(log_erf(0.5, 1.0, 8), abs=4 * found.error()[0])
 
 
-def test_a_run_that_gives_up_says_so() -> None:
-    """A run follows the levels of the pilot run, and may end a little above the floor with the value of a larger set."""
-    body = spread_ellipsoid(200)
-    found = subset_simulation(body, TAU, [4 * unit(body)], seed=5, settings=SubsetSettings(floor=-9.6, runs=2))
-    assert (found.replica_log_gamma > -9.6).all() and found.status == ("below floor",)
+def test_a_pilot_run_that_gives_up_says_so_and_ends_there() -> None:
+    body, settings = spread_ellipsoid(200), SubsetSettings(floor=-9.6, runs=2)
+    found = subset_simulation(body, TAU, [4 * unit(body)], seed=5, settings=settings)
+    assert found.status == ("below floor",)
+    assert body.log_mass(4 * unit(body), TAU) < found.log_gamma[0] <= -9.6
+    levels = found.curves[0][0].shape[1]
+    assert found.n_values == settings.particles * (1 + settings.moves * (levels - 1))
 
 
 # --- bodies that fool it ----------------------------------------------------------------------------------------------
