@@ -2,9 +2,9 @@
 
 Minima measured along the same directions share most of the sampling noise, so differences and ranks are known better than
 the volumes themselves. The paired bootstrap keeps this correlation: every resample draws directions and uses the same ones
-for all minima (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993). Like every bootstrap it knows only the
-directions that were drawn. If one direction carries a volume, the error is that of repeating with these directions, and
-the verdict of `diagnose` is "max-dominated".
+for all minima (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993). For ln E[rⁿ] the largest radii are drawn
+anew from a fitted tail (`radial.resample_log_means`). If one direction carries a volume, the error is that of the estimate
+from so many directions, which then lies below ln E[rⁿ], and the verdict of `diagnose` is "max-dominated".
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import numpy as np
 from minima_volume.errors import UserError
 from minima_volume.estimators.gaussian import log_inside
 from minima_volume.estimators.measured import Measured, shared_radii
-from minima_volume.estimators.radial import Floats, log_mean_exp
+from minima_volume.estimators.radial import Floats, log_mean_exp, resample_log_means
 
 Statistic = Literal["log_volume", "typical", "gamma"]
 
@@ -87,6 +87,8 @@ def bootstrap_estimates(
         )
     terms = _terms(logs, n_params, statistic, sigma)
     mean = np.mean if statistic == "typical" else log_mean_exp
+    if statistic == "log_volume":
+        return np.asarray(mean(terms, axis=1)), resample_log_means(terms, n_resamples=n_resamples, seed=seed)
     draws = np.random.default_rng(seed).integers(logs.shape[1], size=(n_resamples, logs.shape[1]))
     # One minimum at a time, so that memory holds (resamples, directions) and not that for all minima.
     resampled = np.stack([np.asarray(mean(row[draws], axis=1)) for row in terms], axis=1)

@@ -247,7 +247,11 @@ def _sentence(
         text = f"{n_censored} of {n} rays reach the cap inside the basin and count with its radius{end}"
     elif word == "converged":
         end = "." if doubt else ": the volume can be used with its error."
-        text = f"{n} directions count like {size:.0f} equal ones{end}"
+        unseen = 1 - 0.05 ** (1 / n)
+        text = (
+            f"{n} directions count like {size:.0f} equal ones{end} Radii along less than {unseen:.2g} of all directions can "
+            "be missed (95% confidence)."
+        )
     elif n <= BULK_SIZE or (n < 2 * BULK_SIZE and 2 * bulk > n):
         text = f"{n} directions are too few to tell whether larger radii were missed: use at least {2 * BULK_SIZE:.0f}."
     else:

@@ -26,6 +26,8 @@ _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(80)
 NODES, NODE_WEIGHTS = 0.5 * (_POINTS + 1), 0.5 * _WEIGHTS
 # Terms below e⁻⁴⁰ of the largest do not change a double.
 NEGLIGIBLE = 40.0
+# A share of directions below 3/N is missed by N of them with a probability of 5 % or more, so two errors are at least 3/N.
+UNSEEN = 1.5
 
 
 def log_lower_gamma(a: float, x: Floats) -> Floats:
@@ -91,7 +93,8 @@ class ProfilePoint:
     Attributes:
         sigma: The width σ in filter units.
         log_gamma: ln γ_σ with censored rays counted at the cap, so a lower bound for the star-shaped basin.
-        log_gamma_se: Standard error, the larger of that of the bootstrap and that of the verdict.
+        log_gamma_se: Standard error, the largest of that of the bootstrap, that of the verdict, and 1.5/N for directions
+            that N rays do not see.
         log_gamma_upper: ln γ_σ with censored rays counted as infinitely long.
         verdict: Diagnosis of the terms; "censored" if the two bounds differ by more than the error and 0.001 nats.
     """
@@ -190,4 +193,5 @@ def _point(
     upper = log_mean_exp(np.where(censored, weights, terms))
     matters = upper - estimate > max(np.nan_to_num(error), 1e-3)
     verdict = diagnose(terms, log_bound=bound, n_censored=int(censored.sum()) if matters else 0)
-    return ProfilePoint(sigma, estimate, float(np.fmax(error, verdict.bulk_error)), upper, verdict)
+    errors = error, verdict.bulk_error, UNSEEN / logs.size
+    return ProfilePoint(sigma, estimate, float(np.fmax.reduce(errors)) if logs.size > 1 else np.nan, upper, verdict)

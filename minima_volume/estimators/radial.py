@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
 Floats = NDArray[np.float64]
+# Number of the largest weights that a resample draws from a fitted tail. Chosen on Gaussian ln w of spreads 0.1 to 5,000 and
+# 100 to 1,000 directions, with the coverage in sight.
+TAIL = 20
 
 
 def log_ball_volume(n: int) -> float:
@@ -79,6 +82,42 @@ def log_mean_power(log_radii: Floats, n_params: int) -> float:
     return log_mean_exp(n_params * np.asarray(log_radii, dtype=np.float64))
 
 
+def resample_log_means(log_weights: Floats, *, n_resamples: int, seed: int) -> Floats:
+    """Return ln mean(w) over resampled directions, whose largest weights are drawn anew from a fitted tail.
+
+    If a few weights carry the mean, the ordinary bootstrap repeats the largest one in 63 % of its resamples and is blind to
+    how much larger it might have been. Here each of the 20 largest ln w (a quarter of the directions at most) becomes
+    v + a·E, with v the next lower value, a the mean excess of the 20 over v, and E exponential: the tail that ln w has far
+    out if its distribution falls like a Gaussian or faster than exponentially. Rows share the drawn directions and E, so
+    differences keep their correlation. Where the weights are even, this is the ordinary bootstrap.
+
+    Args:
+        log_weights: ln w along common directions, (minima, directions).
+        n_resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        Estimates (n_resamples, minima).
+    """
+    size = log_weights.shape[1]
+    random = np.random.default_rng(seed)
+    draws = random.integers(size, size=(n_resamples, size))
+    excess = random.standard_exponential((n_resamples, size))
+    largest = min(TAIL, size // 4)
+    found = []
+    for row in log_weights:
+        order = np.argsort(-row, kind="stable")
+        base = row[order[largest]] if largest else -np.inf
+        values = row[draws]
+        if np.isfinite(base):
+            in_tail = np.isin(draws, order[:largest])
+            values[in_tail] = base + (row[order[:largest]] - base).mean() * excess[in_tail]
+        # A resample of empty rays only has the estimate −∞.
+        with np.errstate(invalid="ignore"):
+            found.append(log_mean_exp(values, axis=1))
+    return np.stack(found, axis=1)
+
+
 def bootstrap_error(log_radii: Floats, n_params: int, *, n_resamples: int = 500, seed: int = 0) -> float:
     """Return the bootstrap standard error of ln E[rⁿ]: the spread of the estimate over resampled directions.
 
@@ -101,6 +140,29 @@ def bootstrap_error(log_radii: Floats, n_params: int, *, n_resamples: int = 500,
     # A resample of empty rays only has the estimate −∞, and the spread is then NaN.
     with np.errstate(invalid="ignore"):
         return float(np.std(log_mean_exp(values[draws], axis=1), ddof=1))
+
+
+def repeat_error(log_radii: Floats, n_params: int, *, n_resamples: int = 500, seed: int = 0) -> float:
+    """Return the spread of ln E[rⁿ] over repeats with other directions, from resamples with a fitted tail.
+
+    Two errors hold the mean of the estimate in 95 % of the cases or more, also if one direction carries it; see
+    `resample_log_means`. That mean is what so many directions give on average. Where they are too few it lies below
+    ln E[rⁿ], which no resampling can tell; see `diagnostics.diagnose`.
+
+    Args:
+        log_radii: Natural logarithms of the radii, (directions,).
+        n_params: The dimension n.
+        n_resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        The standard error in nats; NaN for fewer than two directions or if no radius is above 0.
+    """
+    values = n_params * np.asarray(log_radii, dtype=np.float64)
+    if values.size < 2 or not np.isfinite(values.max()):
+        return float("nan")
+    with np.errstate(invalid="ignore"):
+        return float(np.std(resample_log_means(values[None], n_resamples=n_resamples, seed=seed), ddof=1))
 
 
 def typical_log_volume(log_radii: Floats, n_params: int) -> tuple[float, float]:
