@@ -24,7 +24,8 @@ from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.subset import SubsetSettings, subset_simulation
 from minima_volume.storage import archives, layout, tables
 
-SIGMAS = (0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
+# Between 0.03 and 0.05 ln γ of networks on modular addition falls from 0 to below −60.
+SIGMAS = (0.02, 0.03, 0.035, 0.04, 0.05, 0.06, 0.07, 0.085, 0.1, 0.12, 0.15, 0.2, 0.3)
 # Samples of a landscape above which it is left out. A run visits tens of thousands of points, and the loss over 6,000
 # samples takes 20 ms on one core.
 MOST_SAMPLES = 6000
@@ -39,7 +40,7 @@ class Effort(NamedTuple):
 
 # The effort for landscapes of up to so many samples.
 EFFORTS = {
-    500: Effort(SubsetSettings(floor=-60.0), -12.0),
+    500: Effort(SubsetSettings(floor=-30.0), -10.0),
     MOST_SAMPLES: Effort(SubsetSettings(particles=64, moves=8, floor=-15.0), -5.0),
 }
 
