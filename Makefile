@@ -148,6 +148,7 @@ validate: | $(READY) ## all estimators on bodies of known volume: benchmarks/val
 trust: | $(READY) ## compare all estimators on the minima of stored studies; docs/claims.md explains the results
 	@for study in swiss_data_x5 swiss_poison_x5; do $(PY) -m benchmarks.trust $$study --sample; done
 	@for study in mnist_data mnist_poison; do $(PY) -m benchmarks.trust $$study; done
+	@$(PY) -m benchmarks.samplers mnist_data
 
 # Minima of studies that were made here; published tables hold no minima.
 local_volumes: $(foreach study,$(STUDIES),$(if $(wildcard $(R)/$(study)/repeat_*/minima.json),$(study).local)) ## ln γ of all stored minima by subset simulation, local_volumes.csv; minutes each, resumes; one study: <study>.local

@@ -14,6 +14,7 @@ from figs import (
     fixed_landscape,
     generalisation,
     grokking,
+    local_overview,
     local_volumes,
     methods,
     power_law,
@@ -37,6 +38,9 @@ FIGURES: tuple[ModuleType, ...] = (
     published, boundaries, slices, local_volumes, trust,
 )  # fmt: skip
 
+# Each has draw(scale), and shows all studies.
+OVERVIEWS: tuple[ModuleType, ...] = (local_overview,)
+
 
 def main(names: Iterable[str], scale: str) -> None:
     """Draw all figures of a scale that are older than their results. Name what was skipped, and the command for it."""
@@ -45,6 +49,9 @@ def main(names: Iterable[str], scale: str) -> None:
     with ProcessPoolExecutor(max(1, min(threads(), len(have))), get_context("spawn")) as pool:
         for lines in pool.map(draw_study, have, [scale] * len(have)):
             print(*lines, sep="\n", end="\n" * bool(lines), flush=True)
+    for overview in OVERVIEWS:
+        for path in overview.draw(scale):
+            print(f"drew {layout.display_path(path)}", flush=True)
     for study in sorted(set(names) - set(have)):
         quick = " SCALE=quick" * (scale == "quick")
         print(f"skipped {study}: no {scale} results; `make {study}{quick}` makes them")

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from minima_volume.analysis import tables as analysis_tables
+from minima_volume.analysis import tables
 from minima_volume.drawing import marks, output, style
-from minima_volume.storage import layout
-from minima_volume.storage import tables as storage_tables
+from minima_volume.estimators.diagnostics import TRUST
 
 # Landscape ("base", or "own" training samples), whose filter norms, and the title of the panel.
 PANELS = (
@@ -18,17 +19,6 @@ PANELS = (
     ("base", "first", "base landscape, norms of the first"),
     ("own", "own", "own training samples, own norms"),
 )
-NUMBERS = ("repeat", "level", "landscape", "threshold", "sigma", "log_gamma", "log_gamma_se", "log_gamma_within_se")
-
-
-def read(study: str, scale: str) -> pd.DataFrame:
-    """Return the rows of local_volumes.csv that have a value, with numbers as numbers."""
-    path = layout.study_folder(scale, study) / layout.LOCAL_VOLUMES
-    rows = storage_tables.read_table(path, layout.LOCAL_VOLUME_COLUMNS)
-    frame = pd.DataFrame(rows, columns=list(layout.LOCAL_VOLUME_COLUMNS))
-    for name in NUMBERS:
-        frame[name] = analysis_tables.numbers(frame[name].tolist())
-    return frame[frame["log_gamma"].notna()]
 
 
 def select(frame: pd.DataFrame, landscape: str, norms: str) -> pd.DataFrame:
@@ -40,32 +30,42 @@ def select(frame: pd.DataFrame, landscape: str, norms: str) -> pd.DataFrame:
 
 def draw(study: str, scale: str) -> list[Path]:
     """Draw ln γ against the level, a line per width and repeat."""
-    if not (layout.study_folder(scale, study) / layout.LOCAL_VOLUMES).exists():
+    frame, rays = tables.local_volumes(scale, study), tables.ray_gammas(scale, study)
+    if frame is None:
         return []
     style.use()
-    frame, settings = read(study, scale), analysis_tables.settings(scale, study)
+    settings = tables.settings(scale, study)
     parts = [(select(frame, landscape, norms), title) for landscape, norms, title in PANELS]
     parts = [(rows, title) for rows, title in parts if rows["level"].nunique() > 1]
     levels = sorted(frame["level"].unique())
     widths = [width for width in sorted(frame["sigma"].unique()) if (frame["sigma"] == width).sum() > 2]
-    figure, grid = plt.subplots(1, len(parts), figsize=(style.DOUBLE_COLUMN, 2.6), sharey=True, squeeze=False)
-    colors = matplotlib.colormaps["viridis"]
+    figure, grid = plt.subplots(1, len(parts), figsize=(style.DOUBLE_COLUMN, 2.9), sharey=True, squeeze=False)
+    colors, lowest = matplotlib.colormaps["viridis"], min(-30.0, 1.3 * float(frame["log_gamma"].min()))
     for axes, (rows, title) in zip(grid[0], parts, strict=True):
         for number, width in enumerate(widths):
-            _line(axes, rows[rows["sigma"] == width], levels, colors(number / max(1, len(widths) - 0.5)), width)
+            color = colors(number / max(1, len(widths) - 0.5))
+            _line(axes, rows[rows["sigma"] == width], levels, color, width)
+            if rays is not None and title == PANELS[0][2]:
+                same = rays[(rays["sigma"] == width) & rays["repeat"].isin(rows["repeat"])]
+                _rays(axes, same[same["level"].isin(levels)], levels, color, lowest)
         marks.level_ticks(axes, marks.places(map(int, levels)), crowded=max(levels) >= 10_000)
         axes.set_title(title, loc="left")
+        axes.set_xlabel(settings.level_axis)
         axes.set_yscale("symlog", linthresh=1)
         axes.set_yticks([0, -1, -10, -100])
-        axes.set_ylim(min(-30.0, 1.3 * float(frame["log_gamma"].min())), 0.3)
+        axes.set_ylim(lowest, 0.3)
         style.nats(axes.yaxis)
     grid[0, 0].set_ylabel(r"ln $\gamma_\sigma$ (nats)")
-    figure.supxlabel(settings.level_axis, fontsize=matplotlib.rcParams["axes.labelsize"])
     style.label_panels(grid[0])
     figure.suptitle(f"{settings.title}, loss threshold {frame['threshold'].iloc[0]:g}")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     named = dict(zip(labels, handles, strict=True))
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=7)
+    if rays is not None:
+        plain = {"color": style.GREY, "lw": 0, "markersize": 3}
+        named["rays"] = Line2D([], [], marker="s", **plain)
+        named["rays, not converged"] = Line2D([], [], marker="s", markerfacecolor="white", **plain)
+        named["rays, below the axis"] = Line2D([], [], marker="v", markerfacecolor="white", **plain)
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=5)
     if scale == "quick":
         style.mark_quick(figure)
     return style.save(figure, output.figure_path(scale, study, "local"))
@@ -75,11 +75,24 @@ def _line(axes: Axes, rows: pd.DataFrame, levels: list[float], color: object, wi
     """Draw one width: a line per repeat, hollow marks where the runs leave a doubt."""
     for _, own in rows.sort_values("level").groupby("repeat"):
         x = [levels.index(level) for level in own["level"]]
-        error = own[["log_gamma_se", "log_gamma_within_se"]].max(axis=1)
         face = ["white" if status != "ok" else color for status in own["status"]]
         label = rf"$\sigma$ = {width:g}"
-        axes.errorbar(x, own["log_gamma"], error, color=color, lw=0.8, label=label)
+        axes.errorbar(x, own["log_gamma"], own["error"], color=color, lw=0.8, label=label)
         axes.scatter(x, own["log_gamma"], s=12, facecolor=face, edgecolor=color, lw=0.8, zorder=3)
+
+
+def _rays(axes: Axes, rows: pd.DataFrame, levels: list[float], color: object, lowest: float) -> None:
+    """Draw ln γ by rays beside the particles': squares, hollow where it has not converged, at the edge where it is lower."""
+    x = np.array([levels.index(level) for level in rows["level"]]) + 0.18
+    trusted = [TRUST["verdict"][word].trusted for word in rows["verdict"]]
+    face = [color if good else "white" for good in trusted]
+    y = rows["value"].to_numpy()
+    below = y < lowest
+    axes.scatter(x[~below], y[~below], s=9, marker="s", edgecolor=color, lw=0.6, zorder=2,
+                 facecolor=[f for f, b in zip(face, below, strict=True) if not b])  # fmt: skip
+    axes.scatter(
+        x[below], np.full(below.sum(), 0.9 * lowest), s=9, marker="v", facecolor="white", edgecolor=color, lw=0.6
+    )
 
 
 if __name__ == "__main__":

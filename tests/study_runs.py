@@ -31,10 +31,20 @@ def run(stages: Stages, root: Path, study: Study = TINY, repeats: Sequence[int] 
             patch.setenv(name, value)
         for name in (*STAGES, "gather"):
             script, last = (name, []) if name in STAGES else (STAGES[-1], ["--gather"])
-            arguments = [study.name, "--scale", "paper", "--repeats", *map(str, repeats), *last]
-            patch.setattr(sys, "argv", [f"{script}.py", *arguments])
-            cli.main({study.name: study}, stages[script])
+            run_stage(stages[script], root, study, repeats, last)
     return root / "paper" / study.name
+
+
+def run_stage(
+    work: Callable[..., None], root: Path, study: Study, repeats: Sequence[int], options: Sequence[str] = ()
+) -> None:
+    """Run one stage as its script does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "ROOT", root)
+        patch.setattr(sys, "excepthook", sys.excepthook)
+        arguments = [study.name, "--scale", "paper", "--repeats", *map(str, repeats), *options]
+        patch.setattr(sys, "argv", [f"{work.__name__}.py", *arguments])
+        cli.main({study.name: study}, work)
 
 
 def rows(folder: Path, name: str = "volumes.csv") -> list[dict[str, str]]:

@@ -141,6 +141,39 @@ def slices(scale: str, study: str) -> pd.DataFrame:
     return frame
 
 
+def local_volumes(scale: str, study: str) -> pd.DataFrame | None:
+    """Return the rows of local_volumes.csv that have a value, with `error`, the larger of the two; None without the table.
+
+    Raises:
+        ResultsError: The table is damaged or has a row twice.
+    """
+    if not (layout.study_folder(scale, study) / layout.LOCAL_VOLUMES).exists():
+        return None
+    rows = tables.read_table(layout.study_folder(scale, study) / layout.LOCAL_VOLUMES, layout.LOCAL_VOLUME_COLUMNS)
+    frame = pd.DataFrame(rows, columns=list(layout.LOCAL_VOLUME_COLUMNS))
+    for name in set(layout.LOCAL_VOLUME_COLUMNS) - {"study", "data", "model", "norms", "status"}:
+        frame[name] = numbers(frame[name].tolist())
+    frame = frame[frame["log_gamma"].notna()]
+    frame["error"] = frame[["log_gamma_se", "log_gamma_within_se"]].max(axis=1)
+    _check_unique(frame, ["repeat", "level", "landscape", "norms", "sigma"], study)
+    return frame
+
+
+def ray_gammas(scale: str, study: str) -> pd.DataFrame | None:
+    """Return ln γ by rays in the base landscape from orderings.csv: rows with repeat, level, sigma, value, error, verdict.
+
+    Raises:
+        ResultsError: The table is damaged.
+    """
+    if not (layout.study_folder(scale, study) / layout.ORDERINGS).exists():
+        return None
+    rows = tables.read_table(layout.study_folder(scale, study) / layout.ORDERINGS, layout.ORDERING_COLUMNS)
+    frame = pd.DataFrame([row for row in rows if row["estimator"] == "gamma"], columns=list(layout.ORDERING_COLUMNS))
+    for name in ("repeat", "level", "threshold", "sigma", "value", "error"):
+        frame[name] = numbers(frame[name].tolist())
+    return frame
+
+
 def studies(scale: str) -> list[str]:
     """Return the studies of a scale that have a table of volumes, by name."""
     return layout.studies_with_volumes(scale)

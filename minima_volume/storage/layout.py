@@ -7,6 +7,7 @@ results/<scale>/<study>/repeat_<number>/*.csv, minima.json, rays.json
     rays/directions_<start>_<stop>.npz
     gold/level_<level>.json
     local/level_<level>.json
+    tethered/level_<level>.json
 """
 
 import re
@@ -20,11 +21,12 @@ T = TypeVar("T")
 ROOT = Path("results")
 
 MINIMA_FOLDER, RAYS_FOLDER, GOLD_FOLDER, LOCAL_FOLDER = "minima", "rays", "gold", "local"
+TETHERED_FOLDER = "tethered"
 # Tables of a repeat and, gathered from all repeats, of a study.
 VOLUMES, CUTOFFS = "volumes.csv", "cutoffs.csv"
 # Tables of a study only.
 SLICES, ORDERINGS, CONFIDENCES = "slices.csv", "orderings.csv", "confidences.csv"
-LOCAL_VOLUMES = "local_volumes.csv"
+LOCAL_VOLUMES, SAMPLERS = "local_volumes.csv", "samplers.csv"
 # Tables of all studies of a scale.
 COMPARISON, COMPARISON_TRENDS = "comparison.csv", "comparison_trends.csv"
 # Records of a study, and of the first two stages of a repeat.
@@ -49,6 +51,10 @@ LOCAL_VOLUME_COLUMNS = (
     "study", "data", "model", "repeat", "level", "landscape", "threshold", "norms", "sigma", "status", "log_gamma",
     "log_gamma_se", "log_gamma_within_se", "n_levels", "acceptance", "evaluations", "n_params", "n_reduced", "log_scales",
     "loss_at_zero", "train_loss", "test_loss", "test_accuracy",
+)  # fmt: skip
+SAMPLER_COLUMNS = (
+    "study", "repeat", "level", "sigma", "subset", "subset_error", "tethered", "tethered_error", "tethered_status",
+    "joint_errors",
 )  # fmt: skip
 COMPARISON_COLUMNS = (
     "study", "level", "landscape", "threshold", "ours_repeats", "ours_without_volume", "ours_log_volume_grid",
@@ -101,6 +107,11 @@ def gold_path(folder: Path, level: int) -> Path:
 def local_path(folder: Path, level: int) -> Path:
     """Return the path of one level's ln γ_σ by subset simulation."""
     return folder / LOCAL_FOLDER / f"level_{level}.json"
+
+
+def sampler_path(folder: Path, level: int) -> Path:
+    """Return the path of one level's ln γ_σ by tethered Hamiltonian Monte Carlo, at the widths of its local volumes."""
+    return folder / TETHERED_FOLDER / f"level_{level}.json"
 
 
 def comparison_paths(scale: str) -> tuple[Path, Path]:

@@ -24,6 +24,7 @@ HEADERS = {
     "local_volumes.csv": "study data model repeat level landscape threshold norms sigma status log_gamma log_gamma_se "
     "log_gamma_within_se n_levels acceptance evaluations n_params n_reduced log_scales loss_at_zero train_loss test_loss "
     "test_accuracy",
+    "samplers.csv": "study repeat level sigma subset subset_error tethered tethered_error tethered_status joint_errors",
     "confidences.csv": "study repeat estimator sigma order confidence falling",
     "comparison.csv": "study level landscape threshold ours_repeats ours_without_volume ours_log_volume_grid ours_spread "
     "published_repeats published_without_volume published_log_volume_grid published_spread relative_difference "

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("folders")
 
 def test_every_figure_is_registered() -> None:
     scripts = {path.stem for path in (ROOT / "figs").glob("*.py")}
-    assert scripts - {"__init__", "draw"} == {draw.name_of(module) for module in draw.FIGURES}
+    assert scripts - {"__init__", "draw"} == {draw.name_of(module) for module in (*draw.FIGURES, *draw.OVERVIEWS)}
 
 
 def test_figures_are_drawn_once_and_missing_results_are_named(

@@ -1,0 +1,76 @@
+"""ln γ at one width against the level for every study with local volumes, with rays where there are some."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from figs.local_volumes import select
+from minima_volume.analysis import tables
+from minima_volume.drawing import marks, output, style
+from minima_volume.estimators.diagnostics import TRUST
+
+COLUMNS = 3
+CONVERGED = [word for word, trust in TRUST["verdict"].items() if trust.trusted]
+# Units of length, with the name of each in the legend and the fill of its marks.
+UNITS = {"own": ("own norms", True), "first": ("norms of the first level", False)}
+
+
+def draw(scale: str) -> list[Path]:
+    """Draw a panel per study at the width with most levels, the widest of those."""
+    found = {study: tables.local_volumes(scale, study) for study in tables.studies(scale)}
+    frames = {study: frame for study, frame in found.items() if frame is not None and len(frame)}
+    if not frames:
+        return []
+    style.use()
+    n_rows = -(-len(frames) // COLUMNS)
+    size = style.DOUBLE_COLUMN, 1.1 + 1.9 * n_rows
+    figure, grid = plt.subplots(n_rows, COLUMNS, figsize=size, squeeze=False)
+    for axes, (study, frame) in zip(grid.flat, frames.items(), strict=False):
+        _panel(axes, frame, tables.ray_gammas(scale, study), tables.settings(scale, study))
+    for axes in grid.flat[len(frames) :]:
+        axes.set_axis_off()
+    for row in grid:
+        row[0].set_ylabel(r"ln $\gamma_\sigma$ (nats)")
+    style.label_panels(grid.flat[: len(frames)])
+    named = {
+        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4)
+    if scale == "quick":
+        style.mark_quick(figure)
+    return style.save(figure, output.figure_path(scale, "local_volumes"))
+
+
+def widest(frame: pd.DataFrame) -> float:
+    """Return the width with trusted values at most levels, in own norms; the largest of those that tie."""
+    known = (frame["status"] == "ok") & (frame["log_gamma"] < 0)
+    base = frame[known & (frame["landscape"] == 0) & (frame["norms"] == "own")]
+    counts = base.groupby("sigma")["level"].nunique()
+    return float(counts[counts == counts.max()].index.max())
+
+
+def _panel(axes: Axes, frame: pd.DataFrame, rays: pd.DataFrame | None, settings: tables.Settings) -> None:
+    """Draw one study."""
+    sigma, levels = widest(frame), sorted(frame["level"].unique())
+    at = frame[frame["sigma"] == sigma]
+    blue, orange, *_ = style.series_colors(3)
+    for (norms, (label, filled)), color in zip(UNITS.items(), (blue, orange), strict=True):
+        for number, (_, own) in enumerate(select(at, "base", norms).sort_values("level").groupby("repeat")):
+            x = [levels.index(level) for level in own["level"]]
+            fill = color if filled else "white"
+            axes.errorbar(x, own["log_gamma"], own["error"], color=color, lw=0.8, marker="o", ms=4, mfc=fill,
+                          label=label if number == 0 else None)  # fmt: skip
+    lowest = 1.15 * float((at["log_gamma"] - at["error"]).min()) - 0.02
+    if rays is not None:
+        known = rays["verdict"].isin(CONVERGED) & rays["level"].isin(levels)
+        same = rays[known & (rays["sigma"] == sigma) & (rays["value"] >= lowest)]
+        x = np.array([levels.index(level) for level in same["level"]]) + 0.2
+        axes.plot(x, same["value"], "s", ms=3, color=style.GREY, label="rays that converged" if len(x) else None)
+    axes.set_ylim(lowest, -0.05 * lowest)
+    axes.set_title(rf"{settings.title}, $\sigma$ = {sigma:g}", loc="left", fontsize=7)
+    axes.set_xlabel(settings.level_axis, fontsize=7)
+    marks.level_ticks(axes, marks.places(map(int, levels)), crowded=True)
+    style.nats(axes.yaxis)
