@@ -2,6 +2,10 @@
 
 import csv
 import math
+import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +19,7 @@ from scipy.stats import chi, norm
 from benchmarks import trust
 from figs import trust as trust_figure
 from minima_volume.storage import layout
+from tests.project import ROOT
 from tests.study_runs import TINY, Stages, run
 
 N_PARAMS = 6570
@@ -132,6 +137,51 @@ def test_the_sampler_runs_once_and_is_stored(folder: Path, monkeypatch: pytest.M
     # Other settings are another run.
     monkeypatch.setattr(trust, "SAMPLING", replace(trust.SAMPLING, keep=41))
     assert trust.by_sampling(repeat, 0, minima, sample=False) == []
+
+
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+from benchmarks import trust
+from minima_volume.sampling.tethered import TetheredSettings
+from minima_volume.storage import archives, layout
+from tests.pipeline.test_trust import STUDY
+
+layout.ROOT, deaths = Path(sys.argv[1]), int(sys.argv[2])
+trust.SAMPLING = TetheredSettings(replicas=2, chains=2, burn=5, keep=5)
+write, written = archives.write_json, []
+
+def counted(path, content):
+    if len(written) == deaths:
+        os.kill(os.getpid(), signal.SIGKILL)
+    written.append(path)
+    write(path, content)
+
+archives.write_json = counted
+trust.measure(STUDY, sample=True)
+print(len(written))
+"""
+
+
+def test_a_comparison_that_is_killed_goes_on_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    roots = {deaths: tmp_path / str(deaths) for deaths in (99, 2)}
+    for root in roots.values():
+        shutil.copytree(folder.parent.parent, root)
+
+    def run_once(root: Path, deaths: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", KILLED, str(root), str(deaths)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    whole = run_once(roots[99], 99)
+    assert whole.stdout.strip() == "4", whole.stderr  # two repeats of two minima
+    gold = "paper/tiny/repeat_*/gold/*.json"
+    assert run_once(roots[2], 2).returncode == -signal.SIGKILL and len(list(roots[2].glob(gold))) == 2
+    rest = run_once(roots[2], 99)
+    assert rest.stdout.strip() == "2", rest.stderr  # the stored half is not measured again
+    for pattern in (gold, "paper/tiny/orderings.csv", "paper/tiny/confidences.csv"):
+        files = sorted(path.relative_to(roots[2]) for path in roots[2].glob(pattern))
+        assert files and all((roots[2] / name).read_bytes() == (roots[99] / name).read_bytes() for name in files)
 
 
 def test_the_figure_plots_the_rows_and_hollow_marks_have_not_converged(
