@@ -2,14 +2,16 @@
 
 Every minimum is measured at the study's first threshold in the base landscape and, if it was trained on more samples, in
 the landscape of its own training samples; and once more in the base landscape with the scales of the first level's minimum,
-so that all minima share one unit of length. Widths rise until ln γ falls below a limit. The result of each minimum is
-stored, so that an interrupted command goes on.
+so that all minima share one unit of length. Widths rise until ln γ falls below a limit, and lie closer where it falls fast.
+The result of each minimum is stored, so that an interrupted command goes on.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -24,11 +26,12 @@ from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.subset import SubsetSettings, subset_simulation
 from minima_volume.storage import archives, layout, tables
 
-# Between 0.03 and 0.05 ln γ of networks on modular addition falls from 0 to below −60.
-SIGMAS = (0.02, 0.03, 0.035, 0.04, 0.05, 0.06, 0.07, 0.085, 0.1, 0.12, 0.15, 0.2, 0.3)
-# Samples of a landscape above which it is left out. A run visits tens of thousands of points, and the loss over 6,000
-# samples takes 20 ms on one core.
-MOST_SAMPLES = 6000
+SIGMAS = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
+# Fall of ln γ in nats from one width to the next, above which up to so many widths between them are measured as well.
+LARGEST_FALL, MOST_BETWEEN = 8.0, 2
+# Samples of a landscape above which it is left out, and the same for landscapes of a minimum's own. A run visits tens of
+# thousands of points, and the loss over 6,000 samples takes 20 ms on one core.
+MOST_SAMPLES, MOST_OWN_SAMPLES = 6000, 2000
 
 
 class Effort(NamedTuple):
@@ -75,6 +78,7 @@ def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> M
     path, study = layout.local_path(folder_of(repeat, scale), level), repeat.study
     wanted = archives.fingerprint(
         training_fingerprint(repeat, level), training_fingerprint(repeat, min(minima)), list(SIGMAS),
+        [LARGEST_FALL, MOST_BETWEEN], MOST_OWN_SAMPLES,
         _efforts(), study.thresholds[0], study.landscapes, study.normalise,
     )  # fmt: skip
     stored = archives.read_if_current(archives.read_json, path, wanted)
@@ -91,7 +95,7 @@ def _rows(repeat: Repeat, minima: Minima, level: int) -> Iterator[Row]:
     study, (info, minimum) = repeat.study, minima[level]
     first = replace(minimum, scales=minima[min(minima)][1].scales)
     places = [(0, OWN, minimum)] if study.base <= MOST_SAMPLES else []
-    if study.landscapes == "nested" and level and study.base + level <= MOST_SAMPLES:
+    if study.landscapes == "nested" and level and study.base + level <= MOST_OWN_SAMPLES:
         places.append((level, OWN, minimum))
     if places and level != min(minima):
         places.append((0, FIRST, first))
@@ -115,15 +119,28 @@ def _widths(repeat: Repeat, minimum: Minimum, samples: Samples) -> Iterator[Row]
         yield common | {"status": "unconverged"}
         return
     effort = next(effort for size, effort in EFFORTS.items() if len(samples) <= size)
-    for number, sigma in enumerate(SIGMAS):
-        found = subset_simulation(potential, threshold, [sigma], seed=number, settings=effort.settings)
-        yield common | {
+
+    def measure(sigma: float) -> Row:
+        found = subset_simulation(potential, threshold, [sigma], seed=round(1e5 * sigma), settings=effort.settings)
+        return common | {
             "sigma": sigma, "status": found.status[0], "log_gamma": float(found.log_gamma[0]),
             "log_gamma_se": float(found.log_gamma_se[0]), "log_gamma_within_se": float(found.log_gamma_within_se[0]),
             "n_levels": float(found.n_levels[0]), "acceptance": float(found.acceptance[0]), "evaluations": found.n_values,
         }  # fmt: skip
-        if found.log_gamma[0] < effort.deepest:
-            return
+
+    rows: list[Row] = []
+    for sigma in SIGMAS:
+        rows.append(measure(sigma))
+        if rows[-1]["log_gamma"] < effort.deepest:
+            break
+    for _ in range(MOST_BETWEEN):
+        falls = [above["log_gamma"] - below["log_gamma"] for above, below in pairwise(rows)]
+        if not falls or max(falls) <= LARGEST_FALL:
+            break
+        place = falls.index(max(falls))
+        between = round(math.sqrt(rows[place]["sigma"] * rows[place + 1]["sigma"]), 4)
+        rows.insert(place + 1, measure(between))
+    yield from rows
 
 
 def local_volumes(run: cli.StageRun) -> None:
