@@ -37,6 +37,7 @@ def draw(study: str, scale: str) -> list[Path]:
     caption = [
         "minima, each in its own landscape",
         f"slope: {'mean over repeats ± standard error of the mean' if many else '± standard error'}, least squares in ln D",
+        "dotted: a parabola fits better at 95 % confidence (bend: its second coefficient in standard errors)",
         *marks.caveats(own),
     ]
     return marks.finish(figure, panels, frame, settings, scale, "power_law", caption)
@@ -51,7 +52,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, column: str) -> None:
         line = fit(here)
         if line is not None:
             ends = np.array([here["log_size"].min(), here["log_size"].max()])
-            axes.plot(np.exp(ends), line.intercept + line.slope * ends, color=color)
+            dashes = "-" if line.straight else ":"
+            axes.plot(np.exp(ends), line.intercept + line.slope * ends, dashes, color=color)
         for bound, face in ((False, color), (True, "white")):
             part = here[(here["status"] == "censored") == bound]
             label = None if bound else _label(threshold, line)
@@ -78,6 +80,9 @@ def _label(threshold: float, line: Slope | None) -> str:
     """Return the legend's entry of a line, with two digits of its error."""
     if line is None:
         return f"{threshold:g}: too few points for a slope"
+    if not line.straight:
+        bend = f"{line.bend:+.1f}".replace("-", "\N{MINUS SIGN}")
+        return f"{threshold:g}: no power law, bend {bend} errors, {line.n_points} points"
     digits = min(6, max(2, 1 - math.floor(math.log10(line.error)))) if line.error > 0 else 6
     slope = f"{line.slope:+.{digits}f} ± {line.error:.{digits}f}".replace("-", "\N{MINUS SIGN}")
     return f"{threshold:g}: {slope}, $R^2$ = {line.r_squared:.2f}, {line.n_points} points"

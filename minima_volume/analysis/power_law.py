@@ -1,11 +1,13 @@
 """Slopes of log volume per parameter against the logarithm of the training-set size."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from minima_volume.analysis import tables
+from minima_volume.analysis.student import limit_95
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Slope:
         r_squared: Share of the variance that the line explains.
         n_points: Number of points that were fitted.
         freedom: Degrees of freedom of the error: repeats − 1, or points − 2 for a single repeat.
+        bend: Coefficient of (ln D)² in standard errors, from a parabola with a height of its own for each repeat.
+        bend_freedom: Degrees of freedom of that error; 0 if there are too few points to tell.
     """
 
     slope: float
@@ -27,6 +31,13 @@ class Slope:
     r_squared: float
     n_points: int
     freedom: int
+    bend: float
+    bend_freedom: int
+
+    @property
+    def straight(self) -> bool:
+        """Whether a line fits: the bend is within its 95 % limit. Few points cannot tell, and pass."""
+        return not abs(self.bend) > limit_95(self.bend_freedom)
 
 
 def points(frame: pd.DataFrame, base: int, column: str) -> pd.DataFrame:
@@ -69,4 +80,20 @@ def fit(rows: pd.DataFrame) -> Slope | None:
     residuals = used["per_parameter"] - (intercept + slope * used["log_size"])
     r_squared = 1 - residuals.var(ddof=0) / used["per_parameter"].var(ddof=0)
     freedom = len(used) - 2 if single else len(kept) - 1
-    return Slope(float(slope), float(error), float(intercept), float(r_squared), len(used), freedom)
+    return Slope(float(slope), float(error), float(intercept), float(r_squared), len(used), freedom, *_bend(used))
+
+
+def _bend(rows: pd.DataFrame) -> tuple[float, int]:
+    """Return the coefficient of (ln D)² in standard errors, and the degrees of freedom of the error."""
+    x = (rows["log_size"] - rows["log_size"].mean()).to_numpy()
+    heights = pd.get_dummies(rows["repeat"]).to_numpy(dtype=float)
+    design = np.column_stack([x**2, x, heights])
+    freedom = len(rows) - np.linalg.matrix_rank(design)
+    found, *_ = np.linalg.lstsq(design, rows["per_parameter"].to_numpy())
+    left = rows["per_parameter"].to_numpy() - design @ found
+    scale = float(np.abs(rows["per_parameter"]).max())
+    # Of points on a line only rounding is left, whose coefficient means nothing.
+    if freedom < 1 or abs(found[0]) * float((x**2).max()) <= 1e-12 * scale:
+        return math.nan, 0
+    error = math.sqrt(left @ left / freedom * np.linalg.inv(design.T @ design)[0, 0])
+    return float(np.divide(found[0], error)), int(freedom)

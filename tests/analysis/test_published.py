@@ -167,8 +167,8 @@ def test_directions(published: tuple[float, ...], noise: float, ways: tuple[str,
     [(10.0, 1, "unclear"), (13.0, 1, "rises"), (-4.2, 2, "unclear"), (-4.4, 2, "falls"), (-2.2, 10, "unclear")],
 )
 def test_a_direction_takes_the_limit_of_its_repeats(slope: float, freedom: int, expected: str) -> None:
-    assert trends.direction(Slope(slope, 1.0, 0.0, 1.0, 9, freedom)) == expected
-    assert trends.direction(Slope(slope, 0.0, 0.0, 1.0, 9, freedom)) == ("rises" if slope > 0 else "falls")
+    assert trends.direction(Slope(slope, 1.0, 0.0, 1.0, 9, freedom, 0.0, 0)) == expected
+    assert trends.direction(Slope(slope, 0.0, 0.0, 1.0, 9, freedom, 0.0, 0)) == ("rises" if slope > 0 else "falls")
 
 
 def test_degrees_of_freedom_of_a_slope() -> None:

@@ -113,6 +113,25 @@ def test_power_law_points_and_fit(picture: Callable[..., Figure]) -> None:
     assert_readable(picture(power_law, "study"))
 
 
+def test_a_bend_is_told_from_noise(picture: Callable[..., Figure]) -> None:
+    rng, sizes = np.random.default_rng(3), np.tile(np.log([20.0, 60.0, 200.0, 600.0, 2000.0, 6000.0]), 3)
+    heights = np.repeat([0.0, 0.3, -0.2], 6)
+
+    def fitted(bend: float) -> analysis_power_law.Slope:
+        y = heights - 0.2 * sizes + bend * (sizes - 6) ** 2 + 0.02 * rng.standard_normal(18)
+        frame = {"repeat": np.repeat([0, 1, 2], 6), "log_size": sizes, "status": "ok", "per_parameter": y}
+        line = analysis_power_law.fit(pd.DataFrame(frame))
+        assert line is not None and line.bend_freedom == 18 - 5
+        return line
+
+    # 5 % of 300 straight lines are called bent, give or take 1.3 %.
+    assert 0.015 < np.mean([not fitted(0.0).straight for _ in range(300)]) < 0.095
+    assert not any(fitted(0.03).straight for _ in range(20)) and fitted(-0.03).bend < -3
+    write("study", [row | {"log_volume": -100 * (math.log(20 + row["level"]) - 6) ** 2} for row in nested("study")])
+    legend = picture(power_law, "study").axes[0].get_legend()
+    assert legend is not None and "no power law, bend" in legend.get_texts()[0].get_text()
+
+
 def test_power_law_error_is_that_of_the_repeats_or_of_least_squares() -> None:
     rng = np.random.default_rng(0)
     sizes = np.log([20.0, 50.0, 300.0, 900.0])
