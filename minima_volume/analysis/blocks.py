@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from minima_volume.analysis import claims, local, published, tables
-from minima_volume.analysis.markdown import duration, ratio, signed, table, with_error
+from minima_volume.analysis import claims, local, power_law, published, tables
+from minima_volume.analysis.markdown import MISSING, duration, ratio, signed, table, with_error
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, atomic, layout
 
@@ -40,7 +40,7 @@ class Inputs:
 def headline(inputs: Inputs) -> str:
     """Return the volumes of `mnist_poison` and the short table of claims."""
     if inputs.comparison is None:
-        return claims.MISSING
+        return MISSING
     volumes, _ = inputs.comparison
     parts = [] if claims.HEADLINE not in set(volumes["study"]) else [claims.headline_table(volumes)]
     parts += [
@@ -78,7 +78,7 @@ def cost(record: Mapping[str, Any]) -> str:
 def comparison(inputs: Inputs) -> str:
     """Return one row for each published study: how many volumes agree, and the slopes in the base landscape."""
     if inputs.comparison is None:
-        return claims.MISSING
+        return MISSING
     volumes, trends = inputs.comparison
     rows = [
         (f"`{study}`", *_counts(here), ratio(loss_ratio(here)), *_slopes(trends[trends["study"] == study]))
@@ -95,7 +95,7 @@ def comparison(inputs: Inputs) -> str:
 def exceptions(inputs: Inputs) -> str:
     """Return every compared volume that neither the grid nor the scatter of repeats explains."""
     if inputs.comparison is None:
-        return claims.MISSING
+        return MISSING
     volumes, _ = inputs.comparison
     rows = [
         (
@@ -116,7 +116,7 @@ def grid(inputs: Inputs) -> str:
     """Return how many differences between neighbouring levels are smaller than one and three steps of the published grid."""
     studies = layout.studies_with_volumes("paper")
     if not studies:
-        return claims.MISSING
+        return MISSING
     steps = np.concatenate([grid_steps(tables.volumes("paper", study)) for study in studies])
     return (
         f"Of {len(steps)} differences of ln E[rⁿ] between neighbouring levels in the base landscapes, "
@@ -172,12 +172,13 @@ BLOCKS: dict[str, Callable[[Inputs], str]] = {
     "claims": lambda _: claims.claims_table(),
     "sam": lambda _: claims.sam_table(),
     "local": lambda _: local.local_table(),
+    "bend": lambda _: power_law.power_law_table(),
     "grid": grid,
 }
 PAGES = {
     "README.md": ("headline",),
     "docs/reproduction.md": ("comparison", "exceptions", "studies"),
-    "docs/claims.md": ("claims", "local", "sam"),
+    "docs/claims.md": ("claims", "local", "bend", "sam"),
     "docs/limits.md": ("grid",),
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from minima_volume.analysis import tables
-from minima_volume.analysis.markdown import ratio, signed, table, thousands
+from minima_volume.analysis.markdown import MISSING, ratio, signed, table, thousands
 from minima_volume.storage import layout
 
 ESTIMATORS = {
@@ -20,7 +20,6 @@ HEADLINE = "mnist_poison"
 HEADLINE_THRESHOLD = 0.1
 SAM = {"mnist_sam": "mnist_data", "cifar_sam": "cifar_data"}  # and the same levels trained with AdamW
 SAM_THRESHOLD = 0.1
-MISSING = "No study of this table has been run at paper scale yet."
 
 
 @dataclass(frozen=True)

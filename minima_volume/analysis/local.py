@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from minima_volume.analysis import tables
-from minima_volume.analysis.claims import MISSING
-from minima_volume.analysis.markdown import MINUS, table, with_error
+from minima_volume.analysis.markdown import MINUS, MISSING, table, with_error
 
 # Widths whose ln γ the table shows.
 WIDTHS = (0.05, 0.07, 0.1)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
+MISSING = "No study of this table has been run at paper scale yet."
 MINUS, BLANK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
 

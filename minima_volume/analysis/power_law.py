@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from minima_volume.analysis import tables
+from minima_volume.analysis.markdown import MISSING, signed, table, with_error
 from minima_volume.analysis.student import limit_95
 
 
@@ -97,3 +98,32 @@ def _bend(rows: pd.DataFrame) -> tuple[float, int]:
         return math.nan, 0
     error = math.sqrt(left @ left / freedom * np.linalg.inv(design.T @ design)[0, 0])
     return float(np.divide(found[0], error)), int(freedom)
+
+
+def power_law_table() -> str:
+    """Return slope or bend of the own landscapes of every study with nested landscapes, at its first threshold."""
+    rows = []
+    for study in tables.studies("paper"):
+        settings = tables.settings("paper", study)
+        if settings.landscapes != "nested" or not settings.varies_data:
+            continue
+        frame, threshold = tables.volumes("paper", study), settings.thresholds[0]
+        lines = [_line(frame, settings.base, column, threshold) for column in ("log_volume", "typical_log_volume")]
+        if any(lines):
+            rows.append((f"`{study}`", f"{threshold:g}", *(cell for line in lines for cell in _cells(line))))
+    header = ("study", "threshold", "ln E[rⁿ]: bend", "slope", "n·E[ln r]: bend", "slope")
+    return table(header, rows) if rows else MISSING
+
+
+def _line(frame: pd.DataFrame, base: int, column: str, threshold: float) -> Slope | None:
+    """Return the line at one threshold."""
+    rows = points(frame, base, column)
+    return fit(rows[rows["threshold"] == threshold])
+
+
+def _cells(line: Slope | None) -> tuple[str, str]:
+    """Return the bend in standard errors with its 95 % limit, and the slope, or what replaces it if no line fits."""
+    if line is None:
+        return "—", "—"
+    bend = f"{signed(line.bend)} (limit {limit_95(line.bend_freedom):.1f})" if line.bend_freedom else "—"
+    return bend, with_error(line.slope, line.error) if line.straight else "no line"

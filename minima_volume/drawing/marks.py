@@ -168,7 +168,8 @@ def finish(
     Returns:
         The files that were written.
     """
-    figure.suptitle(f"{settings.title} — data: {frame['data'].iloc[0]}", x=0.01, ha="left")
+    data = str(frame["data"].iloc[0])
+    figure.suptitle(settings.title if data in settings.title else f"{settings.title} — data: {data}", x=0.01, ha="left")
     panels = list(panels)
     if len(panels) > 1:
         style.label_panels(panels)
