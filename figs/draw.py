@@ -31,6 +31,7 @@ from minima_volume.drawing import output
 from minima_volume.errors import ResultsError, UserError
 from minima_volume.pipeline.settings import threads
 from minima_volume.storage import layout
+from minima_volume.text import no_reader_needed
 
 # Each has draw(study, scale), which returns the files that it wrote, none if the study has no such figure.
 FIGURES: tuple[ModuleType, ...] = (
@@ -48,13 +49,15 @@ def main(names: Iterable[str], scale: str) -> None:
     # Spawned, because a forked copy of a process with several threads may hang.
     with ProcessPoolExecutor(max(1, min(threads(), len(have))), get_context("spawn")) as pool:
         for lines in pool.map(draw_study, have, [scale] * len(have)):
-            print(*lines, sep="\n", end="\n" * bool(lines), flush=True)
+            with no_reader_needed():
+                print(*lines, sep="\n", end="\n" * bool(lines))
     for overview in OVERVIEWS:
-        for path in overview.draw(scale):
-            print(f"drew {layout.display_path(path)}", flush=True)
+        with no_reader_needed():
+            print(*(f"drew {layout.display_path(path)}\n" for path in overview.draw(scale)), sep="", end="")
     for study in sorted(set(names) - set(have)):
         quick = " SCALE=quick" * (scale == "quick")
-        print(f"skipped {study}: no {scale} results; `make {study}{quick}` makes them")
+        with no_reader_needed():
+            print(f"skipped {study}: no {scale} results; `make {study}{quick}` makes them")
 
 
 def draw_study(study: str, scale: str) -> list[str]:

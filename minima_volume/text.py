@@ -1,9 +1,12 @@
 """Text for terminals that cannot show every letter: σ, ± and ⁿ get ASCII spellings where the encoding lacks them."""
 
 import codecs
+import os
 import re
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 # Marks without a name of their own in ASCII. Greek letters are named, powers are marked, accents are dropped.
@@ -75,3 +78,14 @@ def spell_what_terminals_lack() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors=HANDLER)
+
+
+@contextmanager
+def no_reader_needed() -> Iterator[None]:
+    """Print what may be lost: a command goes on if the reader of its output has gone, as in `make figs | head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout again at its end, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

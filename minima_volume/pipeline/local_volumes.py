@@ -27,8 +27,9 @@ from minima_volume.sampling.subset import SubsetSettings, subset_simulation
 from minima_volume.storage import archives, layout, tables
 
 SIGMAS = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
-# Fall of ln γ in nats from one width to the next, above which up to so many widths between them are measured as well.
-LARGEST_FALL, MOST_BETWEEN = 8.0, 2
+# If ln γ is above the first of these at one width and below the second at the next, up to so many widths between them are
+# measured as well: on modular addition all of the fall lies there.
+SHALLOW, DEEP, MOST_BETWEEN = -1.0, -9.0, 2
 # Samples of a landscape above which it is left out, and the same for landscapes of a minimum's own. A run visits tens of
 # thousands of points, and the loss over 6,000 samples takes 20 ms on one core.
 MOST_SAMPLES, MOST_OWN_SAMPLES = 6000, 2000
@@ -78,7 +79,7 @@ def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> M
     path, study = layout.local_path(folder_of(repeat, scale), level), repeat.study
     wanted = archives.fingerprint(
         training_fingerprint(repeat, level), training_fingerprint(repeat, min(minima)), list(SIGMAS),
-        [LARGEST_FALL, MOST_BETWEEN], MOST_OWN_SAMPLES,
+        [SHALLOW, DEEP, MOST_BETWEEN], MOST_OWN_SAMPLES,
         _efforts(), study.thresholds[0], study.landscapes, study.normalise,
     )  # fmt: skip
     stored = archives.read_if_current(archives.read_json, path, wanted)
@@ -134,10 +135,10 @@ def _widths(repeat: Repeat, minimum: Minimum, samples: Samples) -> Iterator[Row]
         if rows[-1]["log_gamma"] < effort.deepest:
             break
     for _ in range(MOST_BETWEEN):
-        falls = [above["log_gamma"] - below["log_gamma"] for above, below in pairwise(rows)]
-        if not falls or max(falls) <= LARGEST_FALL:
+        pairs = enumerate(pairwise(row["log_gamma"] for row in rows))
+        place = next((i for i, (above, below) in pairs if above > SHALLOW and below < DEEP), None)
+        if place is None:
             break
-        place = falls.index(max(falls))
         between = round(math.sqrt(rows[place]["sigma"] * rows[place + 1]["sigma"]), 4)
         rows.insert(place + 1, measure(between))
     yield from rows

@@ -1,9 +1,7 @@
 """Stage 4: turn radii into volumes, repeat by repeat, and join the repeats into the tables of the study."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
@@ -20,7 +18,7 @@ from minima_volume.pipeline.provenance import run_record
 from minima_volume.pipeline.random_perturbs import load_crossings, ray_fingerprint
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, atomic, layout, tables
-from minima_volume.text import encodable
+from minima_volume.text import encodable, no_reader_needed
 
 
 def volume_estimation(run: cli.StageRun) -> None:
@@ -69,7 +67,7 @@ def write_volumes(repeats: Sequence[Repeat], scale: str) -> None:
         path = paths[repeat.number]
         text = tables.table_text(layout.VOLUME_COLUMNS, _volume_rows(repeat, scale))
         tables.write_tables(path.with_suffix(".json"), {path: text}, {})
-    with _no_reader_needed():
+    with no_reader_needed():
         for repeat in repeats:
             print_volumes(repeat.study, paths[repeat.number], f"repeat {repeat.number}")
 
@@ -143,19 +141,8 @@ def gather_tables(asked: Sequence[Repeat], scale: str) -> None:
     else:
         (folder / layout.FAILURES).unlink(missing_ok=True)
     tables.write_tables(folder / layout.RUN_RECORD, texts, {**run_record(study, scale, done), "failed": failed})
-    with _no_reader_needed():
-        print_volumes(study, folder / layout.VOLUMES, f"{len(done)} repeats")
-
-
-@contextmanager
-def _no_reader_needed() -> Iterator[None]:
-    """Print what may be lost: make deletes the tables of a stage that fails, also if only its reader has gone."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes stdout again at its end, which would fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with no_reader_needed():
+        print_volumes(study, folder / layout.VOLUMES, f"{len(done)} repeat{'s' * (len(done) > 1)}")
 
 
 def failures(repeats: Sequence[Repeat], scale: str) -> list[str]:
