@@ -103,7 +103,9 @@ def local_volume(
         thin = [i for i, status in enumerate(found.status) if status == "thin"]
         if thin and user.samples is not None and problem.path != "module":
             network = user.model, minimum, user.samples
-            potential = NetworkPotential(*(reduce_first_layer(*network) if problem.path == "stack" else network))
+            small = reduce_first_layer(*network) if problem.path == "stack" else network
+            # Somebody's loss may be negative on some samples.
+            potential = NetworkPotential(*small, nonnegative=metric != "loss")
             chain = subset_simulation(potential, target.threshold, [widths[i] for i in thin], seed=seed)
             found = _joined(found, chain, thin)
     return found

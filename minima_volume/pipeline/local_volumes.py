@@ -113,7 +113,7 @@ def _rows(repeat: Repeat, minima: Minima, level: int) -> Iterator[Row]:
 def _widths(repeat: Repeat, minimum: Minimum, samples: Samples) -> Iterator[Row]:
     """Measure one minimum in one landscape at rising widths."""
     model, reduced, few = reduce_first_layer(repeat.model, minimum, samples)
-    potential, threshold = NetworkPotential(model, reduced, few), repeat.study.thresholds[0]
+    potential, threshold = NetworkPotential(model, reduced, few, nonnegative=True), repeat.study.thresholds[0]
     height = float(potential.values(torch.zeros(1, potential.n_params))[0])
     common = {"loss_at_zero": height, "n_reduced": potential.n_params}
     if not height < threshold:

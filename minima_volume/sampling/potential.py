@@ -81,6 +81,7 @@ class NetworkPotential:
         model: Network; it is copied and evaluated in evaluation mode.
         minimum: Origin θ* and scales s of the coordinates.
         samples: Data set and criterion. All evaluations run on its device.
+        nonnegative: Whether no sample's loss is ever negative, so that a partial sum above a ceiling decides.
         dtype: Precision of the evaluation. Sums over samples are always float64.
 
     Example:
@@ -103,12 +104,19 @@ class NetworkPotential:
     """
 
     def __init__(
-        self, model: nn.Module, minimum: Minimum, samples: Samples, *, dtype: torch.dtype = torch.float32
+        self,
+        model: nn.Module,
+        minimum: Minimum,
+        samples: Samples,
+        *,
+        nonnegative: bool = False,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         device = samples.inputs.device
         self.model = copy_model(model, device, dtype).eval()
         self.minimum, self.samples = minimum.to(device, dtype), samples.to(device, dtype)
         widest = max((max(tensor.shape) for tensor in minimum.parameters.values() if tensor.ndim > 1), default=1)
+        self.nonnegative = nonnegative
         # Mean loss of each sample at the points that were evaluated last.
         self.hardness = torch.zeros(len(samples), dtype=torch.float64)
         self.per_tile = max(1, MAX_TILE_ACTIVATIONS // (len(samples) * widest))
@@ -132,7 +140,7 @@ class NetworkPotential:
     def values(self, points: Tensor, ceiling: float = math.inf) -> Tensor:
         """Return L (k,) at points (k, n), in float64.
 
-        Losses are not negative, so a partial sum above the ceiling decides. Such a point gets its partial sum divided by
+        If losses are not negative, a partial sum above the ceiling decides. Such a point gets its partial sum divided by
         the number of samples. The samples that were hardest at earlier points come first.
 
         Args:
@@ -140,7 +148,7 @@ class NetworkPotential:
             ceiling: A loss above which the value does not matter.
         """
         size = len(self.samples)
-        if math.isinf(ceiling) or size < FEWEST_SAMPLES:
+        if math.isinf(ceiling) or size < FEWEST_SAMPLES or not self.nonnegative:
             tiles = points.to(self.minimum.scales).split(self.per_tile)
             return torch.cat([sum_float64(self.losses(tile, self.samples)).to(points.device) for tile in tiles]) / size
         device, order = self.samples.inputs.device, self.hardness.argsort(descending=True, stable=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -238,9 +239,8 @@ def many_samples() -> NetworkPotential:
         model[2].weight *= 40
         targets = model(inputs).argmax(dim=1)
     parameters = parameters_of(model)
-    return NetworkPotential(
-        model, Minimum.of(parameters, layout_of(parameters)), Samples(inputs, targets, cross_entropy)
-    )
+    samples = Samples(inputs, targets, cross_entropy)
+    return NetworkPotential(model, Minimum.of(parameters, layout_of(parameters)), samples, nonnegative=True)
 
 
 def test_values_below_a_ceiling_are_exact_and_others_stay_above_it() -> None:
@@ -277,6 +277,14 @@ def test_a_point_where_the_loss_is_nan_lies_above_every_ceiling() -> None:
     potential = many_samples()
     points = torch.full((1, potential.n_params), torch.nan)
     assert not (potential.values(points, 1e9) <= 1e9).any()
+
+
+def test_a_loss_that_may_be_negative_is_summed_whole() -> None:
+    whole = many_samples()
+    shifted = replace(whole.samples, criterion=lambda outputs, targets: cross_entropy(outputs, targets) - 0.3)
+    potential = NetworkPotential(whole.model, whole.minimum, shifted)
+    points = 0.3 * torch.randn(50, potential.n_params, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(potential.values(points, 0.1), potential.values(points))
 
 
 def test_early_rejection_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
