@@ -52,8 +52,12 @@ def main(names: Iterable[str], scale: str) -> None:
             with no_reader_needed():
                 print(*lines, sep="\n", end="\n" * bool(lines))
     for overview in OVERVIEWS:
+        try:
+            lines = [f"drew {layout.display_path(path)}" for path in overview.draw(scale)]
+        except ResultsError as error:
+            lines = [f"skipped {name_of(overview)}: {error}"]
         with no_reader_needed():
-            print(*(f"drew {layout.display_path(path)}\n" for path in overview.draw(scale)), sep="", end="")
+            print(*lines, sep="\n", end="\n" * bool(lines))
     for study in sorted(set(names) - set(have)):
         quick = " SCALE=quick" * (scale == "quick")
         with no_reader_needed():

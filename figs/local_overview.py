@@ -21,7 +21,7 @@ UNITS = {"own": ("own norms", True), "first": ("norms of the first level", False
 def draw(scale: str) -> list[Path]:
     """Draw a panel per study at the width with most levels, the widest of those."""
     found = {study: tables.local_volumes(scale, study) for study in tables.studies(scale)}
-    frames = {study: frame for study, frame in found.items() if frame is not None and len(frame)}
+    frames = {study: frame for study, frame in found.items() if frame is not None and widest(frame) is not None}
     if not frames:
         return []
     style.use()
@@ -44,12 +44,12 @@ def draw(scale: str) -> list[Path]:
     return style.save(figure, output.figure_path(scale, "local_volumes"))
 
 
-def widest(frame: pd.DataFrame) -> float:
-    """Return the width with trusted values at most levels, in own norms; the largest of those that tie."""
+def widest(frame: pd.DataFrame) -> float | None:
+    """Return the width with trusted values at most levels, in own norms; the largest of those that tie, None without any."""
     known = (frame["status"] == "ok") & (frame["log_gamma"] < 0)
     base = frame[known & (frame["landscape"] == 0) & (frame["norms"] == "own")]
     counts = base.groupby("sigma")["level"].nunique()
-    return float(counts[counts == counts.max()].index.max())
+    return float(counts[counts == counts.max()].index.max()) if len(counts) else None
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, rays: pd.DataFrame | None, settings: tables.Settings) -> None:

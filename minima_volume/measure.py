@@ -177,8 +177,9 @@ def _measure(
     """Volume, verdict and profile at every threshold, with the parameters of the minimum's layout moved."""
     targets = [boundary(user.objective.n_samples, threshold, settings.metric) for threshold in settings.thresholds]
     problem = ModelProblem(user, minimum, targets, settings.memory)
-    if not bar.disable and not name:
-        bar.set_description(str(expected_cost(problem, bar.total - len(kept.known(name).get("norms", ())))))
+    left = bar.total - len(kept.known(name).get("norms", ()))
+    if not bar.disable and not name and left > 0:
+        bar.set_description(str(expected_cost(problem, left)))
     rays = follow_rays(
         problem, settings.n_directions, settings.seed, shape=shape, kept=kept, name=name, tick=bar.update
     )

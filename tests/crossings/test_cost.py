@@ -1,6 +1,8 @@
 """The cost in front of the progress bar: operations as torch's own counter has them, and no change of the result."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +73,19 @@ def test_a_visible_bar_names_the_cost_and_changes_nothing(name: str, capsys: pyt
     assert "FLOP a loss)" in capsys.readouterr().err
     np.testing.assert_array_equal(shown.log_radii, hidden.log_radii)
     assert shown.notes == hidden.notes
+
+
+def test_a_file_that_holds_all_rays_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, data, threshold = example("stack")
+    options: dict[str, Any] = {
+        "threshold": threshold,
+        "n_directions": 4,
+        "keep": tmp_path / "run.npz",
+        "progress": True,
+    }
+    first, again = (measure_volume(model, nn.CrossEntropyLoss(), data, **options) for _ in range(2))
+    np.testing.assert_array_equal(first.log_radii, again.log_radii)
+    assert capsys.readouterr().err.count("0/4") >= 1
 
 
 @pytest.mark.parametrize(
