@@ -25,9 +25,10 @@ def draw(scale: str) -> list[Path]:
     if not frames:
         return []
     style.use()
-    n_rows = -(-len(frames) // COLUMNS)
+    columns = min(COLUMNS, len(frames))
+    n_rows = -(-len(frames) // columns)
     size = style.DOUBLE_COLUMN, 1.1 + 1.9 * n_rows
-    figure, grid = plt.subplots(n_rows, COLUMNS, figsize=size, squeeze=False)
+    figure, grid = plt.subplots(n_rows, columns, figsize=size, squeeze=False)
     for axes, (study, frame) in zip(grid.flat, frames.items(), strict=False):
         _panel(axes, frame, tables.ray_gammas(scale, study), tables.settings(scale, study))
     for axes in grid.flat[len(frames) :]:
