@@ -126,9 +126,9 @@ def test_stage_scripts_are_a_docstring_imports_and_one_call(folder: Path) -> Non
 @pytest.mark.parametrize("path", DRAWERS, ids=named)
 def test_pictures_are_drawn_and_not_measured(path: Path) -> None:
     folder = path.parent.name
-    # The two commands that start drawing processes read THREADS.
-    reads_threads = {"pipeline"} if (folder, path.stem) in (("figs", "draw"), ("videos", "build")) else set()
-    assert wings_of(path) <= DRAWS[folder] | reads_threads
+    # The two commands that start drawing processes read THREADS and print.
+    commands = {"pipeline", "text"} if (folder, path.stem) in (("figs", "draw"), ("videos", "build")) else set()
+    assert wings_of(path) <= DRAWS[folder] | commands
     assert not tops(path) & ({each.name for each in EXPERIMENTS} | {"torch"})
 
 
