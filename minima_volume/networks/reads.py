@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -39,23 +39,22 @@ class ReadRecorder(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not type its modes
         self.storages: set[int] = set()
         self.trainable: dict[int, tuple[int, ...]] = {}
         self.widest = 1
         self._exports = _ExportRecorder(self.record)
 
-    def __enter__(self) -> "ReadRecorder":
+    def __enter__(self) -> Self:
         """Start to record."""
-        # torch does not type its modes.
-        self._exports.__enter__()  # type: ignore[no-untyped-call]
-        super().__enter__()  # type: ignore[no-untyped-call]
+        self._exports.__enter__()  # type: ignore[no-untyped-call]  # torch does not type its modes
+        super().__enter__()  # type: ignore[no-untyped-call]  # the same
         return self
 
     def __exit__(self, *error: Any) -> None:
         """Stop."""
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        self._exports.__exit__(*error)  # type: ignore[no-untyped-call]
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # torch does not type its modes
+        self._exports.__exit__(*error)  # type: ignore[no-untyped-call]  # the same
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
