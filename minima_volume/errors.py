@@ -1,5 +1,6 @@
 """Errors that a user can correct, and how errors are printed without a traceback."""
 
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+# What torch, CUDA and the system say when memory runs out; torch raises it as a RuntimeError.
+NO_MEMORY = re.compile(r"allocate memory|out of memory|bad_alloc|start new thread", re.IGNORECASE)
 INTERRUPTED = "\nInterrupted. Finished results are kept: run the same command to continue."
 
 
@@ -24,6 +27,21 @@ class ResultsError(UserError):
 
 class NumericsError(UserError):
     """Training or measuring produced a number that cannot be used."""
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out: the machine's fault, and never a property of somebody's model.
+
+    Args:
+        error: Any exception.
+
+    Example:
+        >>> is_memory_error(RuntimeError("DefaultCPUAllocator: can't allocate memory")), is_memory_error(ValueError("low"))
+        (True, False)
+    """
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | OSError) and NO_MEMORY.search(str(error)) is not None
+    )
 
 
 @contextmanager

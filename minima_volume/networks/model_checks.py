@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minima_volume.errors import NumericsError, UserError
+from minima_volume.errors import NumericsError, UserError, is_memory_error
 from minima_volume.networks import adapters, reads
 from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import Kind, Metric
@@ -32,9 +32,11 @@ def call(function: Callable[[], Any]) -> Any:
     """Call somebody's code, whose errors at the minimum become a sentence."""
     try:
         return function()
-    except (UserError, MemoryError, torch.OutOfMemoryError):
+    except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # somebody's code may raise anything: its words become part of the sentence
+        if is_memory_error(error):
+            raise
         text = " ".join(str(error).split()) or "no message"
         raise UserError(
             f"Expected a model and a loss that run on the data, got {type(error).__name__}: {text[:300]}: check that "
@@ -168,10 +170,11 @@ def check_cache(model: nn.Module, objective: Objective, used: PrivateCopy, minim
         try:
             found = evaluate(c)
             break
-        except (UserError, MemoryError, torch.OutOfMemoryError):
+        except UserError:
             raise
-        except Exception:  # this far from the minimum the model need not run
-            continue
+        except Exception as error:  # this far from the minimum the model need not run, so a nearer point is tried
+            if is_memory_error(error):
+                raise
     else:
         return
     if not all(torch.allclose(found[1], losses, rtol=1e-6, equal_nan=True) for losses in found):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from minima_volume.errors import UserError
+from minima_volume.errors import UserError, is_memory_error
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.precision import device_for
 from minima_volume.networks.reads import storage_of
@@ -54,11 +54,15 @@ def _deepcopy(model: nn.Module) -> nn.Module:
     """Return a deep copy; tensors that were computed with gradients are copied without them."""
     try:
         return deepcopy(model, _detached(model))
-    except Exception:  # whatever an attribute of somebody's class raises
+    except Exception as error:  # somebody's class may raise anything: what cannot be copied is shared, and tried again
+        if is_memory_error(error):
+            raise
         shared = {id(value): value for value in _attributes(model) if not _can_be_copied(value)}
     try:
         return deepcopy(model, {**_detached(model), **shared})
-    except Exception as error:
+    except Exception as error:  # again anything: its first line becomes part of the sentence
+        if is_memory_error(error):
+            raise
         raise UserError(
             f"Expected a model that can be copied, got '{str(error).splitlines()[0] if str(error) else error!r}': remove "
             "the attribute that cannot be copied, or make pruning or normalisation of weights permanent "
@@ -83,7 +87,9 @@ def _can_be_copied(value: Any) -> bool:
     """Return whether deepcopy takes a value."""
     try:
         deepcopy(value)
-    except Exception:  # whatever its class raises: locks, generators, streams
+    except Exception as error:  # whatever its class raises: locks, generators, streams
+        if is_memory_error(error):
+            raise
         return False
     return True
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from minima_volume.errors import DataError, UserError
+from minima_volume.errors import DataError, UserError, is_memory_error
 from minima_volume.networks import adapters, reads
 from minima_volume.networks import model_checks as checks
 from minima_volume.networks.float64 import evaluation
@@ -179,7 +179,9 @@ def _runs(call: Callable[[], Any]) -> bool:
     """Return whether a call returns."""
     try:
         call()
-    except Exception:  # somebody's code, called with arguments that it may not take
+    except Exception as error:  # somebody's code, called with arguments that it may not take
+        if is_memory_error(error):
+            raise
         return False
     return True
 
@@ -220,9 +222,7 @@ def _first_pass(
 
     try:
         return run(objective)
-    except (
-        Exception
-    ) as error:  # a model that differentiates inside asks for gradients; another error becomes a sentence
+    except Exception as error:  # a model that differentiates inside asks for gradients; others fail again below
         asks = isinstance(error, RuntimeError) and "grad" in str(error)
     return checks.call(lambda: run(objective.with_gradients() if asks else objective))
 
@@ -235,9 +235,9 @@ def _in_float64(
     copy.convert(torch.float64)
     try:
         losses = checks.all_losses(objective, copy, metric)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:  # somebody's code, which may insist on float32; the note says what it raised
+        if is_memory_error(error):
+            raise
         text = " ".join(str(error).split())
         notes.append(
             f"The model does not run in float64 ({type(error).__name__}: {text[:120]}), so radii are float32's."

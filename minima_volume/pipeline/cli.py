@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
-from minima_volume.errors import INTERRUPTED, DataError, UserError, describe_error, print_error
+from minima_volume.errors import INTERRUPTED, DataError, UserError, describe_error, is_memory_error, print_error
 from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.parallel import run_tasks
 from minima_volume.pipeline.settings import Settings
@@ -19,8 +18,6 @@ from minima_volume.storage import atomic, layout
 from minima_volume.text import spell_what_terminals_lack
 
 EXIT_INTERRUPTED = 130
-# What torch, CUDA and the system say when memory runs out; torch raises it as a RuntimeError.
-NO_MEMORY = re.compile(r"allocate memory|out of memory|bad_alloc|start new thread", re.IGNORECASE)
 T = TypeVar("T")
 
 
@@ -82,7 +79,7 @@ def main(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None
     except Exception as error:  # nothing is swallowed: any error is printed, and the process fails
         if settings.debug:
             traceback.print_exc()
-        sys.exit(f"error: {_memory_sentence(error, settings) if _is_memory_error(error) else describe_error(error)}")
+        sys.exit(f"error: {_memory_sentence(error, settings) if is_memory_error(error) else describe_error(error)}")
 
 
 def _run(studies: Mapping[str, Study], work: Callable[[StageRun], None], settings: Settings) -> None:
@@ -118,13 +115,6 @@ def _parse(studies: Mapping[str, Study], settings: Settings) -> argparse.Namespa
     parser.add_argument("--repeats", nargs="+", required=True, help="numbers of the repeats, counted from 0")
     parser.add_argument("--gather", action="store_true", help="join the tables of all finished repeats")
     return parser.parse_args()
-
-
-def _is_memory_error(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError | OSError) and NO_MEMORY.search(str(error)) is not None
-    )
 
 
 def _memory_sentence(error: BaseException, settings: Settings) -> str:

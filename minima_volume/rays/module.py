@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from minima_volume.errors import UserError
+from minima_volume.errors import UserError, is_memory_error
 from minima_volume.networks.losses import Kind, sum_float64
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.objective import Objective
@@ -69,10 +69,10 @@ class ModuleRays(Rays):
         self.copy.move(self.minimum, self.block[ray], c)
         try:
             return list(self.objective.losses(self.copy, sizes, kind))
-        except (UserError, MemoryError, torch.OutOfMemoryError):
+        except UserError:
             raise
         except Exception as error:  # outside, like NaN: counted here, and named in a note of the measurement
-            if c == 0 or "allocate" in str(error):
+            if c == 0 or is_memory_error(error):
                 raise
             name = type(error).__name__
             self.failures[name] = self.failures.get(name, 0) + 1

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from minima_volume.errors import is_memory_error
 from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.objective import SampleObjective
@@ -48,9 +49,9 @@ def fastest_path(user: UserModel, minimum: Minimum, copy: PrivateCopy) -> Path:
     copy.convert(torch.float64)
     try:
         wanted = ModuleRays(copy, SampleObjective(part, PROOF_SAMPLES), block, minimum).losses(index, c, len(part))
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception:  # the model does not run at one of these points
+    except Exception as error:  # the model does not run at one of these points, where only "module" counts as outside
+        if is_memory_error(error):
+            raise
         return "module"
     if candidates:
         stacked = RayBundle(user.model, minimum.layout, part, block, torch.float64).rays(minimum)
@@ -77,7 +78,7 @@ def _agrees(rays: Rays, index: torch.Tensor, c: torch.Tensor, wanted: torch.Tens
     """Return whether rays give the wanted losses."""
     try:
         found = rays.losses(index, c, wanted.shape[1])
-    except Exception:  # somebody's model under a transformation that it was not written for
+    except Exception:  # somebody's model under a transformation that it was not written for, or without room for it
         return False
     scale = float(wanted.nan_to_num(0, 0, 0).abs().max())
     return torch.allclose(found, wanted, rtol=PROOF_RTOL, atol=PROOF_RTOL * scale, equal_nan=True)
