@@ -11,6 +11,7 @@ from minima_volume.crossings.model_problem import ModelProblem
 from minima_volume.crossings.scan import Floats
 from minima_volume.crossings.sweep import MEMORY
 from minima_volume.errors import UserError
+from minima_volume.estimators.gaussian import UNSEEN
 from minima_volume.measure import boundary
 from minima_volume.networks import arguments
 from minima_volume.networks.adapters import Data, LossFunction
@@ -134,7 +135,8 @@ def _from_draws(inside: np.ndarray, widths: Floats) -> LocalVolume:
             sigmas=widths,
             log_gamma=np.log(share),
             log_gamma_se=groups.std(axis=0, ddof=1) / math.sqrt(GROUPS) / share,
-            log_gamma_within_se=np.sqrt((1 - share) / (share * len(inside))),
+            # Where no draw is lost, the bound that so many draws give.
+            log_gamma_within_se=np.fmax(np.sqrt((1 - share) / (share * len(inside))), UNSEEN / len(inside)),
             drift=np.log(halves[1]) - np.log(halves[0]),
             replica_log_gamma=np.log(groups).T,
             status=tuple("ok" if count >= FEWEST_INSIDE else "thin" for count in inside.sum(axis=0)),

@@ -26,7 +26,8 @@ _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(80)
 NODES, NODE_WEIGHTS = 0.5 * (_POINTS + 1), 0.5 * _WEIGHTS
 # Terms below e⁻⁴⁰ of the largest do not change a double.
 NEGLIGIBLE = 40.0
-# A share of directions below 3/N is missed by N of them with a probability of 5 % or more, so two errors are at least 3/N.
+# A share of directions, draws or particles below 3/N is missed by N of them with a probability of 5 % or more. So two errors
+# of the logarithm of a share are at least 3/N, also if none of N is lost.
 UNSEEN = 1.5
 
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from torch import Tensor
 
+from minima_volume.estimators.gaussian import UNSEEN
 from minima_volume.estimators.radial import Floats
 from minima_volume.networks.directions import generator
 from minima_volume.sampling.bennett import replica_error
@@ -36,8 +37,6 @@ from minima_volume.sampling.potential import CountingPotential, Potential, check
 
 # Rate of acceptance to which steps adapt, and below which a run says so.
 WANTED_RATE, LOWEST_RATE = 0.3, 0.05
-# If none of N independent particles is lost, a share of 1 − 3/N or more has 95 %: two errors of this over N.
-NONE_LOST = 1.5
 # Largest error between runs, as a multiple of that within them, that is plausible.
 MAX_RATIO = 3.0
 
@@ -237,7 +236,7 @@ def _variance_of_log_share(inside: NDArray[np.bool_], families: NDArray[np.int64
     _, family, size = np.unique(families, return_inverse=True, return_counts=True)
     n = len(size)
     if share == 1:
-        return float((NONE_LOST / n) ** 2)
+        return float((UNSEEN / n) ** 2)
     if share == 0:
         return math.inf
     excess = np.bincount(family, weights=inside - share)

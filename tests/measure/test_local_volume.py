@@ -60,3 +60,11 @@ def test_a_minimum_above_the_threshold_is_refused() -> None:
         local_volume(model, loss, (data[0], data[1] + 9), threshold=0.02, sigmas=[0.3])
     with pytest.raises(UserError, match="sigmas as a sequence of widths above 0, got None"):
         local_volume(model, loss, data, threshold=0.02, sigmas=None)  # type: ignore[arg-type]
+
+
+def test_a_width_at_which_no_draw_is_lost_has_a_bound_and_no_error_of_zero() -> None:
+    model, loss, data = quadratic(10)
+    found = local_volume(model, loss, data, threshold=0.02, sigmas=[0.01], n_draws=400, normalise=False)
+    assert found.log_gamma[0] == 0
+    # None of 400 lost: the share lost may be 3/400 at 95 %, two errors.
+    assert 2 * found.error()[0] == pytest.approx(3 / 400)
