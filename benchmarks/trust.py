@@ -19,7 +19,7 @@ from minima_volume.estimators.comparison import Statistic, rank
 from minima_volume.estimators.diagnostics import diagnose
 from minima_volume.estimators.gaussian import gaussian_profile
 from minima_volume.estimators.radial import Floats, typical_log_volume
-from minima_volume.estimators.volume import estimate_volume, log_radii
+from minima_volume.estimators.volume import estimate_volume, log_radii, volume_error
 from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.minima import folder_of, load_minima
 from minima_volume.pipeline.random_perturbs import Minima, load_crossings, ray_fingerprint
@@ -68,7 +68,7 @@ def by_rays(repeat: Repeat, minima: Minima) -> Iterator[Row]:
             "verdict": said.word,
         }
         yield {"level": level, "estimator": "log_volume", "value": volume.log_volume,
-               "error": max(volume.log_volume_se, said.bulk_error), "verdict": said.word}  # fmt: skip
+               "error": volume_error(volume, said, logs, n), "verdict": said.word}  # fmt: skip
         yield {"level": level, "estimator": "typical", "value": typical, "error": typical_se, "verdict": "converged"}
         for point in gaussian_profile(logs, n, sigmas=SIGMAS, censored=np.isnan(coefficients)).points:
             yield {"level": level, "estimator": "gamma", "sigma": point.sigma, "value": point.log_gamma,

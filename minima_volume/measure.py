@@ -21,8 +21,7 @@ from minima_volume.crossings.sweep import MEMORY
 from minima_volume.errors import UserError
 from minima_volume.estimators.diagnostics import diagnose, unconverged_verdict
 from minima_volume.estimators.gaussian import gaussian_profile
-from minima_volume.estimators.radial import repeat_error
-from minima_volume.estimators.volume import Volume, estimate_volume, log_radii
+from minima_volume.estimators.volume import Volume, estimate_volume, log_radii, volume_error
 from minima_volume.measurement import Measurement
 from minima_volume.networks import arguments
 from minima_volume.networks.adapters import Data, LossFunction
@@ -201,10 +200,7 @@ def _judge(
         verdict = diagnose(n * logs, n_censored=int(censored.sum()), n_recrossed=volume.n_recrossed, doubt=rays.doubt)
         solver = n * (STEP_RTOL if settings.metric == "accuracy" else tolerance_for(n)) + rays.rounding
         # A single direction has no error: NaN stays NaN.
-        spread = np.fmax(volume.log_volume_se, verdict.bulk_error)
-        if verdict.word != "converged":
-            spread = np.fmax(spread, repeat_error(logs, n))
-        error = math.hypot(spread, solver)
+        error = math.hypot(volume_error(volume, verdict, logs, n), solver)
         # The Gaussian measure of A's image is |det A|·‖A w‖⁻ⁿ per direction w (`rays.preconditioner`).
         weights = log_det - n * rays.stretches if shape else None
         profile = gaussian_profile(

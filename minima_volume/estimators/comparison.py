@@ -16,7 +16,7 @@ import numpy as np
 from minima_volume.errors import UserError
 from minima_volume.estimators.gaussian import log_inside
 from minima_volume.estimators.measured import Measured, shared_radii
-from minima_volume.estimators.radial import Floats, log_mean_exp, resample_log_means
+from minima_volume.estimators.radial import TAIL, Floats, log_mean_exp, resample_log_means
 
 Statistic = Literal["log_volume", "typical", "gamma"]
 
@@ -86,13 +86,13 @@ def bootstrap_estimates(
             "remove unconverged minima."
         )
     terms = _terms(logs, n_params, statistic, sigma)
-    mean = np.mean if statistic == "typical" else log_mean_exp
-    if statistic == "log_volume":
-        return np.asarray(mean(terms, axis=1)), resample_log_means(terms, n_resamples=n_resamples, seed=seed)
+    if statistic != "typical":
+        # Terms of ln γ are logarithms of probabilities, which have no tail above 0.
+        tail = TAIL if statistic == "log_volume" else 0
+        resampled = resample_log_means(terms, n_resamples=n_resamples, seed=seed, tail=tail)
+        return log_mean_exp(terms, axis=1), resampled
     draws = np.random.default_rng(seed).integers(logs.shape[1], size=(n_resamples, logs.shape[1]))
-    # One minimum at a time, so that memory holds (resamples, directions) and not that for all minima.
-    resampled = np.stack([np.asarray(mean(row[draws], axis=1)) for row in terms], axis=1)
-    return np.asarray(mean(terms, axis=1)), resampled
+    return terms.mean(axis=1), np.stack([row[draws].mean(axis=1) for row in terms], axis=1)
 
 
 def compare(

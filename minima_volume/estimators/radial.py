@@ -82,7 +82,7 @@ def log_mean_power(log_radii: Floats, n_params: int) -> float:
     return log_mean_exp(n_params * np.asarray(log_radii, dtype=np.float64))
 
 
-def resample_log_means(log_weights: Floats, *, n_resamples: int, seed: int) -> Floats:
+def resample_log_means(log_weights: Floats, *, n_resamples: int, seed: int, tail: int = TAIL) -> Floats:
     """Return ln mean(w) over resampled directions, whose largest weights are drawn anew from a fitted tail.
 
     If a few weights carry the mean, the ordinary bootstrap repeats the largest one in 63 % of its resamples and is blind to
@@ -95,6 +95,7 @@ def resample_log_means(log_weights: Floats, *, n_resamples: int, seed: int) -> F
         log_weights: ln w along common directions, (minima, directions).
         n_resamples: Number of resamples.
         seed: Seed of the resampling.
+        tail: Number of the largest weights that are drawn anew; 0 for the ordinary bootstrap.
 
     Returns:
         Estimates (n_resamples, minima).
@@ -102,15 +103,14 @@ def resample_log_means(log_weights: Floats, *, n_resamples: int, seed: int) -> F
     size = log_weights.shape[1]
     random = np.random.default_rng(seed)
     draws = random.integers(size, size=(n_resamples, size))
-    excess = random.standard_exponential((n_resamples, size))
-    largest = min(TAIL, size // 4)
+    largest = min(tail, size // 4)
+    excess = random.standard_exponential(draws.shape) if largest else None
     found = []
-    for row in log_weights:
-        order = np.argsort(-row, kind="stable")
-        base = row[order[largest]] if largest else -np.inf
+    for row in log_weights:  # one at a time, so that memory holds (resamples, directions) and not that for all minima
         values = row[draws]
-        if np.isfinite(base):
-            in_tail = np.isin(draws, order[:largest])
+        order = np.argsort(-row, kind="stable")
+        if excess is not None and np.isfinite(row[order[largest]]):
+            base, in_tail = row[order[largest]], np.isin(draws, order[:largest])
             values[in_tail] = base + (row[order[:largest]] - base).mean() * excess[in_tail]
         # A resample of empty rays only has the estimate −∞.
         with np.errstate(invalid="ignore"):
@@ -118,17 +118,20 @@ def resample_log_means(log_weights: Floats, *, n_resamples: int, seed: int) -> F
     return np.stack(found, axis=1)
 
 
-def bootstrap_error(log_radii: Floats, n_params: int, *, n_resamples: int = 500, seed: int = 0) -> float:
-    """Return the bootstrap standard error of ln E[rⁿ]: the spread of the estimate over resampled directions.
+def bootstrap_error(log_radii: Floats, n_params: int, *, n_resamples: int = 500, seed: int = 0, tail: int = 0) -> float:
+    """Return the standard error of ln E[rⁿ]: the spread of the estimate over resampled directions.
 
-    The bootstrap knows only the radii that were drawn. It measures how well the estimate repeats with these directions
-    and cannot account for larger radii that no direction has found.
+    The ordinary bootstrap knows only the radii that were drawn. It measures how well the estimate repeats with these
+    directions. With a fitted tail, two errors hold the mean of the estimate in 95 % of the cases or more, also if one
+    direction carries it; see `resample_log_means`. That mean is what so many directions give on average. Where they are too
+    few it lies below ln E[rⁿ], which no resampling can tell; see `diagnostics.diagnose`.
 
     Args:
         log_radii: Natural logarithms of the radii, (directions,).
         n_params: The dimension n.
         n_resamples: Number of resamples.
         seed: Seed of the resampling.
+        tail: Number of the largest radii that resamples draw from a fitted tail.
 
     Returns:
         The standard error in nats; NaN for fewer than two directions or if no radius is above 0.
@@ -136,33 +139,10 @@ def bootstrap_error(log_radii: Floats, n_params: int, *, n_resamples: int = 500,
     values = n_params * np.asarray(log_radii, dtype=np.float64)
     if values.size < 2 or not np.isfinite(values.max()):
         return float("nan")
-    draws = np.random.default_rng(seed).integers(values.size, size=(n_resamples, values.size))
-    # A resample of empty rays only has the estimate −∞, and the spread is then NaN.
+    # The spread is NaN if a resample has the estimate −∞.
     with np.errstate(invalid="ignore"):
-        return float(np.std(log_mean_exp(values[draws], axis=1), ddof=1))
-
-
-def repeat_error(log_radii: Floats, n_params: int, *, n_resamples: int = 500, seed: int = 0) -> float:
-    """Return the spread of ln E[rⁿ] over repeats with other directions, from resamples with a fitted tail.
-
-    Two errors hold the mean of the estimate in 95 % of the cases or more, also if one direction carries it; see
-    `resample_log_means`. That mean is what so many directions give on average. Where they are too few it lies below
-    ln E[rⁿ], which no resampling can tell; see `diagnostics.diagnose`.
-
-    Args:
-        log_radii: Natural logarithms of the radii, (directions,).
-        n_params: The dimension n.
-        n_resamples: Number of resamples.
-        seed: Seed of the resampling.
-
-    Returns:
-        The standard error in nats; NaN for fewer than two directions or if no radius is above 0.
-    """
-    values = n_params * np.asarray(log_radii, dtype=np.float64)
-    if values.size < 2 or not np.isfinite(values.max()):
-        return float("nan")
-    with np.errstate(invalid="ignore"):
-        return float(np.std(resample_log_means(values[None], n_resamples=n_resamples, seed=seed), ddof=1))
+        found = resample_log_means(values[None], n_resamples=n_resamples, seed=seed, tail=tail)
+        return float(np.std(found, ddof=1))
 
 
 def typical_log_volume(log_radii: Floats, n_params: int) -> tuple[float, float]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from minima_volume.estimators.diagnostics import Verdict
 from minima_volume.estimators.published import grid_log_volume
-from minima_volume.estimators.radial import Floats, bootstrap_error, log_mean_power, typical_log_volume
+from minima_volume.estimators.radial import TAIL, Floats, bootstrap_error, log_mean_power, typical_log_volume
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,24 @@ def log_radii(coefficients: Floats, norms: Floats) -> Floats:
         Natural logarithms of the radii, (directions,).
     """
     return np.log(np.where(np.isnan(coefficients), 1.0, coefficients)) + np.log(norms)
+
+
+def volume_error(volume: Volume, verdict: Verdict, log_radii: Floats, n_params: int) -> float:
+    """Return the standard error of ln E[rⁿ] that goes with its verdict, in nats.
+
+    A converged volume has the larger of the bootstrap's and that of the bulk, whose coverage the verdict is tuned for. For
+    any other the spread over resamples with a fitted tail counts too.
+
+    Args:
+        volume: The estimates.
+        verdict: Their verdict.
+        log_radii: Natural logarithms of the radii, (directions,).
+        n_params: The dimension n.
+    """
+    error = np.fmax(volume.log_volume_se, verdict.bulk_error)
+    if verdict.word != "converged":
+        error = np.fmax(error, bootstrap_error(log_radii, n_params, tail=TAIL))
+    return float(error)
 
 
 def estimate_volume(

@@ -9,7 +9,7 @@ import pytest
 from minima_volume.errors import UserError
 from minima_volume.estimators.comparison import Statistic, bootstrap_estimates, compare, rank
 from minima_volume.estimators.gaussian import gaussian_profile
-from minima_volume.estimators.radial import log_mean_power, repeat_error, typical_log_volume
+from minima_volume.estimators.radial import TAIL, bootstrap_error, log_mean_power, typical_log_volume
 
 
 def test_estimates_agree_with_the_estimators_of_single_minima() -> None:
@@ -17,7 +17,7 @@ def test_estimates_agree_with_the_estimators_of_single_minima() -> None:
     volume, spread = bootstrap_estimates(logs, 100, n_resamples=500)
     assert volume == pytest.approx([log_mean_power(row, 100) for row in logs], abs=1e-12)
     # The same resamples from the same seed.
-    assert spread.std(axis=0, ddof=1) == pytest.approx([repeat_error(row, 100) for row in logs], rel=1e-9)
+    assert spread.std(axis=0, ddof=1) == pytest.approx([bootstrap_error(row, 100, tail=TAIL) for row in logs], rel=1e-9)
     typical, _ = bootstrap_estimates(logs, 100, statistic="typical")
     assert typical == pytest.approx([typical_log_volume(row, 100)[0] for row in logs], abs=1e-12)
     gamma, _ = bootstrap_estimates(logs, 100, statistic="gamma", sigma=0.1)
