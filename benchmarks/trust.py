@@ -6,9 +6,10 @@ so that an interrupted command resumes.
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from minima_volume.pipeline.random_perturbs import Minima, load_crossings, ray_f
 from minima_volume.pipeline.settings import Settings
 from minima_volume.pipeline.study import Repeat, Study, find_study
 from minima_volume.sampling.potential import NetworkPotential
-from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc
+from minima_volume.sampling.tethered import TetheredSettings, TetheredVolume, tethered_hmc
 from minima_volume.storage import archives, layout, tables
 
 SCALE = "paper"
@@ -86,13 +87,32 @@ def by_sampling(repeat: Repeat, level: int, minima: Minima, *, sample: bool) -> 
     """
     path = layout.gold_path(folder_of(repeat, SCALE), level)
     wanted = archives.fingerprint(ray_fingerprint(repeat, level), list(SAMPLING_SIGMAS), asdict(SAMPLING))
-    stored = archives.read_if_current(archives.read_json, path, wanted)
-    if not stored and not sample:
-        return []
-    if not stored:
+
+    def run() -> TetheredVolume:
         potential = NetworkPotential(repeat.model, minima[level][1], repeat.samples.part(0, repeat.study.base))
-        found = tethered_hmc(potential, repeat.study.thresholds[0], SAMPLING_SIGMAS, seed=0, settings=SAMPLING)
-        places = [(sigma, found.at(sigma)) for sigma in SAMPLING_SIGMAS]
+        return tethered_hmc(potential, repeat.study.thresholds[0], SAMPLING_SIGMAS, seed=0, settings=SAMPLING)
+
+    return stored_rows(path, wanted, level, SAMPLING_SIGMAS, run if sample else None)
+
+
+def stored_rows(
+    path: Path, wanted: str, level: int, sigmas: Sequence[float], run: Callable[[], TetheredVolume] | None
+) -> list[Row]:
+    """Return a row per width of a run of the sampler, from its file if that is current.
+
+    Args:
+        path: The file.
+        wanted: Fingerprint of the run.
+        level: The level of the minimum.
+        sigmas: The widths.
+        run: Runs the sampler; None if only stored runs are wanted.
+    """
+    stored = archives.read_if_current(archives.read_json, path, wanted)
+    if not stored and run is None:
+        return []
+    if not stored and run is not None:
+        found = run()
+        places = [(sigma, found.at(sigma)) for sigma in sigmas]
         rows = [{"level": level, "estimator": "gold", "sigma": sigma, "value": float(found.log_gamma[i]),
                  "error": float(found.error()[i]), "verdict": found.status[i]} for sigma, i in places]  # fmt: skip
         stored = {"fingerprint": wanted, "rows": rows, "values": found.n_values, "gradients": found.n_gradients}
