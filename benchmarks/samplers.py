@@ -76,10 +76,10 @@ def _tethered(repeat: Repeat, minima: Any, level: int, sigmas: list[float]) -> l
 
 
 if __name__ == "__main__":
+    spell_what_terminals_lack()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.samplers", description=__doc__)
     parser.add_argument("study", help="name of a study, as in `make help`")
     given = parser.parse_args()
-    spell_what_terminals_lack()
     settings = Settings.from_environment()
     use_full_float32()
     compare(find_study(given.study).at_scale(SCALE, settings.directions, settings.levels), settings)

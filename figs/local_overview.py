@@ -30,7 +30,7 @@ def draw(scale: str) -> list[Path]:
     size = style.DOUBLE_COLUMN, 1.1 + 1.9 * n_rows
     figure, grid = plt.subplots(n_rows, columns, figsize=size, squeeze=False)
     for axes, (study, frame) in zip(grid.flat, frames.items(), strict=False):
-        _panel(axes, frame, tables.ray_gammas(scale, study), tables.settings(scale, study))
+        _panel(axes, frame, tables.orderings(scale, study), tables.settings(scale, study))
     for axes in grid.flat[len(frames) :]:
         axes.set_axis_off()
     for row in grid:
@@ -66,7 +66,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, rays: pd.DataFrame | None, settings:
                           label=label if number == 0 else None)  # fmt: skip
     lowest = 1.15 * float((at["log_gamma"] - at["error"]).min()) - 0.02
     if rays is not None:
-        known = rays["verdict"].isin(CONVERGED) & rays["level"].isin(levels)
+        known = (rays["estimator"] == "gamma") & rays["verdict"].isin(CONVERGED) & rays["level"].isin(levels)
         same = rays[known & (rays["sigma"] == sigma) & (rays["value"] >= lowest)]
         x = np.array([levels.index(level) for level in same["level"]]) + 0.2
         axes.plot(x, same["value"], "s", ms=3, color=style.GREY, label="rays that converged" if len(x) else None)

@@ -30,7 +30,7 @@ def select(frame: pd.DataFrame, landscape: str, norms: str) -> pd.DataFrame:
 
 def draw(study: str, scale: str) -> list[Path]:
     """Draw ln γ against the level, a line per width and repeat."""
-    frame, rays = tables.local_volumes(scale, study), tables.ray_gammas(scale, study)
+    frame, rays = tables.local_volumes(scale, study), tables.orderings(scale, study)
     if frame is None:
         return []
     style.use()
@@ -46,7 +46,8 @@ def draw(study: str, scale: str) -> list[Path]:
             color = colors(number / max(1, len(widths) - 0.5))
             _line(axes, rows[rows["sigma"] == width], levels, color, width)
             if rays is not None and title == PANELS[0][2]:
-                same = rays[(rays["sigma"] == width) & rays["repeat"].isin(rows["repeat"])]
+                gammas = (rays["estimator"] == "gamma") & (rays["sigma"] == width)
+                same = rays[gammas & rays["repeat"].isin(rows["repeat"])]
                 _rays(axes, same[same["level"].isin(levels)], levels, color, lowest)
         marks.level_ticks(axes, marks.places(map(int, levels)), crowded=max(levels) >= 10_000)
         axes.set_title(title, loc="left")

@@ -9,11 +9,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from minima_volume.analysis import tables as analysis_tables
+from minima_volume.analysis import tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.estimators.diagnostics import TRUST
-from minima_volume.storage import layout
-from minima_volume.storage import tables as storage_tables
 
 TITLES = {
     "grid": "published grid rule",
@@ -32,21 +30,13 @@ def panels(frame: pd.DataFrame) -> list[tuple[str, float | None]]:
     return [(name, None) for name in TITLES] + [("gamma", float(width)) for width in widths]
 
 
-def read(study: str, scale: str) -> pd.DataFrame:
-    """Return the rows of orderings.csv with numbers as numbers."""
-    rows = storage_tables.read_table(layout.study_folder(scale, study) / layout.ORDERINGS, layout.ORDERING_COLUMNS)
-    frame = pd.DataFrame(rows, columns=list(layout.ORDERING_COLUMNS))
-    for name in ("repeat", "level", "threshold", "sigma", "value", "error"):
-        frame[name] = analysis_tables.numbers(frame[name].tolist())
-    return frame
-
-
 def draw(study: str, scale: str) -> list[Path]:
     """Draw a panel per estimator and a line per repeat."""
-    if not (layout.study_folder(scale, study) / layout.ORDERINGS).exists():
+    frame = tables.orderings(scale, study)
+    if frame is None or frame.empty:
         return []
     style.use()
-    frame, settings = read(study, scale), analysis_tables.settings(scale, study)
+    settings = tables.settings(scale, study)
     chosen = panels(frame)
     figure, grid = plt.subplots(2, 3, figsize=(style.DOUBLE_COLUMN, 4.2), sharex=True)
     levels = sorted(frame["level"].unique())

@@ -27,7 +27,7 @@ NAMES = {
     "log_volume": "log volume ln E[$r^n$]",
     "typical_log_volume": "typical log volume $n$ E[ln $r$]",
 }
-_TEXT = {"study", "data", "model", "metric", "status", "verdict"}
+_TEXT = {"study", "data", "model", "metric", "status", "verdict", "norms", "estimator"}
 _WHOLE = {"repeat", "level", "landscape", "n_params", "n_directions", "n_crossed", "n_samples", "n_train"}
 _ALWAYS = _WHOLE | {"threshold", "test_loss", "test_accuracy", "radius_1", "radius_2"}
 _KEY = ["repeat", "level", "landscape", "threshold", "metric"]
@@ -145,33 +145,25 @@ def local_volumes(scale: str, study: str) -> pd.DataFrame | None:
     """Return the rows of local_volumes.csv that have a value, with `error`, the larger of the two; None without the table.
 
     Raises:
-        ResultsError: The table is damaged or has a row twice.
+        ResultsError: The table is empty, damaged or has a row twice.
     """
     if not (layout.study_folder(scale, study) / layout.LOCAL_VOLUMES).exists():
         return None
-    rows = tables.read_table(layout.study_folder(scale, study) / layout.LOCAL_VOLUMES, layout.LOCAL_VOLUME_COLUMNS)
-    frame = pd.DataFrame(rows, columns=list(layout.LOCAL_VOLUME_COLUMNS))
-    for name in set(layout.LOCAL_VOLUME_COLUMNS) - {"study", "data", "model", "norms", "status"}:
-        frame[name] = numbers(frame[name].tolist())
-    frame = frame[frame["log_gamma"].notna()]
-    frame["error"] = frame[["log_gamma_se", "log_gamma_within_se"]].max(axis=1)
+    frame = _read(scale, study, layout.LOCAL_VOLUMES, layout.LOCAL_VOLUME_COLUMNS)
     _check_unique(frame, ["repeat", "level", "landscape", "norms", "sigma"], study)
-    return frame
+    error = frame[["log_gamma_se", "log_gamma_within_se"]].max(axis=1)
+    return frame.assign(error=error)[frame["log_gamma"].notna()]
 
 
-def ray_gammas(scale: str, study: str) -> pd.DataFrame | None:
-    """Return ln γ by rays in the base landscape from orderings.csv: rows with repeat, level, sigma, value, error, verdict.
+def orderings(scale: str, study: str) -> pd.DataFrame | None:
+    """Return the rows of orderings.csv; None without the table. It is empty if no minimum is below the threshold.
 
     Raises:
         ResultsError: The table is damaged.
     """
     if not (layout.study_folder(scale, study) / layout.ORDERINGS).exists():
         return None
-    rows = tables.read_table(layout.study_folder(scale, study) / layout.ORDERINGS, layout.ORDERING_COLUMNS)
-    frame = pd.DataFrame([row for row in rows if row["estimator"] == "gamma"], columns=list(layout.ORDERING_COLUMNS))
-    for name in ("repeat", "level", "threshold", "sigma", "value", "error"):
-        frame[name] = numbers(frame[name].tolist())
-    return frame
+    return _read(scale, study, layout.ORDERINGS, layout.ORDERING_COLUMNS, may_be_empty=True)
 
 
 def studies(scale: str) -> list[str]:
@@ -233,10 +225,10 @@ def numbers(cells: Sequence[str | None]) -> list[float]:
     return [float(cell) if cell else float("nan") for cell in cells]
 
 
-def _read(scale: str, study: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
+def _read(scale: str, study: str, name: str, columns: Sequence[str], *, may_be_empty: bool = False) -> pd.DataFrame:
     path = layout.study_folder(scale, study) / name
     rows = tables.read_table(path, columns)
-    if not rows:
+    if not rows and not may_be_empty:
         raise ResultsError(f"Expected rows in {path}, got none: {_again(scale, study)}.")
     frame = pd.DataFrame({column: [row[column] for row in rows] for column in columns})
     for column in [column for column in columns if column not in _TEXT]:

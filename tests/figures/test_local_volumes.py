@@ -21,7 +21,7 @@ def write_local(study: str, **changed: Any) -> None:
     rows = [
         {"study": study, "repeat": 0, "level": level, "landscape": 0, "threshold": 0.1, "norms": norms, "sigma": sigma,
          "status": "ok", "log_gamma": value * (1 if norms == "own" else 0.5), "log_gamma_se": 0.1,
-         "log_gamma_within_se": 0.2, **changed}
+         "log_gamma_within_se": 0.2, "n_params": 100, "test_loss": 0.4, "test_accuracy": 0.9, **changed}
         for sigma, values in VALUES.items()
         for level, value in zip(LEVELS, values, strict=True)
         for norms in ("own", "first")

@@ -18,6 +18,7 @@ from scipy.stats import chi, norm
 
 from benchmarks import trust
 from figs import trust as trust_figure
+from minima_volume.analysis import tables
 from minima_volume.storage import layout
 from tests.project import ROOT
 from tests.study_runs import TINY, Stages, run
@@ -190,7 +191,8 @@ def test_the_figure_plots_the_rows_and_hollow_marks_have_not_converged(
     from matplotlib import pyplot as plt
 
     monkeypatch.setattr(layout, "ROOT", folder.parent.parent)
-    frame = trust_figure.read("tiny", "paper")
+    frame = tables.orderings("paper", "tiny")
+    assert frame is not None
     assert trust_figure.panels(frame)[:3] == [("grid", None), ("log_volume", None), ("typical", None)]
     for name, sigma in trust_figure.panels(frame):
         drawn, axes = plt.subplots()
