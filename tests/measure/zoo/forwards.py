@@ -204,63 +204,6 @@ for name, make in {"an LSTM": lambda: Recurrent(nn.LSTM), "checkpointing": Check
     )
 
 
-@functools.lru_cache(maxsize=1)
-def _remembered(key: str) -> list[Tensor]:
-    return []
-
-
-class Remembers(Wrapped):
-    """Keeps the first outputs in a cache of the module's file."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        kept = _remembered("g")
-        if not kept:
-            kept.append(self.g.detach().clone())
-        return self.inner(x * kept[0].to(x))
-
-
-@ZOO.refused(KIND, "a cache outside the model", "losses depend on earlier calls|read every parameter that moves")
-def remembers() -> Built:
-    _remembered("g").clear()
-    return seeded(Remembers()), CROSS_ENTROPY, classes(), {"threshold": 3.0}
-
-
-class Memo(Wrapped):
-    """Returns the outputs of a batch that it has seen again."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.memo: dict[float, Tensor] = {}
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.memo.setdefault(round(float(x.sum()), 3), super().forward(x)).to(x)
-
-
-@ZOO.refused(KIND, "outputs that are kept for each batch", "losses depend on earlier calls")
-def kept_outputs() -> Built:
-    return seeded(Memo()), CROSS_ENTROPY, classes(), {"threshold": 3.0}
-
-
-class FragileMemo(Memo):
-    """The same, and it fails where `g` is too far from the minimum for the first comparison of copies."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("start", torch.zeros(6))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if (self.g - self.start).abs().max() > 0.01:
-            raise ValueError("g is too far away")
-        return super().forward(x)
-
-
-@ZOO.refused(KIND, "kept outputs in a model that fails nearby", "losses depend on earlier calls")
-def fragile_kept_outputs() -> Built:
-    model = seeded(FragileMemo())
-    model.start.copy_(model.g.detach())
-    return model, CROSS_ENTROPY, classes(), {"threshold": 3.0}
-
-
 class PINN(nn.Module):
     """Returns the residual of u'' + u = 0 from derivatives with respect to its inputs."""
 
