@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from figs.local_volumes import select
 from minima_volume.analysis import tables
 from minima_volume.drawing import marks, output, style
-from minima_volume.estimators.diagnostics import TRUST
+from minima_volume.estimators.diagnostics import CONVERGED
 
 COLUMNS = 3
-CONVERGED = [word for word, trust in TRUST["verdict"].items() if trust.trusted]
 # Units of length, with the name of each in the legend and the fill of its marks.
 UNITS = {"own": ("own norms", True), "first": ("norms of the first level", False)}
 

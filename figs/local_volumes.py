@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from minima_volume.analysis import tables
 from minima_volume.drawing import marks, output, style
-from minima_volume.estimators.diagnostics import TRUST
+from minima_volume.estimators.diagnostics import CONVERGED
 
 # Landscape ("base", or "own" training samples), whose filter norms, and the title of the panel.
 PANELS = (
@@ -85,8 +85,7 @@ def _line(axes: Axes, rows: pd.DataFrame, levels: list[float], color: object, wi
 def _rays(axes: Axes, rows: pd.DataFrame, levels: list[float], color: object, lowest: float) -> None:
     """Draw ln γ by rays beside the particles': squares, hollow where it has not converged, at the edge where it is lower."""
     x = np.array([levels.index(level) for level in rows["level"]]) + 0.18
-    trusted = [TRUST["verdict"][word].trusted for word in rows["verdict"]]
-    face = [color if good else "white" for good in trusted]
+    face = [color if word in CONVERGED else "white" for word in rows["verdict"]]
     y = rows["value"].to_numpy()
     below = y < lowest
     axes.scatter(x[~below], y[~below], s=9, marker="s", edgecolor=color, lw=0.6, zorder=2,

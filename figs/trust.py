@@ -11,14 +11,13 @@ from matplotlib.lines import Line2D
 
 from minima_volume.analysis import tables
 from minima_volume.drawing import marks, output, style
-from minima_volume.estimators.diagnostics import TRUST
+from minima_volume.estimators.diagnostics import CONVERGED
 
 TITLES = {
     "grid": "published grid rule",
     "log_volume": "ln E[$r^n$], solved",
     "typical": "typical volume $n$ E[ln $r$]",
 }
-CONVERGED = [word for word, trust in TRUST["verdict"].items() if trust.trusted]  # words of rays and of the sampler
 # If rays give ln γ this low and the sampler a few nats, only a logarithmic axis shows both.
 FAR = -100.0
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, Never, overload
 
 import numpy as np
 from torch import nn
@@ -171,12 +171,12 @@ def _measure(
     shape: Preconditioner | None,
     kept: RayFile,
     name: str,
-    bar: Any,
+    bar: "tqdm[Never]",
 ) -> list[Measurement]:
     """Volume, verdict and profile at every threshold, with the parameters of the minimum's layout moved."""
     targets = [boundary(user.objective.n_samples, threshold, settings.metric) for threshold in settings.thresholds]
     problem = ModelProblem(user, minimum, targets, settings.memory)
-    left = bar.total - len(kept.known(name).get("norms", ()))
+    left = int(bar.total or 0) - len(kept.known(name).get("norms", ()))
     if not bar.disable and not name and left > 0:
         bar.set_description(str(expected_cost(problem, left)))
     rays = follow_rays(

@@ -66,6 +66,8 @@ TRUST: Mapping[str, Mapping[str, Trust]] = {
         "drift": Trust("drifting", "The halves of the run differ by more than three standard errors.", False),
     },
 }
+# Verdict words of rays and samplers whose number can be used with its error.
+CONVERGED = tuple(word for word, trust in TRUST["verdict"].items() if trust.trusted)
 
 
 @dataclass(frozen=True)
