@@ -29,28 +29,33 @@ def draw(study: str, scale: str) -> list[Path]:
         )
     style.use()
     figure, panels = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 3.4))
-    for axes, column in zip(panels, ESTIMATES, strict=True):
-        _panel(axes, points(frame, settings.base, column), column)
-    # Tick labels change when the axes are drawn, and the layout has to know their widths.
-    figure.draw_without_rendering()
-    many = own["repeat"].nunique() > 1
-    caption = [
-        "minima, each in its own landscape",
-        f"slope: {'mean over repeats ± standard error of the mean' if many else '± standard error'}, least squares in ln D",
-        "dotted: a parabola fits better at 95 % confidence (bend: its second coefficient in standard errors)",
-        *marks.caveats(own),
+    lines = [
+        line
+        for axes, column in zip(panels, ESTIMATES, strict=True)
+        for line in _panel(axes, points(frame, settings.base, column), column)
     ]
+    many = own["repeat"].nunique() > 1
+    error = "mean over repeats ± standard error of the mean" if many else "± standard error"
+    caption = ["minima, each in its own landscape"]
+    if any(line.straight for line in lines):
+        caption.append(f"slope: {error}, least squares in ln D")
+    if not all(line.straight for line in lines):
+        caption.append(
+            "dotted: a parabola fits better at 95 % confidence (bend: its second coefficient in standard errors)"
+        )
+    caption += marks.caveats(own)
     return marks.finish(figure, panels, frame, settings, scale, "power_law", caption)
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, column: str) -> None:
-    """Draw points and fitted line of each threshold; the legend gives the slopes."""
+def _panel(axes: Axes, rows: pd.DataFrame, column: str) -> list[Slope]:
+    """Draw points and fitted line of each threshold; the legend gives the slopes. Return the lines."""
     axes.set_xscale("log")
-    thresholds, absent = tables.thresholds(rows), []
+    thresholds, absent, lines = tables.thresholds(rows), [], []
     for threshold, color in zip(thresholds, style.series_colors(len(thresholds)), strict=True):
         here = rows[rows["threshold"] == threshold]
         line = fit(here)
         if line is not None:
+            lines.append(line)
             ends = np.array([here["log_size"].min(), here["log_size"].max()])
             dashes = "-" if line.straight else ":"
             axes.plot(np.exp(ends), line.intercept + line.slope * ends, dashes, color=color)
@@ -74,6 +79,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, column: str) -> None:
         bbox_to_anchor=(-0.02, -0.25),
         borderaxespad=0,
     )
+    return lines
 
 
 def _label(threshold: float, line: Slope | None) -> str:

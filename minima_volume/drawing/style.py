@@ -26,6 +26,8 @@ GREY, PALE = "#6E6E6E", "#E6E6E6"
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)  # yellow is left out: it fades on white paper
 LEVEL_MAP = "viridis"
 
+# How often a figure is laid out: new sizes of axes may bring wider tick labels, which need room again.
+_LAYOUTS = 3
 _QUICK_STRIP = 0.16  # inches kept free below a quick figure for the note
 _NO_DATES: dict[str, dict[str, Any]] = {
     ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
@@ -53,7 +55,8 @@ def applied() -> Iterator[None]:
 def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
     """Write a figure as PDF and as PNG of 200 dpi, with the same bytes on every run, and close it."""
     path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
-    figure.draw_without_rendering()
+    for _ in range(_LAYOUTS):
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, so that both files have the same layout
     written = [_write(figure, path_without_suffix, suffix) for suffix in (".pdf", ".png")]
     plt.close(figure)

@@ -54,6 +54,14 @@ def test_figures_are_drawn_once_and_missing_results_are_named(
     assert "skipped cifar_sam: no paper results; `make cifar_sam` makes them" in capsys.readouterr().out
 
 
+def test_no_committed_picture_has_cut_labels() -> None:
+    pictures = sorted((ROOT / "figs" / "paper").glob("*.png"))
+    assert pictures
+    for path in pictures:
+        ink = image.imread(path)[..., :3].min(axis=2) < 0.9
+        assert not np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]]).any(), path.name
+
+
 def test_quick_results_are_marked_and_paper_results_are_not(picture: Callable[..., Figure]) -> None:
     for scale, marked in (("quick", True), ("paper", False)):
         write("study", nested("study"), scale=scale)
