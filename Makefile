@@ -76,7 +76,7 @@ $(R)/$1/.asked: FORCE
 figs/$(SCALE)/$1.pdf: figs/fixed_landscape.py $(LOOK) $(R)/$1/volumes.csv
 	@$(PY) -m figs.fixed_landscape $1 --scale $(SCALE)
 
-.PHONY: $1 $1.local
+.PHONY: $1 $1.local $1.sharpness
 $1: figs/$(SCALE)/$1.pdf
 	@! [ -e $(R)/$1/failures.txt ] || { cat $(R)/$1/failures.txt >&2; echo "error: $1 is complete except for the minima above." >&2; exit 1; }
 	@echo "$1 is up to date: $(R)/$1/volumes.csv, figs/$(SCALE)/$1.png"
@@ -84,6 +84,10 @@ $1: figs/$(SCALE)/$1.pdf
 # ln γ of the minima that are stored, repeat by repeat; needs no rays.
 $1.local: | $(READY)
 	@$(PY) $2/local_volumes.py $1 --scale $(SCALE) --repeats $(patsubst $(R)/$1/repeat_%/minima.json,%,$(wildcard $(R)/$1/repeat_*/minima.json))
+
+# Curvature and other sharpness measures of the minima that are stored.
+$1.sharpness: | $(READY)
+	@$(PY) -m minima_volume.pipeline.sharpness_table $1 --scale $(SCALE) --repeats $(patsubst $(R)/$1/repeat_%/minima.json,%,$(wildcard $(R)/$1/repeat_*/minima.json))
 endef
 $(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call study,$(name),$(folder)))))
 
@@ -92,7 +96,7 @@ OTHERS := $(filter-out $(FOLDERS) figs videos docs,$(patsubst %/,%,$(wildcard */
 $(OTHERS):
 	@echo "'$@' is a folder, not a target: run 'make help' for a list of the targets." >&2; exit 2
 
-TARGETS := help quickstart all figs toy slices videos compare readme new_experiment docs validate trust local_volumes bench bench-large test test-slow test-torch torture check clean
+TARGETS := help quickstart all figs toy slices videos compare readme new_experiment docs validate trust local_volumes sharpness bench bench-large test test-slow test-torch torture check clean
 .PHONY: FORCE $(OTHERS) $(TARGETS) $(FOLDERS)
 quickstart: ## poisoned labels on bundled 8x8 digits; needs no download, takes about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
@@ -152,6 +156,8 @@ trust: | $(READY) ## compare all estimators on the minima of stored studies; doc
 
 # Minima of studies that were made here; published tables hold no minima.
 local_volumes: $(foreach study,$(STUDIES),$(if $(wildcard $(R)/$(study)/repeat_*/minima.json),$(study).local)) ## ln γ of all stored minima by subset simulation, local_volumes.csv; minutes each, resumes; one study: <study>.local
+
+sharpness: $(foreach study,$(STUDIES),$(if $(wildcard $(R)/$(study)/repeat_*/minima.json),$(study).sharpness)) ## curvature, worst-case loss and other sharpness measures of all stored minima, sharpness.csv; resumes; one study: <study>.sharpness
 
 bench: | $(READY) ## compare the speed with the published loop: benchmarks/README.md and results.json; about ten minutes
 	@$(PY) -m benchmarks.bench

@@ -155,6 +155,19 @@ def local_volumes(scale: str, study: str) -> pd.DataFrame | None:
     return frame.assign(error=error)[frame["log_gamma"].notna()]
 
 
+def sharpness(scale: str, study: str) -> pd.DataFrame | None:
+    """Return the rows of sharpness.csv, one per minimum and measure; None without the table.
+
+    Raises:
+        ResultsError: The table is empty, damaged or has a row twice.
+    """
+    if not (layout.study_folder(scale, study) / layout.SHARPNESS).exists():
+        return None
+    frame = _read(scale, study, layout.SHARPNESS, layout.SHARPNESS_COLUMNS)
+    _check_unique(frame, ["repeat", "level", "measure", "coordinates"], study)
+    return frame
+
+
 def orderings(scale: str, study: str) -> pd.DataFrame | None:
     """Return the rows of orderings.csv; None without the table. It is empty if no minimum is below the threshold.
 

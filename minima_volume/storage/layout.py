@@ -8,6 +8,7 @@ results/<scale>/<study>/repeat_<number>/*.csv, minima.json, rays.json
     gold/level_<level>.json
     local/level_<level>.json
     tethered/level_<level>.json
+    sharpness/level_<level>.json
 """
 
 import re
@@ -21,12 +22,12 @@ T = TypeVar("T")
 ROOT = Path("results")
 
 MINIMA_FOLDER, RAYS_FOLDER, GOLD_FOLDER, LOCAL_FOLDER = "minima", "rays", "gold", "local"
-TETHERED_FOLDER = "tethered"
+TETHERED_FOLDER, SHARPNESS_FOLDER = "tethered", "sharpness"
 # Tables of a repeat and, gathered from all repeats, of a study.
 VOLUMES, CUTOFFS = "volumes.csv", "cutoffs.csv"
 # Tables of a study only.
 SLICES, ORDERINGS, CONFIDENCES = "slices.csv", "orderings.csv", "confidences.csv"
-LOCAL_VOLUMES, SAMPLERS = "local_volumes.csv", "samplers.csv"
+LOCAL_VOLUMES, SAMPLERS, SHARPNESS = "local_volumes.csv", "samplers.csv", "sharpness.csv"
 # Tables of all studies of a scale.
 COMPARISON, COMPARISON_TRENDS = "comparison.csv", "comparison_trends.csv"
 # Records of a study, and of the first two stages of a repeat.
@@ -55,6 +56,10 @@ LOCAL_VOLUME_COLUMNS = (
 SAMPLER_COLUMNS = (
     "study", "repeat", "level", "sigma", "subset", "subset_error", "tethered", "tethered_error", "tethered_status",
     "joint_errors",
+)  # fmt: skip
+SHARPNESS_COLUMNS = (
+    "study", "data", "model", "repeat", "level", "measure", "coordinates", "value", "error", "n_train", "n_samples",
+    "n_params", "train_loss", "test_loss", "test_accuracy",
 )  # fmt: skip
 COMPARISON_COLUMNS = (
     "study", "level", "landscape", "threshold", "ours_repeats", "ours_without_volume", "ours_log_volume_grid",
@@ -112,6 +117,11 @@ def local_path(folder: Path, level: int) -> Path:
 def sampler_path(folder: Path, level: int) -> Path:
     """Return the path of one level's ln γ_σ by tethered Hamiltonian Monte Carlo, at the widths of its local volumes."""
     return folder / TETHERED_FOLDER / f"level_{level}.json"
+
+
+def sharpness_path(folder: Path, level: int) -> Path:
+    """Return the path of the sharpness measures of one level."""
+    return folder / SHARPNESS_FOLDER / f"level_{level}.json"
 
 
 def comparison_paths(scale: str) -> tuple[Path, Path]:

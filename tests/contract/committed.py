@@ -25,6 +25,8 @@ HEADERS = {
     "log_gamma_within_se n_levels acceptance evaluations n_params n_reduced log_scales loss_at_zero train_loss test_loss "
     "test_accuracy",
     "samplers.csv": "study repeat level sigma subset subset_error tethered tethered_error tethered_status joint_errors",
+    "sharpness.csv": "study data model repeat level measure coordinates value error n_train n_samples n_params train_loss "
+    "test_loss test_accuracy",
     "confidences.csv": "study repeat estimator sigma order confidence falling",
     "comparison.csv": "study level landscape threshold ours_repeats ours_without_volume ours_log_volume_grid ours_spread "
     "published_repeats published_without_volume published_log_volume_grid published_spread relative_difference "

@@ -258,9 +258,9 @@ def test_no_folder_name_is_a_target_that_silently_does_nothing(project: Path) ->
 def test_help_lists_every_target_and_study() -> None:
     listed = dict(re.findall(r"^  ([\w-]+) {2,}(\S.*)$", make("help").stdout, re.MULTILINE))
     folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
-    # The studies' own targets for their local volumes share one line.
-    wanted = {name for name in phony() if not name.endswith(".local")} - {"FORCE"} - folders | {"figs"}
-    assert "<study>.local" in listed["local_volumes"]
+    # The studies' own targets for their local volumes share one line, and so do those for their sharpness.
+    wanted = {name for name in phony() if not name.endswith((".local", ".sharpness"))} - {"FORCE"} - folders | {"figs"}
+    assert "<study>.local" in listed["local_volumes"] and "<study>.sharpness" in listed["sharpness"]
     assert wanted <= set(listed), f"no line for {wanted - set(listed)}"
     assert {study for folder in FOLDERS for study in studies_of(folder)} <= set(listed)
     assert all(text.strip() for text in listed.values())
