@@ -39,7 +39,7 @@ def compare(study: Study, settings: Settings) -> None:
     if not numbers:
         sys.exit(f"error: Expected minima of {study.name} at paper scale, got none: run `make {study.name}` first.")
     rows = [row for number in numbers for row in _of_repeat(Repeat(study, number, settings))]
-    tables.write_table(layout.study_folder(SCALE, study.name) / layout.SAMPLERS, layout.SAMPLER_COLUMNS, rows)
+    tables.write_recorded_table(layout.study_folder(SCALE, study.name) / layout.SAMPLERS, layout.SAMPLER_COLUMNS, rows)
 
 
 def _of_repeat(repeat: Repeat) -> Iterator[Row]:

@@ -116,7 +116,7 @@ def stored_rows(
         rows = [{"level": level, "estimator": "gold", "sigma": sigma, "value": float(found.log_gamma[i]),
                  "error": float(found.error()[i]), "verdict": found.status[i]} for sigma, i in places]  # fmt: skip
         stored = {"fingerprint": wanted, "rows": rows, "values": found.n_values, "gradients": found.n_gradients}
-        archives.write_json(path, stored)
+        archives.write_record(path, stored)
     return list(stored["rows"])
 
 
@@ -174,8 +174,8 @@ def measure(study: Study, sample: bool, settings: Settings | None = None) -> Non
         common = {"study": study.name, "repeat": number, "threshold": study.thresholds[0]}
         rows += [common | row for row in own]
         sure += [common | row for row in confidences(repeat, minima, own)]
-    tables.write_table(folder / layout.ORDERINGS, layout.ORDERING_COLUMNS, rows)
-    tables.write_table(folder / layout.CONFIDENCES, layout.CONFIDENCE_COLUMNS, sure)
+    tables.write_recorded_table(folder / layout.ORDERINGS, layout.ORDERING_COLUMNS, rows)
+    tables.write_recorded_table(folder / layout.CONFIDENCES, layout.CONFIDENCE_COLUMNS, sure)
 
 
 if __name__ == "__main__":

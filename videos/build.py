@@ -86,7 +86,7 @@ def make_artifact(name: str, entry: Entry, scale: str, folder: Path, size: Quali
         return 0
     started = time.perf_counter()
     artifact.make(folder, size, pool)
-    archives.write_json(_record(artifact, folder), {"fingerprint": _fingerprint(artifact), "quality": size.name})
+    archives.write_record(_record(artifact, folder), {"fingerprint": _fingerprint(artifact), "quality": size.name})
     seconds = time.perf_counter() - started
     files = artifact.files(folder)
     print(f"made {name} in {seconds:.1f} s: {' '.join(short_path(path) for path in files)}", flush=True)

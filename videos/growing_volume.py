@@ -16,6 +16,7 @@ from minima_volume.errors import ResultsError
 from minima_volume.planes.grid import Floats
 from minima_volume.storage import archives, layout
 from minima_volume.storage import tables as storage_tables
+from minima_volume.storage.atomic import read_bytes
 from videos import build, elements
 from videos.render import DrawFrame, Film, timeline
 
@@ -191,7 +192,7 @@ def film(study: str, scale: str, folder: Path, fps: int) -> Film:
         raise ResultsError(f"Expected {tables / 'volumes.csv'}, got none: `make {study} SCALE={scale}` makes it.")
     table = Table.read(tables)
     states = timeline(STEPS, SECONDS, fps, [(0, 0.5), (STEPS - 1, 2.0)])
-    content = [sha256((tables / name).read_bytes()).hexdigest() for name in ("volumes.csv", "run.json")]
+    content = [sha256(read_bytes(tables / name)).hexdigest() for name in ("volumes.csv", "run.json")]
     return Film(
         f"{study}_volume", Growth(tables, scale), states, STEPS - 1, archives.fingerprint(content, len(table.rows))
     )

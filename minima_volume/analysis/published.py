@@ -35,7 +35,9 @@ def published_rows(study: str) -> pd.DataFrame:
         Rows with the columns `PUBLISHED_COLUMNS`. A `log_volume_grid` of −∞ means that the minimum lies above the
         threshold; NaN means that only test results are known.
     """
-    rows = [row for row in storage_tables.read_table(PUBLISHED, PUBLISHED_COLUMNS) if row["study"] == study]
+    rows = [
+        row for row in storage_tables.read_table(PUBLISHED, PUBLISHED_COLUMNS, recorded=False) if row["study"] == study
+    ]
     frame = pd.DataFrame(rows, columns=list(PUBLISHED_COLUMNS))
     for name in PUBLISHED_COLUMNS[2:-1]:
         frame[name] = pd.Series(analysis_tables.numbers(frame[name].tolist()), dtype=float)
@@ -204,7 +206,7 @@ def main() -> list[Path]:
     """Write both tables; return their paths."""
     paths = layout.comparison_paths("paper")
     for path, frame in zip(paths, compare_all(), strict=True):
-        storage_tables.write_table(
+        storage_tables.write_recorded_table(
             path,
             list(frame.columns),
             [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")],

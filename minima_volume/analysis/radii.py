@@ -48,6 +48,10 @@ def radii(scale: str, study: str, repeat: int, frame: pd.DataFrame) -> dict[tupl
     if not blocks:
         raise ResultsError(f"Expected the rays of repeat {repeat}, got only tables: run `make {study} SCALE={scale}`.")
     parts = [archives.read_arrays(path)[1] for path in blocks]
+    # Blocks of older runs do not name their directions; a copy of another one repeats its norms.
+    norms = np.concatenate([part["norms"] for part in parts if "norms" in part])
+    if len(np.unique(norms)) < len(norms):
+        raise ResultsError(f"Expected different directions in all rays of {study}, got copies: run `make {study}`.")
     found = {}
     for level in sorted(rows["level"].unique()):
         norms, coefficients = _joined(parts, int(level), study, scale)

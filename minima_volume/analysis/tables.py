@@ -77,6 +77,10 @@ def settings(scale: str, study: str) -> Settings:
     path = layout.study_folder(scale, study) / layout.RUN_RECORD
     found = archives.read_json(path).get("settings")
     row = found if isinstance(found, dict) else {}
+    if row.get("name", study) != study:
+        raise ResultsError(
+            f"Expected the record of {study} in {path}, got that of {row['name']}: {_again(scale, study)}."
+        )
     names = [field.name for field in fields(Settings)]
     missing = [name for name in names if name not in row]
     if missing:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,17 @@ def load_minimum(repeat: Repeat, scale: str, level: int) -> tuple[dict[str, Any]
         Header and tensors, or None if the file is missing or was written with other settings.
     """
     path = layout.minimum_path(folder_of(repeat, scale), level)
+    reader = partial(archives.read_tensors, most=largest_minimum(repeat, level))
     found: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = archives.read_if_current(
-        archives.read_tensors, path, training_fingerprint(repeat, level)
+        reader, path, training_fingerprint(repeat, level)
     )
     return found
+
+
+def largest_minimum(repeat: Repeat, level: int) -> int:
+    """Return how many bytes the file of a minimum may have: parameters, numbers and labels of samples, and a header."""
+    n_params = sum(parameter.numel() for parameter in repeat.model.parameters())
+    return 8 * (n_params + 2 * repeat.study.n_train(level)) + 2**20
 
 
 def current_minima(repeat: Repeat, scale: str, levels: Sequence[int]) -> Minima:

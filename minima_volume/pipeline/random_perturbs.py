@@ -1,6 +1,7 @@
 """Stage 2: sweep the minima of a study along blocks of directions, and store where the losses cross the thresholds."""
 
-from functools import partial
+from functools import cache, partial
+from math import isclose
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.errors import ResultsError
+from minima_volume.networks.directions import direction_norms, draw_directions
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import Minima, folder_of, load_minima, training_fingerprint
 from minima_volume.pipeline.settings import clock
@@ -30,7 +32,7 @@ def direction_blocks(study: Study) -> list[tuple[int, int]]:
 
 
 def read_block(repeat: Repeat, scale: str, start: int, stop: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the header and the arrays of a block; both are empty if the file is missing or damaged."""
+    """Read the header and the arrays of a block; both are empty if the file is missing, damaged or of other directions."""
     path = layout.block_path(folder_of(repeat, scale), start, stop)
     if path.exists():
         try:
@@ -38,10 +40,35 @@ def read_block(repeat: Repeat, scale: str, start: int, stop: int) -> tuple[dict[
         except ResultsError as error:
             print(f"{error} Recomputing it now.")
         else:
-            if isinstance(info.get("fingerprints"), dict) and isinstance(info.get("seconds"), float):
+            right = isinstance(info.get("fingerprints"), dict) and isinstance(info.get("seconds"), float)
+            # Other settings, such as another seed of the directions, are told from the fingerprints.
+            current = right and any(
+                info["fingerprints"].get(str(level)) == ray_fingerprint(repeat, level) for level in repeat.study.levels
+            )
+            if right and (not current or _are_norms(arrays.get("norms"), repeat, start, stop)):
                 return info, arrays
-            print(f"Expected crossings in {path}, got something else. Recomputing it now.")
+            print(f"Expected crossings of directions {start} to {stop - 1} in {path}, got others. Recomputing it now.")
     return {"fingerprints": {}, "seconds": 0.0}, {}
+
+
+def _are_norms(norms: NDArray[Any] | None, repeat: Repeat, start: int, stop: int) -> bool:
+    """Whether stored norms are those of the seeded directions start…stop−1, by the first and the last one.
+
+    Files of older runs do not name their place, and no fingerprint covers which directions a block has.
+    """
+    n_params = sum(parameter.numel() for parameter in repeat.model.parameters())
+    if norms is None or norms.shape != (stop - start,):
+        return False
+    ends = [_norm(repeat.study.direction_seed, index, n_params) for index in (start, stop - 1)]
+    # Norms of different directions differ by about 1/√(2n), 5e-4 of themselves in the largest networks; sums of squares in
+    # float64 differ between machines in their last digits only.
+    return all(isclose(norm, end, rel_tol=1e-9) for norm, end in zip(norms[[0, -1]], ends, strict=True))
+
+
+@cache
+def _norm(seed: int, index: int, n_params: int) -> float:
+    """Return the norm of one seeded direction; blocks are read several times in a run."""
+    return float(direction_norms(draw_directions(seed, [index], n_params))[0])
 
 
 def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: int, memory: int) -> float:
@@ -166,7 +193,7 @@ def _finish_rays(repeat: Repeat, scale: str) -> None:
         "n_directions": repeat.study.n_directions,
         "seconds": round(sum(header["seconds"] for header in headers), 3),
     }
-    archives.write_json(folder_of(repeat, scale) / layout.RAYS_RECORD, content)
+    archives.write_record(folder_of(repeat, scale) / layout.RAYS_RECORD, content)
 
 
 def random_perturbs(run: cli.StageRun) -> None:

@@ -141,7 +141,7 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
             f"Expected a finite training loss in study {repeat.study.name}, level {level}, model seed {repeat.model_seed}, "
             f"data seed {repeat.data_seed}, got {info['train_loss']}: lower the learning rate in its recipe."
         )
-        archives.write_json(
+        archives.write_record(
             failed, {"fingerprint": info["fingerprint"], "seconds": info["seconds"], "failed": sentence}
         )
         return sentence
@@ -179,6 +179,6 @@ def finish_training(repeats: Sequence[Repeat], scale: str, failures: Sequence[st
         if all(info is None or "failed" in info for info in found.values()):
             raise NumericsError("\n".join(failures))
         if None not in found.values():
-            archives.write_json(folder_of(repeat, scale) / layout.MINIMA_RECORD, found)
+            archives.write_record(folder_of(repeat, scale) / layout.MINIMA_RECORD, found)
     for sentence in failures:
         print(f"{sentence} The other minima are measured.", file=sys.stderr, flush=True)

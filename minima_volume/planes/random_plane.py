@@ -81,7 +81,7 @@ def write_slices(name: str, scale: str) -> Path:
     run = partial(run_tasks, threads=settings.workers, label=f"{study.name} slices")
     minima = {level: minimum for level, (_, minimum) in found.items()}
     path = storage_layout.study_folder(scale, name) / storage_layout.SLICES
-    tables.write_table(path, storage_layout.SLICE_COLUMNS, rows_of(run, repeat, minima, scale))
+    tables.write_recorded_table(path, storage_layout.SLICE_COLUMNS, rows_of(run, repeat, minima, scale))
     return path
 
 

@@ -74,6 +74,27 @@ COMPARISON_TREND_COLUMNS = (
 )  # fmt: skip
 
 
+def place_of(path: Path) -> str:
+    """Return what names a stored file wherever the results are: its path below ROOT, or its name if it is elsewhere."""
+    root, path = ROOT.absolute(), path.absolute()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def is_at(path: Path, place: str) -> bool:
+    """Return whether a file is at the place that `place_of` gave when it was written."""
+    parts = Path(place).parts
+    return path.absolute().parts[-len(parts) :] == parts
+
+
+def is_of(path: Path, owner: Mapping[str, object]) -> bool:
+    """Return whether a file in a repeat's folder can belong to a study, repeat and level; those that are missing fit."""
+    folder = next((folder for folder in path.absolute().parents if repeat_of(folder) is not None), None)
+    found: dict[str, object] = {"level": level_of(path)}
+    if folder is not None:
+        found |= {"study": folder.parent.name, "repeat": repeat_of(folder)}
+    return all(str(owner[name]) == str(value) for name, value in found.items() if value is not None and name in owner)
+
+
 def study_folder(scale: str, study: str) -> Path:
     """Return the folder of a study's tables."""
     return ROOT / scale / study
@@ -159,7 +180,7 @@ def level_of(path: Path) -> int | None:
 def directions_of(path: Path) -> tuple[int, int] | None:
     """Parse `start` and `stop` from the name of a block; None for any other name."""
     found = re.fullmatch(r"directions_([0-9]{5,})_([0-9]{5,})\.npz", path.name)
-    return (int(found[1]), int(found[2])) if found else None
+    return (int(found[1]), int(found[2])) if found and int(found[1]) < int(found[2]) else None
 
 
 def repeats_with(scale: str, study: str, name: str) -> list[int]:

@@ -59,4 +59,4 @@ class RayFile:
         for key, value in part.items():
             joined = np.concatenate([before[key], value]) if key in before else np.asarray(value)
             self._arrays[f"{name}/{key}"] = joined
-        write_arrays(self.path, {"kind": KIND, "fingerprint": self.fingerprint}, self._arrays)
+        write_arrays(self.path, {"kind": KIND, "fingerprint": self.fingerprint}, self._arrays, movable=True)

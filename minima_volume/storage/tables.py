@@ -1,4 +1,4 @@
-"""CSV tables, with their checksums in a JSON record that is compared when they are read."""
+"""CSV tables, with their checksums in a JSON record. A table that no record lists is not read."""
 
 import csv
 import io
@@ -11,8 +11,8 @@ import numpy as np
 
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
-from minima_volume.storage.archives import read_json, write_json
-from minima_volume.storage.atomic import write_text
+from minima_volume.storage.archives import read_json, write_record
+from minima_volume.storage.atomic import read_bytes, write_text
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
@@ -44,7 +44,7 @@ def _cell(value: object) -> str:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write rows as a CSV table without a record.
+    """Write rows as a CSV table without a record, for other programs.
 
     Args:
         path: The file to write.
@@ -55,6 +55,20 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         ResultsError: If the file cannot be written.
     """
     write_text(path, table_text(columns, rows))
+
+
+def write_recorded_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows as a CSV table, with a record of its own beside it.
+
+    Args:
+        path: The file to write.
+        columns: The columns to write, in this order.
+        rows: Values by column. Other keys are ignored.
+
+    Raises:
+        ResultsError: If a file cannot be written.
+    """
+    write_tables(path.with_suffix(".json"), {path: table_text(columns, rows)}, {})
 
 
 def write_tables(record: Path, tables: Mapping[Path, str], content: Mapping[str, Any]) -> None:
@@ -74,27 +88,29 @@ def write_tables(record: Path, tables: Mapping[Path, str], content: Mapping[str,
     for path, other in others:
         write_text(path, other)
     sums = {path.name: sha256(table.encode()).hexdigest() for path, table in tables.items()}
-    write_json(record, {**content, "tables": sums})
+    write_record(record, {**content, "tables": sums})
     write_text(last, text)
 
 
-def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a CSV table and compare it with the checksum in its record, if it has one.
+def read_table(path: Path, columns: Sequence[str], *, recorded: bool = True) -> list[dict[str, str]]:
+    """Read a CSV table and compare it with the checksum in its record.
 
     Args:
         path: The file to read.
         columns: Columns that must be there.
+        recorded: Whether a record must list the table. Only tables that no command wrote have none.
 
     Returns:
         One dictionary of cells per row, as text and with all columns of the file.
 
     Raises:
-        ResultsError: If the file or a column is missing, or the file is not the one that its record describes.
+        ResultsError: If the file or a column is missing, no record lists the file, or it is not the one that its record
+            describes.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            rows, found = list(reader), list(reader.fieldnames or [])
+        content = read_bytes(path)
+        reader = csv.DictReader(io.StringIO(content.decode(), newline=""))
+        rows, found = list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ResultsError(f"Expected a table in {path}, got: {error}. Run the make target of its study.") from error
     missing = [name for name in columns if name not in found]
@@ -102,18 +118,26 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise ResultsError(
             f"Expected the columns {', '.join(missing)} in {path}, got {found}: delete it and run again."
         )
-    _verify_table(path)
+    if recorded:
+        _verify_table(path, sha256(content).hexdigest(), rows)
     return rows
 
 
-def _verify_table(path: Path) -> None:
-    """Compare a table with the checksum in the record of its folder, if there is one."""
-    advice = f"Delete {path} and run the same make target."
+def _verify_table(path: Path, found: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Compare the checksum of a table with the records of its folder, and its rows with the folder's study and repeat."""
+    advice, wanted = f"Delete {path} and run the same make target.", {}
     for record in (path.with_suffix(".json"), path.with_name(layout.RUN_RECORD)):
         try:
             sums = read_json(record).get("tables") if record.exists() else None
         except ResultsError as error:
             raise ResultsError(f"Expected the record of {path} in {record}, got a damaged one. {advice}") from error
-        wanted = sums.get(path.name) if isinstance(sums, dict) else None
-        if wanted not in (None, sha256(path.read_bytes()).hexdigest()):
-            raise ResultsError(f"Expected the table that {record} was written with in {path}, got another. {advice}")
+        if isinstance(sums, dict) and path.name in sums:
+            wanted[record] = sums[path.name]
+    if not wanted:
+        raise ResultsError(f"Expected a record that lists {path} beside it, got none. {advice}")
+    other = next((record for record, total in wanted.items() if total != found), None)
+    if other:
+        raise ResultsError(f"Expected the table that {other} was written with in {path}, got another. {advice}")
+    # Records of older runs do not name their place, and could have been copied with their table.
+    if not all(layout.is_of(path, row) for row in rows):
+        raise ResultsError(f"Expected rows of the study and repeat of {path.parent} in {path}, got others. {advice}")

@@ -129,7 +129,7 @@ def test_a_cutoff_is_the_first_size_above(losses: list[float], threshold: float,
 
 
 def read_volumes(path: Path) -> object:
-    return tables.read_table(path, ("study", "level"))
+    return tables.read_table(path, ("study", "level"), recorded=False)
 
 
 READERS: dict[str, Callable[[Path], object]] = {

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,14 @@ def write(study: str, rows: Rows, *, scale: str = "paper", cut: Rows | None = No
         writer.writeheader()
         writer.writerows(rows)
     tables.write_table(folder / "cutoffs.csv", layout.CUTOFF_COLUMNS, ends(study) if cut is None else cut)
-    (folder / "run.json").write_text(json.dumps({"settings": {**SETTINGS, "name": study, **changed}}))
+    record(folder, {**SETTINGS, "name": study, **changed})
     return folder
+
+
+def record(folder: Path, settings: dict[str, Any]) -> None:
+    """Write run.json with the checksums of both tables as they are now."""
+    sums = {name: sha256((folder / name).read_bytes()).hexdigest() for name in ("volumes.csv", "cutoffs.csv")}
+    (folder / "run.json").write_text(json.dumps({"settings": settings, "tables": sums}))
 
 
 def stored(study: str) -> Rows:

@@ -27,14 +27,14 @@ def write_local(study: str, **changed: Any) -> None:
         for norms in ("own", "first")
         if value is not None and (norms == "own" or level)
     ]  # fmt: skip
-    tables.write_table(folder / layout.LOCAL_VOLUMES, layout.LOCAL_VOLUME_COLUMNS, rows)
+    tables.write_recorded_table(folder / layout.LOCAL_VOLUMES, layout.LOCAL_VOLUME_COLUMNS, rows)
     rays = [
         {"study": study, "repeat": 0, "level": level, "threshold": 0.1, "estimator": "gamma", "sigma": 0.05,
          "value": value, "error": 0.1, "verdict": word}
         for level, value, word in zip(LEVELS, (-0.55, -1.1, -900.0), ("converged", "converged", "max-dominated"),
                                       strict=True)
     ]  # fmt: skip
-    tables.write_table(folder / layout.ORDERINGS, layout.ORDERING_COLUMNS, rays)
+    tables.write_recorded_table(folder / layout.ORDERINGS, layout.ORDERING_COLUMNS, rays)
 
 
 def test_each_study_shows_the_width_that_most_levels_have(

@@ -14,6 +14,7 @@ from minima_volume.analysis import dense, tables
 from minima_volume.analysis import radii as analysis_radii
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, layout
+from minima_volume.storage import tables as storage_tables
 from minima_volume.training import datasets
 from minima_volume.training.models import build_model
 from tests.figures.made_up_results import (
@@ -45,9 +46,8 @@ def sliced(
     write(study, [row(study, 0, level, 0, 0.01, unseen_accuracy=level / 1000) for level in levels], thresholds=(0.01, 0.005),
           data="modulo", **changed)  # fmt: skip
     path = layout.study_folder("paper", study) / "slices.csv"
-    path.write_text(
-        "\n".join([",".join(layout.SLICE_COLUMNS), *(",".join(map(str, c.values())) for c in damage(cells))])
-    )
+    text = "\n".join([",".join(layout.SLICE_COLUMNS), *(",".join(map(str, c.values())) for c in damage(cells))])
+    storage_tables.write_tables(path.with_suffix(".json"), {path: text}, {})
 
 
 def test_slices_draw_both_studies_side_by_side(picture: Callable[..., Figure]) -> None:
@@ -121,9 +121,11 @@ def test_rays_that_are_missing_or_of_another_run_are_refused() -> None:
     with_rays("study", some_rays())
     other = some_rays()
     other[0][5, 0] = np.nan
-    kept = (layout.study_folder("paper", "study") / "volumes.csv").read_bytes()
+    names = ("volumes.csv", "run.json")
+    kept = {name: (layout.study_folder("paper", "study") / name).read_bytes() for name in names}
     with_rays("study", other)
-    (layout.study_folder("paper", "study") / "volumes.csv").write_bytes(kept)
+    for name, content in kept.items():
+        (layout.study_folder("paper", "study") / name).write_bytes(content)
     with pytest.raises(ResultsError, match="the rays of study to be those of its table"):
         radii.draw("study", "paper")
 

@@ -151,7 +151,7 @@ from tests.pipeline.test_trust import STUDY
 
 layout.ROOT, deaths = Path(sys.argv[1]), int(sys.argv[2])
 trust.SAMPLING = TetheredSettings(replicas=2, chains=2, burn=5, keep=5)
-write, written = archives.write_json, []
+write, written = archives.write_record, []
 
 def counted(path, content):
     if len(written) == deaths:
@@ -159,7 +159,7 @@ def counted(path, content):
     written.append(path)
     write(path, content)
 
-archives.write_json = counted
+archives.write_record = counted
 trust.measure(STUDY, sample=True)
 print(len(written))
 """

@@ -217,7 +217,7 @@ def test_fingerprints_follow_every_setting() -> None:
 def test_numbers_that_are_not_finite_are_empty_cells(tmp_path: Path) -> None:
     path, columns = tmp_path / "volumes.csv", ("a", "b", "c", "d", "e", "f")
     row = {"a": math.nan, "b": math.inf, "c": -math.inf, "d": None, "e": np.float64("nan"), "f": np.float32("inf")}
-    tables.write_table(path, columns, [row])
+    tables.write_recorded_table(path, columns, [row])
     assert path.read_text() == "a,b,c,d,e,f\n,,,,,\n"
     assert tables.read_table(path, columns) == [dict.fromkeys(columns, "")]
 
@@ -225,7 +225,7 @@ def test_numbers_that_are_not_finite_are_empty_cells(tmp_path: Path) -> None:
 def test_cells(tmp_path: Path) -> None:
     path = tmp_path / "volumes.csv"
     row = {"text": 'a "quoted", name', "number": 754321.123456789, "zero": 0.0, "count": 0, "left_out": 1}
-    tables.write_table(path, ("text", "number", "zero", "count"), [row])
+    tables.write_recorded_table(path, ("text", "number", "zero", "count"), [row])
     (found,) = tables.read_table(path, ("text", "count"))
     assert found["text"] == 'a "quoted", name' and (found["zero"], found["count"]) == ("0", "0")
     # Eight digits, 0.005 nats here, which is far below every error in a table.

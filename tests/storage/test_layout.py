@@ -38,7 +38,16 @@ def test_other_files_have_no_level(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["directions_0_25.npz", "directions_00000_00025.npz.part", "directions_00000.npz", "x"]
+    "name",
+    [
+        "directions_0_25.npz",
+        "directions_00000_00025.npz.part",
+        "directions_00000.npz",
+        "directions_foo_bar.npz",
+        "directions_00025_00025.npz",
+        "directions_00050_00025.npz",
+        "x",
+    ],
 )
 def test_other_files_are_not_blocks(name: str) -> None:
     assert layout.directions_of(Path(name)) is None

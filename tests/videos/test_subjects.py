@@ -32,8 +32,11 @@ def write_volumes(folder: Path, rows: Sequence[tuple[Any, ...]]) -> None:
     keys = ("level", "landscape", "repeat", "status", "log_volume", "typical_log_volume")
     common = {"data": "toys", "model": "net", "metric": "loss"}
     full = [{**common, **dict(zip(keys, row, strict=True)), "threshold": t} for row in rows for t in (0.1, 0.05)]
-    tables.write_table(folder / "volumes.csv", growing_volume.COLUMNS, full)
-    archives.write_json(folder / "run.json", {"settings": {"base": 10}})
+    write_text(folder, tables.table_text(growing_volume.COLUMNS, full))
+
+
+def write_text(folder: Path, text: str) -> None:
+    tables.write_tables(folder / "run.json", {folder / "volumes.csv": text}, {"settings": {"base": 10}})
 
 
 def test_curves_are_the_rows_of_the_table(no_results: Path) -> None:
@@ -57,7 +60,7 @@ def test_missing_volumes_are_counted_and_not_drawn(cell: str, no_results: Path) 
     folder = layout.study_folder("quick", "toys")
     write_volumes(folder, ROWS[:5])
     path = folder / "volumes.csv"
-    path.write_text(path.read_text().replace("90,0.1,loss,ok,5,1", f"90,0.1,loss,ok,{cell},1"))
+    write_text(folder, path.read_text().replace("90,0.1,loss,ok,5,1", f"90,0.1,loss,ok,{cell},1"))
     table = growing_volume.Table.read(folder)
     assert table.absent == 1 and table.curves("log_volume")[1].sizes.tolist() == [10]
     assert not table.curves("log_volume")[1].reaches_own(1000)  # no dot where the volume is not known
