@@ -109,10 +109,25 @@ def no_connection(folder: Path, patch: pytest.MonkeyPatch) -> None:
     class Unreachable:
         mirrors = ("https://example.org/",)
 
-        def __init__(self, *_: object, **__: object) -> None:
+        def download(self) -> None:
             raise RuntimeError
 
     patch.setattr("torchvision.datasets.MNIST", Unreachable)
+    datasets.LOADERS["mnist"](folder, 0)
+
+
+def wrong_server(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    class Server:
+        mirrors = ("https://example.org/",)
+        root: str
+
+        def download(self) -> None:
+            raw = Path(self.root) / "MNIST" / "raw"
+            raw.mkdir(parents=True)
+            for name in datasets.IDX_FILES:
+                (raw / name).write_bytes(b"no digits")
+
+    patch.setattr("torchvision.datasets.MNIST", Server)
     datasets.LOADERS["mnist"](folder, 0)
 
 
@@ -180,6 +195,7 @@ MAKE_MISTAKES: tuple[Mistake, ...] = (
     ("misspelt a model", "a model among", lambda *_: models.build_model("digits_mpl")),
     ("had a damaged archive in DATA_DIR", "Expected md5", wrong_archives),
     ("had no archives and no connection", "set DATA_DIR to a folder that has them", no_connection),
+    ("downloaded from a server with other files", "from the servers of MNIST", wrong_server),
     ("let DATA_DIR be a file", "DATA_DIR to be a folder to write to", data_in_a_file),
     ("asked for too many extras", "training samples of digits 8×8, got 5048",
      lambda *_: interventions.more_data(DIGITS, 48, 5000, 0)),

@@ -1,7 +1,6 @@
 """Data sets as tensors: downloaded, checked and normalised, the same on every machine."""
 
 import gzip
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor
 
 from minima_volume.errors import extra
-from minima_volume.training.downloads import verified_files
+from minima_volume.training.downloads import Checksums, verified_contents
+from minima_volume.training.unpickling import unpickled_batch
 
 IDX_FILES = (
     "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
@@ -56,6 +56,7 @@ class IdxImages:
         mean: Mean of the training pixels, scaled to between 0 and 1.
         deviation: Their standard deviation.
         md5: Checksums of IDX_FILES, in their order.
+        sha256: The same, where they are known.
     """
 
     name: str
@@ -63,6 +64,12 @@ class IdxImages:
     mean: float
     deviation: float
     md5: tuple[str, str, str, str]
+    sha256: tuple[str, str, str, str] | None = None
+
+    def checksums(self) -> dict[str, Checksums]:
+        """Return both checksums by file name."""
+        pairs = zip(IDX_FILES, self.md5, self.sha256 or (None,) * len(IDX_FILES), strict=True)
+        return {name: Checksums(own, other) for name, own, other in pairs}
 
 
 IDX_SETS = {
@@ -77,6 +84,12 @@ IDX_SETS = {
             "9fb629c4189551a2d022fa330f9573f3",
             "ec29112dd5afa0611ce80d1b7f02629c",
         ),
+        sha256=(
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        ),
     ),
 }
 CIFAR10_FILES = {
@@ -87,6 +100,14 @@ CIFAR10_FILES = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+CIFAR10_SHA256 = {
+    "data_batch_1": "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
+    "data_batch_2": "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8",
+    "data_batch_3": "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9",
+    "data_batch_4": "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b",
+    "data_batch_5": "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
+    "test_batch": "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
+}
 
 
 def tensor_digest(*tensors: Tensor) -> str:
@@ -95,9 +116,9 @@ def tensor_digest(*tensors: Tensor) -> str:
     return md5(joined, usedforsecurity=False).hexdigest()
 
 
-def _idx(path: Path) -> np.ndarray:
+def _idx(content: bytes) -> np.ndarray:
     """Read the array of an IDX archive: two zero bytes, type, rank, big-endian sizes, then bytes."""
-    raw = gzip.decompress(path.read_bytes())
+    raw = gzip.decompress(content)
     rank = raw[3]
     shape = np.frombuffer(raw, ">i4", rank, offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
@@ -117,16 +138,16 @@ def load_idx(images: IdxImages, data_dir: Path, seed: int) -> Dataset:
     Raises:
         DataError: A file is damaged, or missing and cannot be downloaded.
     """
-    md5s = dict(zip(IDX_FILES, images.md5, strict=True))
-    paths = verified_files(data_dir, f"{images.source}/raw", md5s, images.source)
-    inputs, targets, test_inputs, test_targets = (torch.from_numpy(_idx(path).copy()) for path in paths)
+    sums = images.checksums()
+    contents = verified_contents(data_dir, f"{images.source}/raw", sums, images.source)
+    inputs, targets, test_inputs, test_targets = (torch.from_numpy(_idx(content).copy()) for content in contents)
 
     def normalise(pixels: Tensor) -> Tensor:
         return pixels.float().div_(255).sub_(images.mean).div_(images.deviation).unsqueeze(1)
 
     return Dataset(
         images.name, normalise(inputs), targets.long(), normalise(test_inputs), test_targets.long(),
-        "cross_entropy", 10, md5s,
+        "cross_entropy", 10, {name: own.md5 for name, own in sums.items()},
     )  # fmt: skip
 
 
@@ -140,9 +161,10 @@ def load_cifar10(data_dir: Path, seed: int) -> Dataset:
     Raises:
         DataError: A file is damaged, or missing and cannot be downloaded.
     """
-    paths = verified_files(data_dir, "cifar-10-batches-py", CIFAR10_FILES, "CIFAR10")
-    # Unpickling can run code, so only files with the published checksums get here.
-    batches = [pickle.loads(path.read_bytes(), encoding="latin1") for path in paths]
+    sums = {name: Checksums(md5, CIFAR10_SHA256[name]) for name, md5 in CIFAR10_FILES.items()}
+    batches = [
+        unpickled_batch(content) for content in verified_contents(data_dir, "cifar-10-batches-py", sums, "CIFAR10")
+    ]
     mean = torch.tensor([0.4914, 0.4822, 0.4465]).view(3, 1, 1)
     deviation = torch.tensor([0.2470, 0.2435, 0.2616]).view(3, 1, 1)
 

@@ -4,7 +4,7 @@ import gzip
 import pickle
 from dataclasses import replace
 from functools import partial
-from hashlib import md5
+from hashlib import md5, sha256
 from pathlib import Path
 
 import numpy as np
@@ -121,12 +121,10 @@ def test_mnist(data_dir: Path) -> None:
     assert mnist.name == "MNIST"
 
 
-def test_idx_reader_on_a_hand_written_archive(tmp_path: Path) -> None:
+def test_idx_reader_on_a_hand_written_archive() -> None:
     numbers = bytes(range(24))
     raw = b"\x00\x00\x08\x03" + b"".join(size.to_bytes(4, "big") for size in (2, 3, 4)) + numbers
-    path = tmp_path / "made.gz"
-    path.write_bytes(gzip.compress(raw))
-    array = datasets._idx(path)
+    array = datasets._idx(gzip.compress(raw))
     assert array.shape == (2, 3, 4) and array[1, 2, 3] == 23 and array[0, 1, 0] == 4
 
 
@@ -143,7 +141,7 @@ def test_a_new_row_of_idx_sets_loads_a_new_data_set(tmp_path: Path) -> None:
     for name, array in zip(IDX_FILES, arrays, strict=True):
         (folder / name).write_bytes(idx_archive(array))
     sums = tuple(md5((folder / name).read_bytes()).hexdigest() for name in IDX_FILES)
-    row = replace(IDX_SETS["mnist"], name="made", source="Made", mean=0.25, deviation=0.5, md5=sums)
+    row = replace(IDX_SETS["mnist"], name="made", source="Made", mean=0.25, deviation=0.5, md5=sums, sha256=None)
     found = load_idx(row, tmp_path, 0)
     for inputs, pixels in ((found.inputs, arrays[0]), (found.test_inputs, arrays[2])):
         # Float32 keeps seven digits.
@@ -159,11 +157,13 @@ def tiny_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarr
     rng, folder = np.random.default_rng(1), tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     pixels = [rng.integers(0, 256, (3, 3072)).astype(np.uint8) for _ in CIFAR10_FILES]
-    sums = {}
+    sums, sha256s = {}, {}
     for i, (name, data) in enumerate(zip(CIFAR10_FILES, pixels, strict=True)):
-        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [i, 1, 2]}, protocol=2))
+        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [i, 1, 2]}, protocol=3))
         sums[name] = md5((folder / name).read_bytes()).hexdigest()
+        sha256s[name] = sha256((folder / name).read_bytes()).hexdigest()
     monkeypatch.setattr(datasets, "CIFAR10_FILES", sums)
+    monkeypatch.setattr(datasets, "CIFAR10_SHA256", sha256s)
     return pixels
 
 
