@@ -90,13 +90,15 @@ def print_estimate(label: str, repeats: Sequence[Repeat], missing: Sequence[tupl
     Args:
         label: Text before the estimate.
         repeats: The repeats to measure, at least one.
-        missing: (repeat, level) of the minima that are not trained yet.
+        missing: (repeat, level) of the networks that are not trained yet.
         workers: Number of workers.
     """
     torch.set_num_threads(1)
     rate = matmul_rate(repeats[0].device)
     trained = [
-        count for repeat in repeats for count in training_operations(repeat, [n for r, n in missing if r is repeat])
+        count
+        for repeat in {id(repeat): repeat for repeat, _ in missing}.values()
+        for count in training_operations(repeat, [level for own, level in missing if own is repeat])
     ]
     # One worker trains the largest minimum, so its time is a lower bound however many workers there are.
     training = max(sum(trained) / workers, max(trained, default=0.0)) / (TRAINING_EFFICIENCY * rate)

@@ -7,6 +7,7 @@ stopped, and a changed setting retrains only the minima that depend on it.
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,29 @@ from minima_volume.training.models import initial_parameters
 from minima_volume.training.trainer import Job, evaluate, train
 
 ENSEMBLE_PARAMS = 20_000  # networks of at most this size train faster stacked than one after the other
+# Repeats in a stack. The sums of a network depend in their last bits on how many others are in its stack, so the stack of a
+# repeat follows from its number alone. Three, because the committed results of small networks have three repeats.
+STACK = 3
+
+Networks = list[tuple[Repeat, int]]  # repeats and levels
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks that train together.
+
+    Attributes:
+        networks: What is trained.
+        minima: What is stored of it: not the company of repeats that nobody asked for.
+    """
+
+    networks: Networks
+    minima: Networks
+
+    @property
+    def first(self) -> tuple[Repeat, int]:
+        """The repeat and level whose folder has the checkpoint; its repeat is locked by this process."""
+        return self.minima[0][0], self.networks[0][1]
 
 
 def train_models(run: cli.StageRun) -> None:
@@ -33,16 +57,17 @@ def train_models(run: cli.StageRun) -> None:
         NumericsError: No minimum of a repeat has a finite training loss.
     """
     groups = training_groups(run.repeats, run.scale)
-    print_estimate(run.label, run.repeats, [pair for group in groups for pair in group], run.settings.workers)
+    networks = [network for group in groups for network in group.networks]
+    print_estimate(run.label, run.repeats, networks, run.settings.workers)
     initial = initial_weights(run.repeats)
     failures = run.each([partial(train_group, group, initial, run.scale) for group in groups], "groups")
     finish_training(run.repeats, run.scale, [sentence for group in failures for sentence in group])
 
 
-def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Repeat, int]]]:
-    """Return the groups of (repeat, level) that train together, and print which stored minima are outdated.
+def training_groups(repeats: Sequence[Repeat], scale: str) -> list[Group]:
+    """Return what trains together, and print which stored minima are outdated.
 
-    A group holds the checkpoints of one run, all repeats of a small network at one level, or a single minimum.
+    A group holds the checkpoints of one run, three repeats of a small network at one level, or a single minimum.
     """
     missing = [(r, level) for r in repeats for level in r.study.levels if load_minimum(r, scale, level) is None]
     if not missing:
@@ -52,53 +77,71 @@ def training_groups(repeats: Sequence[Repeat], scale: str) -> list[list[tuple[Re
             print(f"{path} does not fit the study's present settings: training it again.", flush=True)
     study = missing[0][0].study
     if study.level_means == "epochs":
-        return [group for r in repeats if (group := [pair for pair in missing if pair[0] is r])]
-    n_params = sum(p.numel() for p in repeats[0].model.parameters())
-    small = n_params <= ENSEMBLE_PARAMS and study.recipe.batch_size is None and study.level_means == "extra"
+        parts = [[pair for pair in missing if pair[0] is r] for r in repeats]
+        return [Group([(part[0][0], max(study.levels))], part) for part in parts if part]
     # Largest first, so that no worker starts the longest job when the others are done.
     levels = sorted({level for _, level in missing}, reverse=True)
-    # Stacked training sums in a different order from training one network alone. A group is always complete, even if some
-    # of its members are stored, so that results stay bit-identical.
-    if small:
-        return [[(repeat, level) for repeat in repeats] for level in levels]
-    return [[pair] for level in levels for pair in missing if pair[1] == level]
+    if _stacks(repeats[0]):
+        stacks = [_stack(repeats, first) for first in sorted({r.number // STACK * STACK for r, _ in missing})]
+        groups = [
+            Group(
+                [(r, level) for r in stack],
+                [(r, own) for r, own in missing if own == level and any(r is one for one in stack)],
+            )
+            for level in levels
+            for stack in stacks
+        ]
+        return [group for group in groups if group.minima]
+    return [Group([pair], [pair]) for level in levels for pair in missing if pair[1] == level]
 
 
-def train_group(group: Sequence[tuple[Repeat, int]], initial: dict[int, Parameters], scale: str) -> list[str]:
+def _stacks(repeat: Repeat) -> bool:
+    """Whether repeats of a study train together: its networks are small and see all samples at every step."""
+    study, n_params = repeat.study, sum(parameter.numel() for parameter in repeat.model.parameters())
+    return n_params <= ENSEMBLE_PARAMS and study.recipe.batch_size is None and study.level_means == "extra"
+
+
+def _stack(repeats: Sequence[Repeat], first: int) -> list[Repeat]:
+    """Return the repeats of one stack: those that were asked for, and the others as their company."""
+    asked = {repeat.number: repeat for repeat in repeats}
+    return [asked.get(n) or replace(repeats[0], number=n) for n in range(first, first + STACK)]
+
+
+def train_group(group: Group, initial: dict[int, Parameters], scale: str) -> list[str]:
     """Train a group from its checkpoint, if there is one, and store its minima.
 
     Args:
-        group: Repeats and levels that train together.
+        group: What trains together.
         initial: Initial weights by model seed.
         scale: `quick` or `paper`.
 
     Returns:
         One sentence for every minimum whose training loss is not finite.
     """
-    repeat, study = group[0][0], group[0][0].study
+    repeat, study = group.first[0], group.first[0].study
     one_run = study.level_means == "epochs"
-    networks = [(repeat, max(study.levels))] if one_run else group
-    recipe = study.recipe_at(networks[0][1])
-    jobs = [_job(own, study.n_train(level), initial) for own, level in networks]
-    checkpoint = _checkpoint(networks, scale)
-    start = checkpoint.progress([level for _, level in group] if one_run else [recipe.epochs])
+    recipe = study.recipe_at(group.networks[0][1])
+    jobs = [_job(own, study.n_train(level), initial) for own, level in group.networks]
+    checkpoint = _checkpoint(group, scale)
+    start = checkpoint.progress([level for _, level in group.minima] if one_run else [recipe.epochs])
     failures = []
     for epoch, trained in train(
         repeat.model, jobs, recipe, repeat.criterion,
         checkpoints=study.levels if one_run else (), start=start, keep=checkpoint.keep,
     ):  # fmt: skip
-        seconds = checkpoint.lap() / len(trained)
-        pairs = [(repeat, epoch)] if one_run else group
+        seconds = checkpoint.lap() / (1 if one_run else len(group.minima))
+        pairs = [(repeat, epoch)] if one_run else group.networks
         for (own, level), parameters in zip(pairs, trained, strict=True):
-            failures.append(_store(own, level, parameters, seconds, scale))
+            if any(own is kept for kept, _ in group.minima):
+                failures.append(_store(own, level, parameters, seconds, scale))
     checkpoint.done()
     return [sentence for sentence in failures if sentence]
 
 
-def _checkpoint(networks: Sequence[tuple[Repeat, int]], scale: str) -> Checkpoint:
-    """Return the checkpoint of networks that train together; it is kept beside the first one's minimum."""
-    repeat, level = networks[0]
-    prints = [training_fingerprint(*network) for network in networks]
+def _checkpoint(group: Group, scale: str) -> Checkpoint:
+    """Return the checkpoint of networks that train together; it is kept beside the first minimum to store."""
+    repeat, level = group.first
+    prints = [training_fingerprint(*network) for network in group.networks]
     path = layout.checkpoint_path(folder_of(repeat, scale), level)
     return Checkpoint(path, archives.fingerprint(prints), repeat.device)
 
@@ -110,11 +153,13 @@ def _job(repeat: Repeat, n_train: int, initial: dict[int, Parameters]) -> Job:
 
 
 def initial_weights(repeats: Sequence[Repeat]) -> dict[int, Parameters]:
-    """Return the initial weights of every repeat by model seed.
+    """Return the initial weights of every repeat and of its stack by model seed.
 
     Call it before the workers start: torch's global generator is not thread-safe.
     """
-    return {repeat.model_seed: initial_parameters(repeat.study.model, repeat.model_seed) for repeat in repeats}
+    stacks = [_stack(repeats, r.number // STACK * STACK) if _stacks(r) else [r] for r in repeats]
+    seeds = {repeat.model_seed for stack in stacks for repeat in stack}
+    return {seed: initial_parameters(repeats[0].study.model, seed) for seed in sorted(seeds)}
 
 
 def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, scale: str) -> str | None:

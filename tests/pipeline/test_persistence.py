@@ -1,6 +1,7 @@
 """Stored results are not lost, not made twice, and not mistaken for others: tiny studies in this process."""
 
 import multiprocessing
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ TINY = Study(
     name="tiny", title="Tiny", data="digits", model="digits_mlp", intervention="poison", base=48, levels=(0, 16),
     recipe=Recipe(epochs=30, lr=3e-3), thresholds=(1.0,), n_directions=4,
 )  # fmt: skip
+SPIRALS = replace(TINY, data="swiss_roll", model="swiss_x5", intervention="data", recipe=Recipe(epochs=100))
 # Weight decay of 10 per step multiplies weights by −9: 120 steps of small batches overflow, 5 of the full batch do not.
 HALF_DIVERGING = replace(
     TINY, level_means="batch_size", levels=(2, 48), recipe=Recipe(epochs=5, lr=1e3), intervention="data"
@@ -64,6 +66,24 @@ def test_a_lost_network_of_a_stack_is_trained_again_bit_by_bit(root: Path) -> No
     found = archives.read_tensors(lost)[1]
     assert all(found[name].equal(tensor) for name, tensor in expected.items()) and set(found) == set(expected)
     assert all((path.read_bytes(), path.stat().st_mtime_ns) == was for path, was in paths.items() if path != lost)
+
+
+@pytest.mark.parametrize("numbers", [(0,), (2, 1), (4,)])
+def test_a_minimum_does_not_depend_on_the_repeats_that_were_asked_for(numbers: tuple[int, ...], root: Path) -> None:
+    """Sums of stacked networks depend on the size of the stack in their last bits, which training amplifies."""
+    at_once = trained(SPIRALS, (0, 1, 2, 3, 4))
+    paths = [
+        layout.minimum_path(minima.folder_of(at_once[n], "paper"), level) for n in numbers for level in SPIRALS.levels
+    ]
+    expected = {path: archives.read_tensors(path)[1] for path in paths}
+    shutil.rmtree(root / "paper")
+    for number in numbers:
+        trained(SPIRALS, (number,))
+    # The company of a repeat in its stack is trained, but belongs to a folder that this process has not locked.
+    assert set(root.rglob("*.safetensors")) == set(paths)
+    for path in paths:
+        found = archives.read_tensors(path)[1]
+        assert all(found[name].equal(tensor) for name, tensor in expected[path].items())
 
 
 def test_a_damaged_minimum_is_refused(root: Path) -> None:
