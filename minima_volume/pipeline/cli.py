@@ -12,7 +12,7 @@ from typing import TypeVar
 from minima_volume.errors import INTERRUPTED, DataError, UserError, describe_error, is_memory_error, print_error
 from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.parallel import run_tasks
-from minima_volume.pipeline.settings import Settings
+from minima_volume.pipeline.settings import LONGEST, Settings, positive
 from minima_volume.pipeline.study import Repeat, Study, unknown_study
 from minima_volume.storage import atomic, layout
 from minima_volume.text import spell_what_terminals_lack
@@ -88,13 +88,15 @@ def _run(studies: Mapping[str, Study], work: Callable[[StageRun], None], setting
     if arguments.study not in studies:
         raise unknown_study(arguments.study, studies)
     study = studies[arguments.study].at_scale(arguments.scale, settings.directions, settings.levels)
-    wrong = [text for text in arguments.repeats if not text.isdecimal()]
+    wrong = [text for text in arguments.repeats if not text.isdecimal() or len(text) > LONGEST]
     if wrong:
         raise UserError(
             f"Expected the numbers of repeats, counted from 0, got '{wrong[0]}': pass numbers such as 0 1 2."
         )
+    numbers = sorted({int(text) for text in arguments.repeats})
+    positive("REPEATS", str(numbers[-1] + 1))
     # Ascending and without duplicates, so that no process can wait for its own lock, nor two for each other's.
-    repeats = [Repeat(study, number, settings) for number in sorted({int(text) for text in arguments.repeats})]
+    repeats = [Repeat(study, number, settings) for number in numbers]
     run = StageRun(study, arguments.scale, repeats, work.__name__, arguments.gather, settings)
     with ExitStack() as locks:
         for repeat in repeats:

@@ -16,20 +16,26 @@ if TYPE_CHECKING:
     import torch
 
 SCALES = ("quick", "paper")
+# Far above all studies and machines; larger numbers are mistakes, and would fill the memory before anything runs.
+MOST = {"DIRECTIONS": 1_000_000, "REPEATS": 10_000, "LEVELS": 10_000, "THREADS": 4096, "MEMORY": 2**24}
+LONGEST = 18  # digits of a number that is worth converting
 
 
 def positive(name: str, text: str) -> int:
     """Parse a setting that must be a whole number above 0.
 
     Args:
-        name: The setting's name, for the message.
+        name: The setting's name, a key of MOST.
         text: Its value.
 
     Raises:
-        UserError: The text is not a whole number above 0.
+        UserError: The text is not a whole number above 0, or is larger than any use of the setting.
     """
-    if not text.isdecimal() or int(text) < 1:
+    long = len(text) > LONGEST
+    if not text.isdecimal() or (not long and int(text) < 1):
         raise UserError(f"Expected {name} to be a whole number above 0, got '{text}': correct it, or omit it.")
+    if long or int(text) > MOST[name]:
+        raise UserError(f"Expected {name} to be at most {MOST[name]}, got {text[:LONGEST]}{'...' * long}: lower it.")
     return int(text)
 
 

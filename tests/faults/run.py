@@ -1,7 +1,9 @@
 """Inject faults into the real commands, in copies of the repository, and report what was done and what went wrong."""
 
 import argparse
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +18,7 @@ from rich.table import Table
 
 from tests.faults import concurrency, damage, disks, divergence, invalidation, kills, memory
 from tests.faults.sandbox import Row, Sandbox, Tables, copy_finished
+from tests.project import ROOT
 
 Task = Callable[[], list[Row]]
 
@@ -102,6 +105,7 @@ def tasks(plan: Plan, known: Undisturbed) -> dict[str, list[Task]]:
         "damage": [lambda: [damage.recomputed(known.copy("damaged"), study, expected, plan.rounds)]],
         "settings": [partial(invalidation.rows, known.copy, study, plan.changes)],
         "numbers": [one(divergence.early, folder, plan.early)],
+        "stored": [partial(stored, plan)],
     }
     if plan.all_themes:
         found["at once"] = [
@@ -124,6 +128,17 @@ def tasks(plan: Plan, known: Undisturbed) -> dict[str, list[Task]]:
             lambda: [memory.smaller_batches(known.copy("batches"), study, expected)],
         ]
     return found
+
+
+def stored(plan: Plan) -> list[Row]:
+    """Inject the faults of stored files in a process of its own, whose results folder is another one."""
+    command = [sys.executable, "-m", "tests.faults.stored", *([] if plan.all_themes else ["--short"])]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    rows = [Row(**json.loads(line)) for line in done.stdout.splitlines()]
+    if done.returncode:
+        rows.append(Row("stored", "the faults of stored files were injected", 1, 1, done.stderr.strip()[-300:]))
+    return rows
 
 
 def report(rows: list[Row], seconds: float) -> Table:

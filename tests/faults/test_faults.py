@@ -19,7 +19,7 @@ def test_a_few_faults_of_each_theme_lose_nothing() -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"lost: 0\b", done.stdout)
-    assert all(theme in done.stdout for theme in ("killed", "disk", "damage", "numbers"))
+    assert all(theme in done.stdout for theme in ("killed", "disk", "damage", "numbers", "swaps"))
 
 
 # --- the checks themselves ---------------------------------------------------------------------------------------------
