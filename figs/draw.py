@@ -21,6 +21,7 @@ from figs import (
     published,
     radii,
     rank_stability,
+    sharpness,
     slices,
     trust,
     varying_landscape,
@@ -40,7 +41,7 @@ FIGURES: tuple[ModuleType, ...] = (
 )  # fmt: skip
 
 # Each has draw(scale), and shows all studies.
-OVERVIEWS: tuple[ModuleType, ...] = (local_overview,)
+OVERVIEWS: tuple[ModuleType, ...] = (local_overview, sharpness)
 
 
 def main(names: Iterable[str], scale: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from minima_volume.analysis import claims, local, power_law, published, tables
+from minima_volume.analysis import claims, local, power_law, published, sharpness, tables
 from minima_volume.analysis.markdown import MISSING, duration, ratio, signed, table, with_error
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, atomic, layout
@@ -172,6 +172,7 @@ BLOCKS: dict[str, Callable[[Inputs], str]] = {
     "claims": lambda _: claims.claims_table(),
     "sam": lambda _: claims.sam_table(),
     "local": lambda _: local.local_table(),
+    "sharpness": lambda _: sharpness.sharpness_table(),
     "bend": lambda _: power_law.power_law_table(),
     "grid": grid,
 }
@@ -179,6 +180,7 @@ PAGES = {
     "README.md": ("headline",),
     "docs/reproduction.md": ("comparison", "exceptions", "studies"),
     "docs/claims.md": ("claims", "local", "bend", "sam"),
+    "docs/sharpness.md": ("sharpness",),
     "docs/limits.md": ("grid",),
 }
 

@@ -27,7 +27,7 @@ NAMES = {
     "log_volume": "log volume ln E[$r^n$]",
     "typical_log_volume": "typical log volume $n$ E[ln $r$]",
 }
-_TEXT = {"study", "data", "model", "metric", "status", "verdict", "norms", "estimator"}
+_TEXT = {"study", "data", "model", "metric", "status", "verdict", "norms", "estimator", "measure", "coordinates"}
 _WHOLE = {"repeat", "level", "landscape", "n_params", "n_directions", "n_crossed", "n_samples", "n_train"}
 _ALWAYS = _WHOLE | {"threshold", "test_loss", "test_accuracy", "radius_1", "radius_2"}
 _KEY = ["repeat", "level", "landscape", "threshold", "metric"]
