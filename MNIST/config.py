@@ -104,6 +104,45 @@ MNIST_NOISE = replace(
     title="Noise images with random labels on MNIST",
     intervention="noise",
 )
+MNIST_DUPLICATES = replace(
+    MNIST_DATA,
+    name="mnist_duplicates",
+    title="Duplicates of the base on MNIST",
+    intervention="duplicates",
+    levels=(0, 540, 1940, 5940),
+    thresholds=THRESHOLDS,
+    accuracies=(),
+)
+MNIST_SAME_LOSS = replace(
+    MNIST_DATA,
+    name="mnist_same_loss",
+    title="More data on MNIST, all trained to the same loss",
+    recipe=Recipe(epochs=2000, stop_loss=0.01),
+    thresholds=THRESHOLDS,
+    accuracies=(),
+)
+MNIST_SEEDS = replace(
+    MNIST_DATA,
+    name="mnist_seeds",
+    title="Twelve seeds on the same 600 samples of MNIST",
+    base=600,
+    levels=tuple(range(12)),
+    level_means="model_seed",
+    thresholds=THRESHOLDS,
+    accuracies=(),
+    landscapes="base",
+    quick={"base": 300, "n_directions": 25},
+)
+DIGITS_SEEDS = replace(
+    DIGITS_DATA,
+    name="digits_seeds",
+    title="Twenty seeds on the same 100 samples of 8×8 digits",
+    base=100,
+    levels=tuple(range(20)),
+    level_means="model_seed",
+    landscapes="base",
+    quick={"levels": tuple(range(10)), "n_directions": 100},
+)
 MNIST_BATCH_SIZE = Study(
     name="mnist_batch_size",
     title="Batch size on MNIST",
@@ -118,6 +157,14 @@ MNIST_BATCH_SIZE = Study(
     n_directions=500,
     quick={"base": 1000, "levels": (50, 200, 1000), "recipe": Recipe(epochs=100), "n_directions": 25},
 )
+MNIST_BATCH_STEPS = replace(
+    MNIST_BATCH_SIZE,
+    name="mnist_batch_steps",
+    title="Batch size on MNIST, the same number of steps",
+    level_means="batch_size_equal_steps",
+    recipe=Recipe(epochs=3000),  # steps, of which the smallest batches need 50 epochs
+    quick={"base": 1000, "levels": (50, 200, 1000), "recipe": Recipe(epochs=500), "n_directions": 25},
+)
 
 STUDIES = {
     study.name: study
@@ -131,5 +178,10 @@ STUDIES = {
         MNIST_DATA_LARGE,
         MNIST_CNN_DATA,
         MNIST_BATCH_SIZE,
+        MNIST_BATCH_STEPS,
+        MNIST_DUPLICATES,
+        MNIST_SAME_LOSS,
+        MNIST_SEEDS,
+        DIGITS_SEEDS,
     )
 }

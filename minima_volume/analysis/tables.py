@@ -14,11 +14,18 @@ from minima_volume.errors import ResultsError
 from minima_volume.estimators.diagnostics import TRUST
 from minima_volume.storage import archives, layout, tables
 
-SHOWN = {"extra": "extra training samples", "batch_size": "batch size", "epochs": "training epochs"}
-SHORT = {"extra": "samples\nadded", "batch_size": "batch\nsize", "epochs": "epochs\ntrained"}
+SHOWN = {
+    "extra": "extra training samples", "batch_size": "batch size", "epochs": "training epochs",
+    "batch_size_equal_steps": "batch size, equal steps", "model_seed": "seed of the initial weights",
+}  # fmt: skip
+SHORT = {
+    "extra": "samples\nadded", "batch_size": "batch\nsize", "epochs": "epochs\ntrained",
+    "batch_size_equal_steps": "batch\nsize", "model_seed": "seed",
+}  # fmt: skip
 KINDS = {
     "poison": "mislabelled training samples added",
     "noise": "noise samples added",
+    "duplicates": "duplicates of the base added",
     "imbalanced_base": "extra training samples (balanced classes)",
     "imbalanced_extra": "extra training samples (mostly class 0)",
 }

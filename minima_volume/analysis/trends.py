@@ -12,7 +12,10 @@ from minima_volume.analysis.student import limit_95
 from minima_volume.storage import layout
 
 COLUMNS = layout.COMPARISON_TREND_COLUMNS
-AGAINST = {"extra": "training samples", "batch_size": "batch size", "epochs": "epochs"}
+AGAINST = {
+    "extra": "training samples", "batch_size": "batch size", "epochs": "epochs", "batch_size_equal_steps": "batch size",
+    "model_seed": "seed",
+}  # fmt: skip
 Cut = tuple[str, str, float]  # quantity, what is fixed, threshold (NaN for test losses)
 
 

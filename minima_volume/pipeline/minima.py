@@ -1,7 +1,6 @@
 """Fingerprints of minima, and reading stored minima."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ def training_fingerprint(repeat: Repeat, level: int) -> str:
     study = repeat.study
     return archives.fingerprint(
         study.data, repeat.dataset.checksums, study.model, study.intervention, study.base, study.n_train(level),
-        asdict(study.recipe_at(level)), repeat.model_seed, repeat.data_seed,
+        study.recipe_at(level).record(), repeat.model_seed_at(level), repeat.data_seed,
         *([study.n_extra] if study.intervention in DEPENDS_ON_LARGEST_LEVEL else []),
     )  # fmt: skip
 

@@ -52,7 +52,7 @@ def common_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[s
     """
     return {
         "scale": scale,
-        "settings": asdict(study),
+        "settings": asdict(study) | {"recipe": study.recipe.record()},
         "seeds": {
             r.number: {"model": r.model_seed, "data": r.data_seed, "directions": study.direction_seed} for r in repeats
         },

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -22,6 +22,8 @@ from minima_volume.training import datasets
 from minima_volume.training.interventions import INTERVENTIONS, Pool
 from minima_volume.training.models import MODELS, build_model
 from minima_volume.training.recipe import Recipe
+
+LevelMeaning = Literal["extra", "batch_size", "epochs", "batch_size_equal_steps", "model_seed"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Study:
         recipe: How one minimum is trained.
         thresholds: Mean losses at which a ray leaves the minimum.
         n_directions: Number of random directions.
-        level_means: A level is a number of extra samples, a batch size, or a number of epochs.
+        level_means: A level is a number of extra samples, a batch size, a number of epochs, or a model seed. With
+            `batch_size_equal_steps` it is a batch size, and the recipe's epochs are the number of steps at every level.
         landscapes: `base`: measure every minimum in the base landscape only. `nested`: measure it in the landscape of
             each level up to its own.
         accuracies: Accuracies that bound a minimum in addition to the loss thresholds.
@@ -78,7 +81,7 @@ class Study:
     recipe: Recipe
     thresholds: tuple[float, ...]
     n_directions: int
-    level_means: Literal["extra", "batch_size", "epochs"] = "extra"
+    level_means: LevelMeaning = "extra"
     landscapes: Literal["base", "nested"] = "base"
     accuracies: tuple[float, ...] = ()
     grid_directions: int | None = None
@@ -128,10 +131,15 @@ class Study:
         self._require(ascending, "different levels in ascending order", self.every_level)
         natural = bool(self.levels) and min(self.levels) >= 0
         self._require(natural, "at least one level, none below 0", self.levels)
-        meanings = ("extra", "batch_size", "epochs")
-        self._require(self.level_means in meanings, "level_means among extra, batch_size, epochs", self.level_means)
-        possible = self.level_means == "extra" or min(self.levels) >= 1
+        meanings = get_args(LevelMeaning)
+        self._require(self.level_means in meanings, f"level_means among {', '.join(meanings)}", self.level_means)
+        possible = self.level_means in ("extra", "model_seed") or min(self.levels) >= 1
         self._require(possible, "levels of at least 1 where they are batch sizes or epochs", self.levels)
+        whole = self.level_means != "batch_size_equal_steps" or all(
+            self.base % level == 0 and self.recipe.epochs * level % self.base == 0 for level in self.levels
+        )
+        steps = "batch sizes that divide the base, and a number of steps that makes whole epochs of each"
+        self._require(whole, steps, (self.levels, self.recipe.epochs))
         self._require(self.landscapes in ("base", "nested"), "landscapes among base, nested", self.landscapes)
         batch = self.recipe.batch_size
         self._require(batch is None or batch >= 1, "a batch of at least one sample", self.recipe)
@@ -167,9 +175,23 @@ class Study:
         return self.base + (level if self.level_means == "extra" else 0)
 
     def recipe_at(self, level: int) -> Recipe:
-        """Return the recipe of a level, which may be a batch size or a number of epochs."""
+        """Return the recipe of a level, which may be a batch size or a number of epochs.
+
+        Example:
+            Three thousand steps on 6,000 samples are 50 epochs of batches of 100, and 3,000 epochs of one batch:
+
+            >>> study = Study(
+            ...     name="steps", title="Steps", data="mnist", model="mnist_mlp", intervention="data", base=6000,
+            ...     levels=(100, 6000), level_means="batch_size_equal_steps", recipe=Recipe(epochs=3000),
+            ...     thresholds=(0.1,), n_directions=1,
+            ... )
+            >>> study.recipe_at(100).epochs, study.recipe_at(6000).epochs
+            (50, 3000)
+        """
         if self.level_means == "batch_size":
             return replace(self.recipe, batch_size=level)
+        if self.level_means == "batch_size_equal_steps":
+            return replace(self.recipe, batch_size=level, epochs=self.recipe.epochs * level // self.base)
         return replace(self.recipe, epochs=level) if self.level_means == "epochs" else self.recipe
 
     def landscapes_of(self, level: int) -> tuple[int, ...]:
@@ -203,6 +225,10 @@ class Repeat:
     def model_seed(self) -> int:
         """Seed of the initial weights and of the batch order."""
         return self.study.model_seed + self.number
+
+    def model_seed_at(self, level: int) -> int:
+        """Seed of the initial weights and of the batch order at a level, which may be added to the seed."""
+        return self.model_seed + (level if self.study.level_means == "model_seed" else 0)
 
     @property
     def data_seed(self) -> int:

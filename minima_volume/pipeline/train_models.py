@@ -59,7 +59,7 @@ def train_models(run: cli.StageRun) -> None:
     groups = training_groups(run.repeats, run.scale)
     networks = [network for group in groups for network in group.networks]
     print_estimate(run.label, run.repeats, networks, run.settings.workers)
-    initial = initial_weights(run.repeats)
+    initial = initial_weights(networks)
     failures = run.each([partial(train_group, group, initial, run.scale) for group in groups], "groups")
     finish_training(run.repeats, run.scale, [sentence for group in failures for sentence in group])
 
@@ -96,9 +96,10 @@ def training_groups(repeats: Sequence[Repeat], scale: str) -> list[Group]:
 
 
 def _stacks(repeat: Repeat) -> bool:
-    """Whether repeats of a study train together: its networks are small and see all samples at every step."""
+    """Whether repeats of a study train together: its networks are small and take the same full-batch steps."""
     study, n_params = repeat.study, sum(parameter.numel() for parameter in repeat.model.parameters())
-    return n_params <= ENSEMBLE_PARAMS and study.recipe.batch_size is None and study.level_means == "extra"
+    same_steps = study.recipe.batch_size is None and study.recipe.stop_loss is None and study.level_means == "extra"
+    return n_params <= ENSEMBLE_PARAMS and same_steps
 
 
 def _stack(repeats: Sequence[Repeat], first: int) -> list[Repeat]:
@@ -121,7 +122,7 @@ def train_group(group: Group, initial: dict[int, Parameters], scale: str) -> lis
     repeat, study = group.first[0], group.first[0].study
     one_run = study.level_means == "epochs"
     recipe = study.recipe_at(group.networks[0][1])
-    jobs = [_job(own, study.n_train(level), initial) for own, level in group.networks]
+    jobs = [_job(own, level, initial) for own, level in group.networks]
     checkpoint = _checkpoint(group, scale)
     start = checkpoint.progress([level for _, level in group.minima] if one_run else [recipe.epochs])
     failures = []
@@ -133,7 +134,7 @@ def train_group(group: Group, initial: dict[int, Parameters], scale: str) -> lis
         pairs = [(repeat, epoch)] if one_run else group.networks
         for (own, level), parameters in zip(pairs, trained, strict=True):
             if any(own is kept for kept, _ in group.minima):
-                failures.append(_store(own, level, parameters, seconds, scale))
+                failures.append(_store(own, level, parameters, seconds, scale, epoch))
     checkpoint.done()
     return [sentence for sentence in failures if sentence]
 
@@ -146,23 +147,23 @@ def _checkpoint(group: Group, scale: str) -> Checkpoint:
     return Checkpoint(path, archives.fingerprint(prints), repeat.device)
 
 
-def _job(repeat: Repeat, n_train: int, initial: dict[int, Parameters]) -> Job:
-    """Return the training job of a repeat on the first `n_train` samples of its pool."""
-    start = {name: tensor.to(repeat.device) for name, tensor in initial[repeat.model_seed].items()}
-    return Job(start, repeat.samples.inputs[:n_train], repeat.samples.targets[:n_train], repeat.model_seed)
+def _job(repeat: Repeat, level: int, initial: dict[int, Parameters]) -> Job:
+    """Return the training job of a level on its samples, the first ones of the pool."""
+    n_train, seed = repeat.study.n_train(level), repeat.model_seed_at(level)
+    start = {name: tensor.to(repeat.device) for name, tensor in initial[seed].items()}
+    return Job(start, repeat.samples.inputs[:n_train], repeat.samples.targets[:n_train], seed)
 
 
-def initial_weights(repeats: Sequence[Repeat]) -> dict[int, Parameters]:
-    """Return the initial weights of every repeat and of its stack by model seed.
+def initial_weights(networks: Networks) -> dict[int, Parameters]:
+    """Return the initial weights of networks by model seed.
 
     Call it before the workers start: torch's global generator is not thread-safe.
     """
-    stacks = [_stack(repeats, r.number // STACK * STACK) if _stacks(r) else [r] for r in repeats]
-    seeds = {repeat.model_seed for stack in stacks for repeat in stack}
-    return {seed: initial_parameters(repeats[0].study.model, seed) for seed in sorted(seeds)}
+    seeds = {repeat.model_seed_at(level) for repeat, level in networks}
+    return {seed: initial_parameters(networks[0][0].study.model, seed) for seed in sorted(seeds)}
 
 
-def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, scale: str) -> str | None:
+def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, scale: str, epoch: int) -> str | None:
     """Store a trained minimum that is not stored yet; return a sentence instead if its training loss is not finite."""
     if load_minimum(repeat, scale, level):
         return None
@@ -173,18 +174,21 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
     test_losses, test_errors = evaluate(repeat.model, parameters, test_inputs, test_targets, repeat.criterion)
     info: dict[str, Any] = {
         "study": repeat.study.name, "data": data.name, "model": repeat.study.model, "repeat": repeat.number, "level": level,
-        "n_train": n_train, "model_seed": repeat.model_seed, "data_seed": repeat.data_seed,
+        "n_train": n_train, "model_seed": repeat.model_seed_at(level), "data_seed": repeat.data_seed,
         "fingerprint": training_fingerprint(repeat, level), "seconds": round(seconds, 3),
         "train_loss": train_losses.double().mean().item(), "train_accuracy": 1 - train_errors.double().mean().item(),
         "test_loss": test_losses.double().mean().item(), "test_accuracy": 1 - test_errors.double().mean().item(),
     }  # fmt: skip
+    if repeat.study.recipe.stop_loss is not None:
+        info["epochs"] = epoch
     info |= _unseen_accuracy(repeat, n_train, test_errors)
     failed = layout.failure_path(folder_of(repeat, scale), level)
     failed.unlink(missing_ok=True)
     if not math.isfinite(info["train_loss"]):
         sentence = (
-            f"Expected a finite training loss in study {repeat.study.name}, level {level}, model seed {repeat.model_seed}, "
-            f"data seed {repeat.data_seed}, got {info['train_loss']}: lower the learning rate in its recipe."
+            f"Expected a finite training loss in study {repeat.study.name}, level {level}, model seed "
+            f"{info['model_seed']}, data seed {repeat.data_seed}, got {info['train_loss']}: lower the learning rate in its "
+            "recipe."
         )
         archives.write_record(
             failed, {"fingerprint": info["fingerprint"], "seconds": info["seconds"], "failed": sentence}

@@ -75,6 +75,32 @@ def poison(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
     return Pool(pool.inputs, targets, pool.indices, base)
 
 
+def duplicates(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
+    """Draw extras that repeat the base in its order: a larger training set without more information.
+
+    Args:
+        dataset: Where base samples are drawn from.
+        base: Number of base samples.
+        extra: Number of extra samples.
+        seed: Seed of the choice.
+
+    Raises:
+        DataError: The data set is too small.
+
+    Example:
+        >>> import torch
+        >>> from minima_volume.training.datasets import Dataset
+        >>> inputs, labels = torch.arange(6.0).unsqueeze(1), torch.tensor([0, 1, 2, 0, 1, 2])
+        >>> six = Dataset("six", inputs, labels, inputs, labels, "cross_entropy", 3, {})
+        >>> pool = duplicates(six, base=2, extra=3, seed=0)
+        >>> (pool.indices[:2].tolist() * 3)[:5] == pool.indices.tolist()
+        True
+    """
+    pool = more_data(dataset, base, 0, seed)
+    rows = torch.arange(base + extra) % base
+    return Pool(pool.inputs[rows], pool.targets[rows], pool.indices[rows], base)
+
+
 def noise(dataset: Dataset, base: int, extra: int, seed: int) -> Pool:
     """Draw extras that are Gaussian noise with the training set's overall mean and deviation, and random labels.
 
@@ -180,6 +206,7 @@ INTERVENTIONS: dict[str, Callable[[Dataset, int, int, int], Pool]] = {
     "data": more_data,
     "poison": poison,
     "noise": noise,
+    "duplicates": duplicates,
     "imbalanced_base": imbalanced_base,
     "imbalanced_extra": imbalanced_extra,
 }

@@ -4,7 +4,8 @@ References: Foret et al., "Sharpness-Aware Minimization for Efficiently Improvin
 "ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of Deep Neural Networks", 2021.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class Recipe:
         batch_size: Samples per step, or None for the full batch.
         sam_rho: Length ρ of the SAM perturbation, or None to train without SAM.
         sam_adaptive: Whether SAM is the adaptive variant.
+        stop_loss: Mean training loss at which training ends, after the first epoch that reaches it; None trains all epochs.
     """
 
     epochs: int
@@ -29,6 +31,19 @@ class Recipe:
     batch_size: int | None = None
     sam_rho: float | None = None
     sam_adaptive: bool = False
+    stop_loss: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields by name, as fingerprints hold them: without `stop_loss` if there is none.
+
+        Example:
+            >>> Recipe(epochs=3).record() == Recipe(epochs=3, stop_loss=0.1).record()
+            False
+            >>> "stop_loss" in Recipe(epochs=3).record()
+            False
+        """
+        # Minima that were stored before this field existed keep their fingerprints.
+        return {name: value for name, value in asdict(self).items() if name != "stop_loss" or value is not None}
 
 
 def sam_perturbation(parameters: Tensor, gradients: Tensor, rho: float, adaptive: bool) -> Tensor:

@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from minima_volume.networks.directions import generator
 from minima_volume.networks.losses import Criterion, zero_one_loss
-from minima_volume.networks.parameters import Parameters, layout_of
+from minima_volume.networks.parameters import Layout, Parameters, layout_of
 from minima_volume.training.dense import Batch
 from minima_volume.training.gradients import followed_gradient, gradient_kind
 from minima_volume.training.recipe import Recipe
@@ -76,10 +76,10 @@ def train(
             last.
 
     Yields:
-        The epoch, and the parameters of each job.
+        The epoch, and the parameters of each job. The last one may come early; see `Recipe.stop_loss`.
 
     Raises:
-        ValueError: There are several jobs and mini-batches.
+        ValueError: There are several jobs and mini-batches, or a loss to stop at.
 
     Example:
         >>> import torch
@@ -94,8 +94,8 @@ def train(
         1 tensor([ 0.1000, -0.1000])
         3 tensor([ 0.2981, -0.2981])
     """
-    if len(jobs) > 1 and not _full_batches(jobs, recipe):
-        raise ValueError("expected one job at a time with mini-batches; train full-batch or call once per job")
+    if len(jobs) > 1 and (recipe.stop_loss is not None or not _full_batches(jobs, recipe)):
+        raise ValueError("expected one job at a time with mini-batches or a loss to stop at; call once per job")
     model = deepcopy(model)  # a functional call swaps the module's tensors, which other threads must not see
     layout = layout_of(jobs[0].parameters)
     # One flat tensor for all networks: an optimiser's step is one pass over it.
@@ -113,10 +113,22 @@ def train(
         for gradient in full or map(gradient_on, _mini_batches(jobs[0], recipe.batch_size or 0, epoch)):
             flat.grad = gradient()
             optimiser.step()
-        if epoch in yielded:
+        reached = (
+            recipe.stop_loss is not None and _training_loss(model, layout, flat, jobs, criterion) <= recipe.stop_loss
+        )
+        if reached or epoch in yielded:
             parts = [layout.split(own) for own in flat.detach().unbind()]
             yield epoch, [{name: part[name].clone() for name in jobs[0].parameters} for part in parts]
+        if reached:
+            return
         keep(TrainingState(epoch, flat.detach(), optimiser.state[flat]))
+
+
+def _training_loss(model: nn.Module, layout: Layout, flat: Tensor, jobs: Sequence[Job], criterion: Criterion) -> float:
+    """Return the mean training loss of the only network."""
+    (job,) = jobs
+    losses, _ = evaluate(model, layout.split(flat.detach()[0]), job.inputs, job.targets, criterion)
+    return losses.double().mean().item()
 
 
 @torch.no_grad()

@@ -91,7 +91,7 @@ def test_words_that_are_stored_stay() -> None:
     assert (FORMAT, KIND, SCALES) == (1, "minima_volume.measurement/1", ("quick", "paper"))
     assert set(CRITERIA) == {"cross_entropy", "binary_cross_entropy", "one_hot_squared_error"}
     assert set(LOADERS) == {"cifar10", "digits", "swiss_roll", "modulo", "mnist"}
-    assert set(INTERVENTIONS) == {"data", "poison", "noise", "imbalanced_base", "imbalanced_extra"}
+    assert set(INTERVENTIONS) == {"data", "poison", "noise", "duplicates", "imbalanced_base", "imbalanced_extra"}
     assert DEPENDS_ON_LARGEST_LEVEL == ("imbalanced_extra",)
     assert {name: sum(tensor.numel() for tensor in make().parameters()) for name, make in MODELS.items()} == {
         "swiss_x5": 4353, "swiss_x6": 5409, "digits_mlp": 6570, "mnist_mlp": 235146, "mnist_mlp_large": 300938,
@@ -99,7 +99,9 @@ def test_words_that_are_stored_stay() -> None:
     }  # fmt: skip
     assert get_args(Word) == ("converged", "max-dominated", "censored", "unconverged")
     assert get_args(Metric) == ("loss", "accuracy", "kl")
-    assert get_args(get_type_hints(Study)["level_means"]) == ("extra", "batch_size", "epochs")
+    assert get_args(get_type_hints(Study)["level_means"]) == (
+        "extra", "batch_size", "epochs", "batch_size_equal_steps", "model_seed"
+    )  # fmt: skip
     assert get_args(get_type_hints(Study)["landscapes"]) == ("base", "nested")
     volumes = [
         estimate_volume(np.full(2, c), np.ones(2), 3, recrossed=np.zeros(2, dtype=bool)) for c in (0.5, 0.0, math.nan)

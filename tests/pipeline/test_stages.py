@@ -184,6 +184,28 @@ def test_levels_may_be_epochs_or_batch_sizes(
     assert {(row["level"], row["landscape"]) for row in rows(folder)} == {(str(level), "0") for level in levels}
 
 
+def test_levels_may_be_seeds_on_the_same_samples(stages: Stages, tmp_path: Path) -> None:
+    study = replace(
+        TINY, intervention="data", level_means="model_seed", levels=(0, 3), recipe=Recipe(epochs=8), landscapes="base",
+        thresholds=(3.0,), n_directions=2,
+    )  # fmt: skip
+    folder, pool = run(stages, tmp_path, study, repeats=(1,)), more_data(load_digits(Path(), 1), 48, 0, 11)
+    for level in study.levels:
+        job = Job(initial_parameters("digits_mlp", 1 + level), pool.inputs, pool.targets, 1 + level)
+        *_, (_, (expected,)) = train(build_model("digits_mlp"), [job], study.recipe, cross_entropy)
+        found = stored(folder, 1, level)
+        assert all(torch.equal(found[f"parameters.{name}"], tensor) for name, tensor in expected.items())
+        assert torch.equal(found["indices"], pool.indices)
+
+
+def test_minima_of_one_loss_say_how_long_they_trained(stages: Stages, tmp_path: Path) -> None:
+    study = replace(TINY, recipe=Recipe(epochs=400, lr=3e-3, stop_loss=0.2), thresholds=(1.0,), n_directions=2)
+    folder = run(stages, tmp_path, study, repeats=(0,))
+    record = archives.read_json(folder / "repeat_0" / "minima.json")
+    for info in record.values():
+        assert 0.1 < info["train_loss"] <= 0.2 and 1 < info["epochs"] < 400
+
+
 def test_unseen_accuracy_excludes_the_training_pairs(stages: Stages, tmp_path: Path) -> None:
     study = replace(
         TINY, data="modulo", model="modulo_mlp", intervention="data", base=3000, levels=(0,), thresholds=(0.02,),

@@ -62,7 +62,14 @@ def test_seeds_differ_and_repeat(name: str, dataset: Dataset) -> None:
     assert not torch.equal(first.inputs[60:], other.inputs[60:])
 
 
-@pytest.mark.parametrize("name", INTERVENTIONS)
+def test_duplicates_repeat_the_base_in_order(dataset: Dataset) -> None:
+    pool, base = INTERVENTIONS["duplicates"](dataset, 20, 47, 1), more_data(dataset, 20, 0, 1)
+    for row in range(67):
+        assert torch.equal(pool.inputs[row], base.inputs[row % 20]) and pool.targets[row] == base.targets[row % 20]
+        assert pool.indices[row] == base.indices[row % 20]
+
+
+@pytest.mark.parametrize("name", [name for name in INTERVENTIONS if name != "duplicates"])
 def test_indices_point_at_the_inputs_and_none_is_used_twice(name: str, dataset: Dataset) -> None:
     pool = INTERVENTIONS[name](dataset, 200, 300, 1)
     real = pool.indices >= 0

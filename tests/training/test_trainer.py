@@ -190,6 +190,24 @@ def test_stacked_convolutional_networks_train_as_if_alone(seeded: Seeded) -> Non
         same(found, last(seeded(lambda: cnn((1, 4), 4, (3,))), [job], recipe)[0])
 
 
+def test_training_ends_after_the_first_epoch_below_a_loss(seeded: Seeded) -> None:
+    job = Job(parameters_of(seeded(net, torch.float64)), *data(32), 0)
+    losses = {
+        epoch: evaluate(net().double(), found, *data(32), CROSS_ENTROPY)[0].mean().item()
+        for epoch, (found,) in train(
+            net().double(), [job], Recipe(epochs=60, lr=0.02), CROSS_ENTROPY, checkpoints=range(61)
+        )
+    }
+    recipe = Recipe(epochs=60, lr=0.02, stop_loss=0.5)
+    ((epoch, (found,)),) = train(net().double(), [job], recipe, CROSS_ENTROPY)
+    assert epoch == min(number for number, loss in losses.items() if loss <= 0.5) and 1 < epoch < 60
+    assert evaluate(net().double(), found, *data(32), CROSS_ENTROPY)[0].mean().item() == losses[epoch]
+    ((epoch, _),) = train(net().double(), [job], replace(recipe, stop_loss=1e-9), CROSS_ENTROPY)
+    assert epoch == 60
+    with pytest.raises(ValueError, match="one job at a time"):
+        next(train(net().double(), [job, job], recipe, CROSS_ENTROPY))
+
+
 def test_batch_order_depends_on_the_seed_only() -> None:
     recipe, model, job = Recipe(epochs=3, batch_size=6), net(), numbered(20, seed=5)
 
