@@ -77,10 +77,12 @@ def test_settings_that_fingerprints_cover_keep_names_and_defaults() -> None:
         "replicas": 8, "chains": 8, "trials": 256, "burn": 20, "keep": 60, "stride": 0.7, "rank": 100, "fits": 4,
     }  # fmt: skip
     plain = Study("n", "t", "d", "m", "i", 1, (0, 2), Recipe(7), (0.1,), 3)
-    made: list[Any] = [Recipe(7), plain, TetheredSettings(), EllipticalSettings()]
+    stored = asdict(plain) | {"recipe": plain.recipe.record()}
+    made = [Recipe(7).record(), stored, asdict(TetheredSettings()), asdict(EllipticalSettings())]
     wanted: list[dict[str, Any]] = [recipe, study, gold, annealed]
     for own, expected in zip(made, wanted, strict=True):
-        assert list(asdict(own).items()) == list(expected.items())
+        assert list(own.items()) == list(expected.items())
+    assert Recipe(7, stop_loss=0.1).record() == recipe | {"stop_loss": 0.1}
 
 
 def test_arrays_that_are_stored_keep_their_names() -> None:
