@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from minima_volume.analysis import tables
-from minima_volume.analysis.markdown import table, with_error
+from minima_volume.analysis.markdown import MISSING, table, with_error
 
 # Fewest pairs that a concordance is formed of, and shuffles behind a chance deviation.
 FEWEST_PAIRS, SHUFFLES = 6, 2000
@@ -156,8 +156,4 @@ def sharpness_table(scale: str = "paper") -> str:
                 )
             if cells != ["—", "—"]:
                 lines.append((f"`{study}`", name, *cells))
-    return (
-        table(("study", "measure", "across levels", "at the same level"), lines)
-        if lines
-        else "No study has a table yet."
-    )
+    return table(("study", "measure", "across levels", "at the same level"), lines) if lines else MISSING

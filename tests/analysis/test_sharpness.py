@@ -53,7 +53,8 @@ def _rows(study: str, opposite: bool) -> list[dict[str, object]]:
 def test_both_pairings_of_a_made_up_study(opposite: bool) -> None:
     write("study", nested("study"), scale="paper")
     path = layout.study_folder("paper", "study") / layout.SHARPNESS
-    tables.write_table(path, layout.SHARPNESS_COLUMNS, _rows("study", opposite))
+    made = tables.table_text(layout.SHARPNESS_COLUMNS, _rows("study", opposite))
+    tables.write_tables(path.with_suffix(".json"), {path: made}, {})
     found = sharpness.concordances("paper", "study").set_index(["measure", "coordinates", "pairing"])["concordance"]
     assert found["hessian_max", "raw", "across"] == -1
     assert found["hessian_max", "raw", "same"] == (-1 if opposite else 1)
