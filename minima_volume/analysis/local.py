@@ -1,43 +1,50 @@
 """ln γ of stored minima by subset simulation, as a table of the claims page."""
 
-from collections.abc import Iterator
-
 import pandas as pd
 
 from minima_volume.analysis import tables
 from minima_volume.analysis.markdown import MINUS, MISSING, table, with_error
 
-# Widths whose ln γ the table shows.
-WIDTHS = (0.05, 0.07, 0.1)
+# Widths whose ln γ the table shows: those with most values of a study.
+N_WIDTHS = 3
 
 
 def local_table() -> str:
-    """Return ln γ of every minimum in the base landscape, in its own filter norms and in those of the first level."""
-    rows = [row for study in tables.studies("paper") for row in _rows(study)]
-    header = (
-        "study, repeat", "level", *(f"σ = {width:g}, own norms" for width in WIDTHS),
-        *(f"σ = {width:g}, first norms" for width in WIDTHS), "Σ ln s", "test accuracy",
-    )  # fmt: skip
-    return table(header, rows) if rows else MISSING
+    """Return ln γ of every minimum in the base landscape, study by study, in its own filter norms and the first level's."""
+    parts = [part for study in tables.studies("paper") if (part := _part(study))]
+    return "\n\n".join(parts) if parts else MISSING
 
 
-def _rows(study: str) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of one study."""
+def _part(study: str) -> str | None:
+    """Return the table of one study, or None without local volumes."""
     frame = tables.local_volumes("paper", study)
     if frame is None:
-        return
+        return None
     frame = frame[frame["landscape"] == 0]
+    widths = shown_widths(frame)
+    header = (
+        "repeat, level", *(f"σ = {width:g}, own norms" for width in widths),
+        *(f"σ = {width:g}, first norms" for width in widths), "Σ ln s", "test accuracy",
+    )  # fmt: skip
+    rows = []
     for (repeat, level), here in frame.groupby(["repeat", "level"]):
         own, first = (here[here["norms"] == norms].set_index("sigma") for norms in ("own", "first"))
         scales, accuracy = own[["log_scales", "test_accuracy"]].to_numpy(dtype=float)[0].tolist()
-        yield (
-            f"`{study}`, {repeat:g}",
-            f"{level:,.0f}",
-            *(_cell(own, width) for width in WIDTHS),
-            *(_cell(own if first.empty else first, width) for width in WIDTHS),
+        rows.append((
+            f"{repeat:g}, {level:,.0f}",
+            *(_cell(own, width) for width in widths),
+            *(_cell(own if first.empty else first, width) for width in widths),
             f"{scales:,.0f}".replace("-", MINUS),
             f"{accuracy:.3f}",
-        )
+        ))  # fmt: skip
+    return f"`{study}`:\n\n{table(header, rows)}"
+
+
+def shown_widths(frame: pd.DataFrame) -> list[float]:
+    """Return the widths at which most minima have a value below 0 and no doubt, in ascending order."""
+    known = frame[(frame["status"] == "ok") & (frame["log_gamma"] < 0) & (frame["norms"] == "own")]
+    counts = known.groupby("sigma").size().sort_index(ascending=False).sort_values(ascending=False, kind="stable")
+    return sorted(map(float, counts.index[:N_WIDTHS]))
 
 
 def _cell(rows: pd.DataFrame, width: float) -> str:
