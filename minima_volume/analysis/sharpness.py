@@ -1,7 +1,8 @@
 """How each measure of flatness ranks minima by their test loss: volumes, curvature, worst case and the others side by side.
 
 A concordance is the mean of sign(Δmeasure)·sign(Δtest loss) over pairs of minima, Kendall's τ over those pairs. Pairs are
-formed `across` levels within one repeat, and at the `same` level between repeats, where no amount of data can explain both.
+formed `across` levels within one repeat, and at the `same` level between repeats or seeds, where no amount of data can
+explain both.
 The chance deviation is the standard deviation of the concordance when the test losses are shuffled within each group.
 """
 
@@ -131,10 +132,13 @@ def concordances(scale: str, study: str) -> pd.DataFrame:
     Columns: measure, coordinates, pairing ("across" levels or "same" level), concordance, chance, pairs.
     """
     found, rows = measures(scale, study), []
+    # Levels that are seeds share their data.
+    seeds = tables.settings(scale, study).level_means == "model_seed"
+    pairings = (("same", "repeat"),) if seeds else (("across", "repeat"), ("same", "level"))
     for (measure, coordinates), frame in found.groupby(["measure", "coordinates"]):
         frame = frame[np.isfinite(frame["test_loss"].astype(float))]
         value, loss = (frame[name].to_numpy(dtype=np.float64) for name in ("value", "test_loss"))
-        for pairing, by in (("across", "repeat"), ("same", "level")):
+        for pairing, by in pairings:
             one, chance, pairs = concordance(value, loss, frame[by].to_numpy(dtype=np.int64))
             if pairs >= FEWEST_PAIRS:
                 rows.append((measure, coordinates, pairing, one, chance, pairs))

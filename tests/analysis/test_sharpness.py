@@ -1,6 +1,7 @@
 """Concordances of measures with the test loss: scipy's Kendall tau, a plain loop, and tables whose answer is known."""
 
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def _rows(study: str, opposite: bool) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("opposite", [False, True])
-def test_both_pairings_of_a_made_up_study(opposite: bool) -> None:
+def test_both_pairings_of_a_made_up_study(opposite: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     write("study", nested("study"), scale="paper")
     path = layout.study_folder("paper", "study") / layout.SHARPNESS
     made = tables.table_text(layout.SHARPNESS_COLUMNS, _rows("study", opposite))
@@ -62,3 +63,7 @@ def test_both_pairings_of_a_made_up_study(opposite: bool) -> None:
     assert "raw_log_volume" not in found.index.get_level_values(0)
     text = sharpness.sharpness_table()
     assert "| `study` | λ_max of the Hessian, raw | −1.00" in text and "(12)" in text and "(18)" in text
+    # The same minima, if levels are seeds on the same samples: then pairs of one repeat are pairs at the same level.
+    monkeypatch.setattr(sharpness.tables, "settings", lambda scale, study: SimpleNamespace(level_means="model_seed"))
+    seeds = sharpness.concordances("paper", "study").set_index(["measure", "coordinates", "pairing"])["concordance"]
+    assert seeds["hessian_max", "raw", "same"] == -1 and ("hessian_max", "raw", "across") not in seeds.index
