@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from minima_volume.analysis import claims, local, power_law, published, sharpness, tables
+from minima_volume.analysis import local, orders, power_law, published, sharpness, tables
 from minima_volume.analysis.markdown import MISSING, duration, ratio, signed, table, with_error
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, atomic, layout
@@ -42,10 +42,10 @@ def headline(inputs: Inputs) -> str:
     if inputs.comparison is None:
         return MISSING
     volumes, _ = inputs.comparison
-    parts = [] if claims.HEADLINE not in set(volumes["study"]) else [claims.headline_table(volumes)]
+    parts = [] if orders.HEADLINE not in set(volumes["study"]) else [orders.headline_table(volumes)]
     parts += [
         "Repeats in which the volume falls strictly with the level, in the base landscape:",
-        claims.readme_table(),
+        orders.readme_table(),
     ]
     return "\n\n".join(parts)
 
@@ -169,8 +169,8 @@ BLOCKS: dict[str, Callable[[Inputs], str]] = {
     "comparison": comparison,
     "exceptions": exceptions,
     "studies": studies,
-    "claims": lambda _: claims.claims_table(),
-    "sam": lambda _: claims.sam_table(),
+    "claims": lambda _: orders.orders_table(),
+    "sam": lambda _: orders.sam_table(),
     "local": lambda _: local.local_table(),
     "sharpness": lambda _: sharpness.sharpness_table(),
     "bend": lambda _: power_law.power_law_table(),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from minima_volume.analysis import blocks, claims, markdown
+from minima_volume.analysis import blocks, markdown, orders
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
 from tests.project import ROOT
@@ -55,7 +55,7 @@ def test_blocks_without_results_say_so(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(layout, "ROOT", tmp_path)
     for name, block in blocks.BLOCKS.items():
         text = block(blocks.Inputs(ROOT))
-        assert "not run yet" in text if name == "studies" else text == claims.MISSING
+        assert "not run yet" in text if name == "studies" else text == orders.MISSING
 
 
 def test_studies_show_the_cost_of_their_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,14 +95,14 @@ def volumes(values: list[list[float]]) -> pd.DataFrame:
 def test_strict_falls_by_hand() -> None:
     ties = volumes([[5, 4, 3], [5, 5, 3], [5, 4, np.nan], [5, np.nan, 5], [5, np.nan, np.nan]])
     # A tie is no fall, a level without a volume is skipped, and a single volume shows no direction.
-    assert claims.strict_falls(ties, "typical_log_volume") == (2, 5)
+    assert orders.strict_falls(ties, "typical_log_volume") == (2, 5)
 
 
 def test_certain_rises_by_hand() -> None:
     # Two errors of a difference are 2√2 = 2.83.
     rising = volumes([[0, 3, 5, 8], [0, 3, 9, 9]])
-    assert claims.certain_rises(rising) == [(0, 10)]
-    assert claims.certain_rises(volumes([[0, np.nan, 3]])) == [(0, 20)]
+    assert orders.certain_rises(rising) == [(0, 10)]
+    assert orders.certain_rises(volumes([[0, np.nan, 3]])) == [(0, 20)]
 
 
 def test_grid_steps_by_hand() -> None:

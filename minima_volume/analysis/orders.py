@@ -1,4 +1,4 @@
-"""The paper's claims about the order of minima, counted in every study that tests one, estimator by estimator."""
+"""The order of minima along each study's levels, counted in every repeat, estimator by estimator."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ SAM_THRESHOLD = 0.1
 
 
 @dataclass(frozen=True)
-class Claim:
+class Order:
     """Volume falls with the level of one study, at one loss or accuracy threshold.
 
     Attributes:
@@ -31,7 +31,7 @@ class Claim:
         study: Name of the study.
         threshold: Loss threshold, or accuracy between 0 and 1.
         metric: `loss` or `accuracy`.
-        in_readme: Whether README.md lists the claim too.
+        in_readme: Whether README.md lists the order too.
     """
 
     more: str
@@ -42,23 +42,23 @@ class Claim:
 
 
 DATA, POISON, GROKKING, BATCHES = "More data", "More mislabelled data", "Later in a grokking run", "Larger batches"
-CLAIMS = (
-    Claim(DATA, "mnist_data", 0.1, in_readme=True),
-    Claim(DATA, "mnist_data_large", 0.1),
-    Claim(DATA, "mnist_cnn_data", 0.1),
-    Claim(DATA, "cifar_data", 0.1, in_readme=True),
-    Claim(DATA, "cifar_cnn_data", 0.1),
-    Claim(DATA, "modulo_data", 0.01),
-    Claim(DATA, "swiss_data_x5", 0.1, in_readme=True),
-    Claim(DATA, "swiss_data_x6", 0.1),
-    Claim(POISON, "mnist_poison", 0.1, in_readme=True),
-    Claim(POISON, "cifar_poison", 0.1, in_readme=True),
-    Claim(POISON, "swiss_poison_x5", 0.1, in_readme=True),
-    Claim(POISON, "swiss_poison_x6", 0.1),
-    Claim(GROKKING, "modulo_grokking", 0.01, in_readme=True),
-    Claim(GROKKING, "modulo_grokking", 0.005),
-    Claim(GROKKING, "modulo_grokking", 0.95, metric="accuracy", in_readme=True),
-    Claim(BATCHES, "mnist_batch_size", 0.01, in_readme=True),
+ORDERS = (
+    Order(DATA, "mnist_data", 0.1, in_readme=True),
+    Order(DATA, "mnist_data_large", 0.1),
+    Order(DATA, "mnist_cnn_data", 0.1),
+    Order(DATA, "cifar_data", 0.1, in_readme=True),
+    Order(DATA, "cifar_cnn_data", 0.1),
+    Order(DATA, "modulo_data", 0.01),
+    Order(DATA, "swiss_data_x5", 0.1, in_readme=True),
+    Order(DATA, "swiss_data_x6", 0.1),
+    Order(POISON, "mnist_poison", 0.1, in_readme=True),
+    Order(POISON, "cifar_poison", 0.1, in_readme=True),
+    Order(POISON, "swiss_poison_x5", 0.1, in_readme=True),
+    Order(POISON, "swiss_poison_x6", 0.1),
+    Order(GROKKING, "modulo_grokking", 0.01, in_readme=True),
+    Order(GROKKING, "modulo_grokking", 0.005),
+    Order(GROKKING, "modulo_grokking", 0.95, metric="accuracy", in_readme=True),
+    Order(BATCHES, "mnist_batch_size", 0.01, in_readme=True),
 )
 
 
@@ -82,13 +82,13 @@ def certain_rises(rows: pd.DataFrame) -> list[tuple[int, int]]:
 
 
 def readme_table() -> str:
-    """Return the claims that README.md lists: in how many repeats each estimator falls strictly."""
-    return _claims([claim for claim in CLAIMS if claim.in_readme], rises=False)
+    """Return the orders that README.md lists: in how many repeats each estimator falls strictly."""
+    return _rows([order for order in ORDERS if order.in_readme], rises=False)
 
 
-def claims_table() -> str:
-    """Return every claim, with the steps at which the typical volume certainly rises."""
-    return _claims(CLAIMS, rises=True)
+def orders_table() -> str:
+    """Return every order, with the steps at which the typical volume certainly rises."""
+    return _rows(ORDERS, rises=True)
 
 
 def headline_table(comparison: pd.DataFrame) -> str:
@@ -140,15 +140,15 @@ def sam_table() -> str:
     return table(header, rows) if rows else MISSING
 
 
-def _claims(claims: Iterable[Claim], *, rises: bool) -> str:
-    """One row for each claim whose study was run."""
+def _rows(orders: Iterable[Order], *, rises: bool) -> str:
+    """One row for each order whose study was run."""
     rows = []
-    for claim in claims:
-        if _is_run(claim.study):
-            here = _base(claim.study, claim.threshold, claim.metric)
+    for order in orders:
+        if _is_run(order.study):
+            here = _base(order.study, order.threshold, order.metric)
             counts = ["{} of {}".format(*strict_falls(here, column)) for column in ESTIMATORS]
             steps = ", ".join(f"{low:,} → {high:,}" for low, high in certain_rises(here)) or "none"
-            cells = (claim.more, f"`{claim.study}`", f"{claim.metric} {claim.threshold:g}", *counts)
+            cells = (order.more, f"`{order.study}`", f"{order.metric} {order.threshold:g}", *counts)
             rows.append((*cells, steps) if rises else cells)
     header = ("smaller minima with", "study", "threshold", *ESTIMATORS.values())
     return table((*header, "steps at which n·E[ln r] rises") if rises else header, rows) if rows else MISSING
