@@ -10,8 +10,10 @@ from types import ModuleType
 
 from figs import (
     boundaries,
+    claim_matrix,
     cutoffs,
     fixed_landscape,
+    forest,
     generalisation,
     grokking,
     local_overview,
@@ -21,6 +23,7 @@ from figs import (
     published,
     radii,
     rank_stability,
+    reranking,
     sharpness,
     slices,
     trust,
@@ -41,7 +44,7 @@ FIGURES: tuple[ModuleType, ...] = (
 )  # fmt: skip
 
 # Each has draw(scale), and shows all studies.
-OVERVIEWS: tuple[ModuleType, ...] = (local_overview, sharpness)
+OVERVIEWS: tuple[ModuleType, ...] = (claim_matrix, forest, reranking, local_overview, sharpness)
 
 
 def main(names: Iterable[str], scale: str) -> None:

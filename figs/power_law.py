@@ -1,4 +1,4 @@
-"""Log volume per parameter of each minimum in its own landscape, against training-set size, with fitted slopes."""
+"""Log volume per parameter of each minimum in its own landscape: fitted slopes, what they leave over, local slopes."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from minima_volume.analysis import tables
-from minima_volume.analysis.power_law import Slope, fit, points
+from minima_volume.analysis.power_law import Slope, fit, local_exponents, points, residuals
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -17,7 +17,10 @@ ESTIMATES = ("log_volume", "typical_log_volume")
 
 
 def draw(study: str, scale: str) -> list[Path]:
-    """Draw ln E[rⁿ] on the left and the typical volume on the right, a colour for each threshold."""
+    """Draw ln E[rⁿ] on the left and the typical volume on the right, a colour for each threshold.
+
+    The rows are the volumes with fitted lines, their residuals, and the local slopes between neighbouring sizes.
+    """
     settings = tables.settings(scale, study)
     if settings.landscapes != "nested" or not settings.varies_data:
         return []
@@ -28,29 +31,29 @@ def draw(study: str, scale: str) -> list[Path]:
             f"Expected at least three training sizes, got {own['level'].nunique()}: add levels to the study."
         )
     style.use()
-    figure, panels = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 3.4))
-    lines = [
-        line
-        for axes, column in zip(panels, ESTIMATES, strict=True)
-        for line in _panel(axes, points(frame, settings.base, column), column)
-    ]
+    figure, grid = plt.subplots(3, 2, figsize=(style.DOUBLE_COLUMN, 6.6), sharex="col", height_ratios=[1.6, 1, 1])
+    lines = []
+    for column, (top, middle, bottom) in zip(ESTIMATES, grid.T, strict=True):
+        rows = points(frame, settings.base, column)
+        lines += _volumes(top, bottom, rows, column)
+        _what_is_left(middle, bottom, rows)
     many = own["repeat"].nunique() > 1
     error = "mean over repeats ± standard error of the mean" if many else "± standard error"
     caption = ["minima, each in its own landscape"]
     if any(line.straight for line in lines):
-        caption.append(f"slope: {error}, least squares in ln D")
+        caption.append(f"own slope: {error}, least squares in ln D")
     if not all(line.straight for line in lines):
         caption.append(
             "dotted: a parabola fits better at 95 % confidence (bend: its second coefficient in standard errors)"
         )
     caption += marks.caveats(own)
-    return marks.finish(figure, panels, frame, settings, scale, "power_law", caption)
+    return marks.finish(figure, grid.flat, frame, settings, scale, "power_law", caption)
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, column: str) -> list[Slope]:
-    """Draw points and fitted line of each threshold; the legend gives the slopes. Return the lines."""
+def _volumes(axes: Axes, last: Axes, rows: pd.DataFrame, column: str) -> list[Slope]:
+    """Draw points and fitted line of each threshold; the legend below the last panel gives the slopes. Return the lines."""
     axes.set_xscale("log")
-    thresholds, absent, lines = tables.thresholds(rows), [], []
+    thresholds, absent, lines, handles = tables.thresholds(rows), [], [], []
     for threshold, color in zip(thresholds, style.series_colors(len(thresholds)), strict=True):
         here = rows[rows["threshold"] == threshold]
         line = fit(here)
@@ -61,25 +64,41 @@ def _panel(axes: Axes, rows: pd.DataFrame, column: str) -> list[Slope]:
             axes.plot(np.exp(ends), line.intercept + line.slope * ends, dashes, color=color)
         for bound, face in ((False, color), (True, "white")):
             part = here[(here["status"] == "censored") == bound]
-            label = None if bound else _label(threshold, line)
             sizes = np.exp(part["log_size"])
-            axes.plot(sizes, part["per_parameter"], "o", color=color, mfc=face, alpha=0.7, ms=3, label=label)
+            drawn = axes.plot(sizes, part["per_parameter"], "o", color=color, mfc=face, alpha=0.7, ms=3)
+            handles += [] if bound else [(drawn[0], _label(threshold, line))]
         absent.append((color, np.exp(here.loc[here["per_parameter"].isna(), "log_size"]).tolist()))
     marks.crosses((axes, absent))
-    marks.log_ticks(axes.xaxis)
-    axes.set_xlabel("training-set size D (samples)")
     axes.set_ylabel("ln V / n (nats)")
     axes.set_title(tables.NAMES[column], loc="left")
-    title = "threshold: slope d(ln V / n) / d ln D"
-    axes.legend(
-        title=title,
-        title_fontsize=7,
-        alignment="left",
-        loc="upper left",
-        bbox_to_anchor=(-0.02, -0.25),
-        borderaxespad=0,
-    )
+    last.legend(
+        *zip(*handles, strict=True), title="threshold: own slope d(ln V / n) / d ln D", title_fontsize=7,
+        alignment="left", loc="upper left", bbox_to_anchor=(-0.02, -0.42), borderaxespad=0,
+    )  # fmt: skip
     return lines
+
+
+def _what_is_left(middle: Axes, bottom: Axes, rows: pd.DataFrame) -> None:
+    """Draw the residuals of each repeat's own line, and the slope between every two neighbouring sizes."""
+    thresholds = tables.thresholds(rows)
+    for axes in (middle, bottom):
+        axes.axhline(0, color=style.GREY, lw=0.6)
+    for threshold, color in zip(thresholds, style.series_colors(len(thresholds)), strict=True):
+        here = rows[rows["threshold"] == threshold]
+        left, local = residuals(here), local_exponents(here)
+        middle.plot(np.exp(left["log_size"]), left["residual"], "o", color=color, alpha=0.7, ms=3)
+        for axes, frame, column in ((middle, left, "residual"), (bottom, local, "exponent")):
+            means = frame.groupby(frame["log_size"].astype(float).round(9))[column].mean()
+            axes.plot(np.exp(means.index), means, "-", color=color, lw=0.9)
+        bottom.plot(np.exp(local["log_size"].astype(float)), local["exponent"], "o", color=color, alpha=0.7, ms=3)
+    if np.ptp(middle.get_ylim()) < 0.01:
+        middle.set_ylim(-0.005, 0.005)  # rounding is not magnified
+    middle.set_title("residuals: a line leaves no pattern", loc="left")
+    middle.set_ylabel("ln V / n − line")
+    bottom.set_title("slope from size to size: one for a power law", loc="left")
+    bottom.set_ylabel("local slope")
+    bottom.set_xlabel("training-set size D (samples)")
+    marks.log_ticks(bottom.xaxis)
 
 
 def _label(threshold: float, line: Slope | None) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from minima_volume.analysis import local, orders, power_law, published, sharpness, tables
+from minima_volume.analysis import claim_tables, claims, local, orders, power_law, published, sharpness, tables
 from minima_volume.analysis.markdown import MISSING, duration, ratio, signed, table, with_error
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, atomic, layout
@@ -36,18 +36,18 @@ class Inputs:
         except ResultsError:
             return None
 
+    @cached_property
+    def judged(self) -> list[claims.Judgement]:
+        """All claims with their evidence, at paper scale."""
+        return claims.judge_all("paper")
+
 
 def headline(inputs: Inputs) -> str:
-    """Return the volumes of `mnist_poison` and the short table of claims."""
+    """Return the volumes of `mnist_poison`, level by level."""
     if inputs.comparison is None:
         return MISSING
     volumes, _ = inputs.comparison
-    parts = [] if orders.HEADLINE not in set(volumes["study"]) else [orders.headline_table(volumes)]
-    parts += [
-        "Repeats in which the volume falls strictly with the level, in the base landscape:",
-        orders.readme_table(),
-    ]
-    return "\n\n".join(parts)
+    return orders.headline_table(volumes) if orders.HEADLINE in set(volumes["study"]) else MISSING
 
 
 def studies(inputs: Inputs) -> str:
@@ -86,7 +86,7 @@ def comparison(inputs: Inputs) -> str:
     ]
     header = (
         "study", "volumes compared", "within one grid step", "else within two errors", "neither",
-        "loss at the minima, ours ÷ published", "slope, published", "slope, ours", "direction of volume",
+        "loss at the minima, ours ÷ published", "base slope, published", "base slope, ours", "direction of volume",
         "direction of test loss",
     )  # fmt: skip
     return table(header, rows)
@@ -169,7 +169,11 @@ BLOCKS: dict[str, Callable[[Inputs], str]] = {
     "comparison": comparison,
     "exceptions": exceptions,
     "studies": studies,
-    "claims": lambda _: orders.orders_table(),
+    "verdicts": lambda inputs: claim_tables.verdict_table(inputs.judged, links="docs/claims.md"),
+    "summary": lambda inputs: claim_tables.verdict_table(inputs.judged, links=""),
+    "rules": lambda _: claim_tables.rules(),
+    "claims": lambda inputs: claim_tables.sections(inputs.judged, "paper", "../figs/paper"),
+    "orders": lambda _: orders.orders_table(),
     "sam": lambda _: orders.sam_table(),
     "local": lambda _: local.local_table(),
     "sharpness": lambda _: sharpness.sharpness_table(),
@@ -177,9 +181,9 @@ BLOCKS: dict[str, Callable[[Inputs], str]] = {
     "grid": grid,
 }
 PAGES = {
-    "README.md": ("headline",),
+    "README.md": ("headline", "verdicts"),
     "docs/reproduction.md": ("comparison", "exceptions", "studies"),
-    "docs/claims.md": ("claims", "local", "bend", "sam"),
+    "docs/claims.md": ("summary", "rules", "claims", "orders", "local", "bend", "sam"),
     "docs/sharpness.md": ("sharpness",),
     "docs/limits.md": ("grid",),
 }

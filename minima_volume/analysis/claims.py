@@ -73,7 +73,7 @@ CLAIMS = (
         "The volume of the minimum that training finds follows a power law in the number of samples.",
         TEXT,
         "ln V / n of minima in their own landscapes falls along a straight line in ln D: a parabola does not fit better.",
-        _checks("line", NESTED | SHARP), "power_law_residuals",
+        _checks("line", NESTED | SHARP), "mnist_data_power_law",
     ),
     Claim(
         4, "Wrong labels",

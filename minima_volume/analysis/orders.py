@@ -1,6 +1,5 @@
 """The order of minima along each study's levels, counted in every repeat, estimator by estimator."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -31,34 +30,32 @@ class Order:
         study: Name of the study.
         threshold: Loss threshold, or accuracy between 0 and 1.
         metric: `loss` or `accuracy`.
-        in_readme: Whether README.md lists the order too.
     """
 
     more: str
     study: str
     threshold: float
     metric: str = "loss"
-    in_readme: bool = False
 
 
 DATA, POISON, GROKKING, BATCHES = "More data", "More mislabelled data", "Later in a grokking run", "Larger batches"
 ORDERS = (
-    Order(DATA, "mnist_data", 0.1, in_readme=True),
+    Order(DATA, "mnist_data", 0.1),
     Order(DATA, "mnist_data_large", 0.1),
     Order(DATA, "mnist_cnn_data", 0.1),
-    Order(DATA, "cifar_data", 0.1, in_readme=True),
+    Order(DATA, "cifar_data", 0.1),
     Order(DATA, "cifar_cnn_data", 0.1),
     Order(DATA, "modulo_data", 0.01),
-    Order(DATA, "swiss_data_x5", 0.1, in_readme=True),
+    Order(DATA, "swiss_data_x5", 0.1),
     Order(DATA, "swiss_data_x6", 0.1),
-    Order(POISON, "mnist_poison", 0.1, in_readme=True),
-    Order(POISON, "cifar_poison", 0.1, in_readme=True),
-    Order(POISON, "swiss_poison_x5", 0.1, in_readme=True),
+    Order(POISON, "mnist_poison", 0.1),
+    Order(POISON, "cifar_poison", 0.1),
+    Order(POISON, "swiss_poison_x5", 0.1),
     Order(POISON, "swiss_poison_x6", 0.1),
-    Order(GROKKING, "modulo_grokking", 0.01, in_readme=True),
+    Order(GROKKING, "modulo_grokking", 0.01),
     Order(GROKKING, "modulo_grokking", 0.005),
-    Order(GROKKING, "modulo_grokking", 0.95, metric="accuracy", in_readme=True),
-    Order(BATCHES, "mnist_batch_size", 0.01, in_readme=True),
+    Order(GROKKING, "modulo_grokking", 0.95, metric="accuracy"),
+    Order(BATCHES, "mnist_batch_size", 0.01),
 )
 
 
@@ -81,14 +78,19 @@ def certain_rises(rows: pd.DataFrame) -> list[tuple[int, int]]:
     return [step for step, holds in zip(pairwise(map(int, values.index)), certain, strict=True) if holds]
 
 
-def readme_table() -> str:
-    """Return the orders that README.md lists: in how many repeats each estimator falls strictly."""
-    return _rows([order for order in ORDERS if order.in_readme], rises=False)
-
-
 def orders_table() -> str:
-    """Return every order, with the steps at which the typical volume certainly rises."""
-    return _rows(ORDERS, rises=True)
+    """Return a row for each order whose study was run, with the steps at which the typical volume certainly rises."""
+    rows = []
+    for order in ORDERS:
+        if _is_run(order.study):
+            here = _base(order.study, order.threshold, order.metric)
+            counts = ["{} of {}".format(*strict_falls(here, column)) for column in ESTIMATORS]
+            steps = ", ".join(f"{low:,} → {high:,}" for low, high in certain_rises(here)) or "none"
+            rows.append((order.more, f"`{order.study}`", f"{order.metric} {order.threshold:g}", *counts, steps))
+    header = (
+        "smaller minima with", "study", "threshold", *ESTIMATORS.values(), "steps at which n·E[ln r] rises",
+    )  # fmt: skip
+    return table(header, rows) if rows else MISSING
 
 
 def headline_table(comparison: pd.DataFrame) -> str:
@@ -138,20 +140,6 @@ def sam_table() -> str:
         "test accuracy, points",
     )  # fmt: skip
     return table(header, rows) if rows else MISSING
-
-
-def _rows(orders: Iterable[Order], *, rises: bool) -> str:
-    """One row for each order whose study was run."""
-    rows = []
-    for order in orders:
-        if _is_run(order.study):
-            here = _base(order.study, order.threshold, order.metric)
-            counts = ["{} of {}".format(*strict_falls(here, column)) for column in ESTIMATORS]
-            steps = ", ".join(f"{low:,} → {high:,}" for low, high in certain_rises(here)) or "none"
-            cells = (order.more, f"`{order.study}`", f"{order.metric} {order.threshold:g}", *counts)
-            rows.append((*cells, steps) if rises else cells)
-    header = ("smaller minima with", "study", "threshold", *ESTIMATORS.values())
-    return table((*header, "steps at which n·E[ln r] rises") if rises else header, rows) if rows else MISSING
 
 
 def _is_run(study: str) -> bool:

@@ -68,8 +68,7 @@ def fit(rows: pd.DataFrame) -> Slope | None:
     Returns:
         The line, or None if no repeat is left.
     """
-    exact = rows[(rows["status"] == "ok") & rows["per_parameter"].notna()]
-    kept = [repeat for _, repeat in exact.groupby("repeat") if repeat["log_size"].nunique() >= 3]
+    kept = [repeat for _, repeat in _exact(rows).groupby("repeat") if repeat["log_size"].nunique() >= 3]
     if not kept:
         return None
     lines = [np.polyfit(repeat["log_size"], repeat["per_parameter"], 1, cov=True) for repeat in kept]
@@ -82,6 +81,38 @@ def fit(rows: pd.DataFrame) -> Slope | None:
     r_squared = 1 - residuals.var(ddof=0) / used["per_parameter"].var(ddof=0)
     freedom = len(used) - 2 if single else len(kept) - 1
     return Slope(float(slope), float(error), float(intercept), float(r_squared), len(used), freedom, *_bend(used))
+
+
+def residuals(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that `fit` uses, with `residual`: what the least-squares line of their own repeat leaves over."""
+    kept = [repeat for _, repeat in _exact(rows).groupby("repeat") if repeat["log_size"].nunique() >= 3]
+    if not kept:
+        return rows.iloc[:0].assign(residual=0.0)
+    lines = [np.polyfit(repeat["log_size"], repeat["per_parameter"], 1) for repeat in kept]
+    return pd.concat(
+        repeat.assign(residual=repeat["per_parameter"] - np.polyval(line, repeat["log_size"]))
+        for repeat, line in zip(kept, lines, strict=True)
+    )
+
+
+def local_exponents(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the slope of ln V / n between every two neighbouring sizes of a repeat.
+
+    Returns:
+        Rows with `repeat`, `log_size`, the middle of the two, and `exponent`. A power law has the same exponent everywhere.
+    """
+    found = []
+    for repeat, here in _exact(rows).sort_values("log_size").groupby("repeat"):
+        x, y = here["log_size"].to_numpy(), here["per_parameter"].to_numpy()
+        found.append(
+            pd.DataFrame({"repeat": repeat, "log_size": (x[1:] + x[:-1]) / 2, "exponent": np.diff(y) / np.diff(x)})
+        )
+    return pd.concat(found) if found else pd.DataFrame(columns=["repeat", "log_size", "exponent"])
+
+
+def _exact(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a number that is no lower bound."""
+    return rows[(rows["status"] == "ok") & rows["per_parameter"].notna()]
 
 
 def _bend(rows: pd.DataFrame) -> tuple[float, int]:
@@ -111,7 +142,7 @@ def power_law_table() -> str:
         lines = [_line(frame, settings.base, column, threshold) for column in ("log_volume", "typical_log_volume")]
         if any(lines):
             rows.append((f"`{study}`", f"{threshold:g}", *(cell for line in lines for cell in _cells(line))))
-    header = ("study", "threshold", "ln E[rⁿ]: bend", "slope", "n·E[ln r]: bend", "slope")
+    header = ("study", "threshold", "ln E[rⁿ]: bend", "own slope, solved", "n·E[ln r]: bend", "own slope, typical")
     return table(header, rows) if rows else MISSING
 
 

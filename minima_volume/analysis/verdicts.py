@@ -1,6 +1,6 @@
 """The rules that turn numbers into a verdict on a claim. They know no table and no study.
 
-From repeats to an *outcome*, for each estimator of a check (`mean_effect`, `wrong_steps`, `outcome_of`):
+From repeats to an *outcome*, for each estimator of a check:
 
 1. The effect is the mean over repeats of the change between the two ends. Its error is the standard error of that mean,
    or the error of the estimator if that is larger: all repeats share their directions, so it does not average out.
@@ -13,7 +13,7 @@ From repeats to an *outcome*, for each estimator of a check (`mean_effect`, `wro
    some step does. `disagrees`: the effect is told and has the other sign, or is not told while some step goes the wrong
    way for certain. `undecided`: everything else.
 
-From outcomes to the verdict on one check (`check_verdict`). Only estimators whose numbers all converged count. So a ray
+From outcomes to the verdict on one check. Only estimators whose numbers all converged count. So a ray
 volume whose own verdict is max-dominated never counts, neither for nor against. An estimator of the *volume* (samplers,
 or ray volumes that converged) outranks one of *typical directions* (n·E[ln r], ln γ from rays): the second kind counts
 only if there is none of the first.
@@ -23,7 +23,7 @@ only if there is none of the first.
    conditions is not met. `fails`: one disagrees and none agrees. `cannot be told`: no estimator converged, none is
    decided, or they contradict each other.
 
-From checks to the verdict on a claim (`claim_verdict`):
+From checks to the verdict on a claim:
 
 6. A claim about most studies is told if at least half of its checks are. It `holds` if every check holds, `holds weakly`
    if more checks hold, at least weakly, than fail, and `fails` if more fail; as many of each tell nothing. A claim about

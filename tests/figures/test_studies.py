@@ -128,8 +128,23 @@ def test_a_bend_is_told_from_noise(picture: Callable[..., Figure]) -> None:
     assert 0.015 < np.mean([not fitted(0.0).straight for _ in range(300)]) < 0.095
     assert not any(fitted(0.03).straight for _ in range(20)) and fitted(-0.03).bend < -3
     write("study", [row | {"log_volume": -100 * (math.log(20 + row["level"]) - 6) ** 2} for row in nested("study")])
-    legend = picture(power_law, "study").axes[0].get_legend()
+    legend = picture(power_law, "study").axes[4].get_legend()
     assert legend is not None and "no power law, bend" in legend.get_texts()[0].get_text()
+
+
+def test_residuals_and_local_exponents_by_hand(picture: Callable[..., Figure]) -> None:
+    sizes, y = [0.0, 1.0, 3.0], [0.0, -1.0, -1.0]
+    frame = pd.DataFrame({"repeat": 0, "status": "ok", "log_size": sizes, "per_parameter": y})
+    local = analysis_power_law.local_exponents(frame)
+    assert local["log_size"].tolist() == [0.5, 2.0] and local["exponent"].tolist() == [-1.0, 0.0]
+    line = linregress(sizes, y)
+    left = [height - line.intercept - line.slope * x for x, height in zip(sizes, y, strict=True)]
+    assert analysis_power_law.residuals(frame)["residual"].tolist() == pytest.approx(left)
+    assert analysis_power_law.residuals(frame.iloc[:2]).empty
+    write("study", nested("study"))
+    # ln V/n falls by 0.25 with ln D everywhere.
+    drawn = [exponent for _, ys in lines(picture(power_law, "study").axes[4], "o") for exponent in ys]
+    assert drawn == pytest.approx([-0.25] * 12)
 
 
 def test_power_law_error_is_that_of_the_repeats_or_of_least_squares() -> None:
