@@ -96,7 +96,7 @@ OTHERS := $(filter-out $(FOLDERS) figs videos docs,$(patsubst %/,%,$(wildcard */
 $(OTHERS):
 	@echo "'$@' is a folder, not a target: run 'make help' for a list of the targets." >&2; exit 2
 
-TARGETS := help quickstart all figs toy slices videos compare readme new_experiment docs validate trust local_volumes sharpness bench bench-large test test-slow test-torch torture check clean
+TARGETS := help quickstart all figs toy slices videos report compare readme new_experiment docs validate trust local_volumes sharpness bench bench-large test test-slow test-torch torture check clean
 .PHONY: FORCE $(OTHERS) $(TARGETS) $(FOLDERS)
 quickstart: ## poisoned labels on bundled 8x8 digits; needs no download, takes about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
@@ -124,6 +124,11 @@ slices: $(SLICED:%=$(R)/%/slices.csv) ## loss on planes around minima of modular
 
 videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) ## loss-landscape videos and exports whose minima exist; QUALITY=draft or final
 	@$(PY) -m videos.make_all --scale $(SCALE)
+
+# What a reviewer's own machine makes in minutes: each of the paper's claims on small data.
+BRIEF := mnist_data mnist_poison mnist_sam mnist_batch_size mnist_imbalanced modulo_grokking swiss_data_x5 swiss_poison_x5
+report: $(if $(filter quick,$(SCALE)),$(BRIEF)) figs toy ## every claim on one page, docs/_build/report; SCALE=quick makes the numbers first, ten minutes
+	@$(PY) -m minima_volume.analysis.report --scale $(SCALE)
 
 compare: | $(READY) ## compare with the published numbers: results/paper/comparison.csv and comparison_trends.csv
 	@$(PY) -m minima_volume.analysis.published

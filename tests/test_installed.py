@@ -130,7 +130,10 @@ def test_the_wheel_holds_every_module() -> None:
     packages = set(find_packages(str(ROOT), **settings["packages"]["find"]))
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "minima_volume").rglob("*.py")}
     assert packages == {".".join(folder.parts) for folder in folders}
-    assert (ROOT / "minima_volume" / "py.typed").exists() and settings["package-data"]["minima_volume"] == ["py.typed"]
+    here = ROOT / "minima_volume"
+    others = {path for path in here.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    listed = {path for pattern in settings["package-data"]["minima_volume"] for path in here.glob(pattern)}
+    assert others == listed and here / "py.typed" in listed
 
 
 def test_the_version_has_one_home() -> None:

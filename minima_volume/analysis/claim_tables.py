@@ -48,7 +48,7 @@ def counts(each: Judgement) -> str:
         CANNOT: ("cannot be told", "cannot be told"),
     }  # fmt: skip
     found = [(word, sum(one.verdict == word for one in each.evidence)) for word in verdicts.WORDS]
-    return ", ".join(f"{count} {words[word][count > 1]}" for word, count in found if count)
+    return ", ".join(f"{count}{BLANK}{words[word][count > 1]}" for word, count in found if count)
 
 
 def sections(judged: list[Judgement], scale: str, pictures: str) -> str:
@@ -91,8 +91,8 @@ def evidence_table(each: Judgement) -> str:
         by_name = {found.estimator: found for found in one.findings}
         cells = [cell(by_name[name]) if name in by_name else "" for name in present]
         verdict = f"{one.verdict}{', near the threshold' if one.near else ''}"
-        rows.append((title(one.check), str(max(found.repeats for found in one.findings)), *cells, verdict))
-    return table(("check", "repeats", *(ESTIMATORS[name] for name in present), "verdict"), rows)
+        rows.append((title(one.check), verdict, str(max(found.repeats for found in one.findings)), *cells))
+    return table(("check", "verdict", "repeats", *(ESTIMATORS[name] for name in present)), rows)
 
 
 def title(check: Check) -> str:

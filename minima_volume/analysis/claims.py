@@ -216,4 +216,4 @@ def seconds(scale: str, claim: Claim) -> float:
     """Return how long the studies of a claim took, by their records: training and rays, on the machine that they name."""
     names = dict.fromkeys(name for check in claim.checks for name in studies_of(check))
     records = [layout.study_folder(scale, name) / layout.RUN_RECORD for name in names or tables.studies(scale)]
-    return sum(sum(archives.read_json(path)["task_seconds"].values()) for path in records if path.exists())
+    return sum(sum(archives.read_json(path).get("task_seconds", {}).values()) for path in records if path.exists())
