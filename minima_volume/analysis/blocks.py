@@ -173,6 +173,7 @@ BLOCKS: dict[str, Callable[[Inputs], str]] = {
     "summary": lambda inputs: claim_tables.verdict_table(inputs.judged, links=""),
     "rules": lambda _: claim_tables.rules(),
     "claims": lambda inputs: claim_tables.sections(inputs.judged, "paper", "../figs/paper"),
+    "artifact": lambda inputs: claim_tables.artifact_table(inputs.judged),
     "orders": lambda _: orders.orders_table(),
     "sam": lambda _: orders.sam_table(),
     "local": lambda _: local.local_table(),
@@ -186,6 +187,7 @@ PAGES = {
     "docs/claims.md": ("summary", "rules", "claims", "orders", "local", "bend", "sam"),
     "docs/sharpness.md": ("sharpness",),
     "docs/limits.md": ("grid",),
+    "docs/artifact.md": ("artifact",),
 }
 
 

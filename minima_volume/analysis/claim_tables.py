@@ -66,6 +66,7 @@ def sections(judged: list[Judgement], scale: str, pictures: str) -> str:
 def _section(each: Judgement, scale: str, pictures: str) -> str:
     """One claim."""
     claim, remark = each.claim, REMARKS[each.claim.number]
+    run = ", ".join(f"`{command}`" for command in claims.commands(claim, scale))
     lines = [
         f"### {heading(each)}",
         f"**{each.verdict.capitalize()}.** {remark.sentence}",
@@ -73,8 +74,8 @@ def _section(each: Judgement, scale: str, pictures: str) -> str:
         f"- *Test:* {claim.test}",
         f"- *Against the paper:* {remark.disagreement}",
         f"- *What would change the verdict:* {remark.next}",
-        f"- *Picture:* [{claim.figure}]({pictures}/{claim.figure}.png). *Command:* `{claims.command(claim)}`, "
-        f"{duration(claims.seconds(scale, claim))} in all on the machines of the committed runs.",
+        f"- *Picture:* [{claim.figure}]({pictures}/{claim.figure}.png). *Commands:* {run}; "
+        f"{duration(claims.seconds(claim, scale))} in all on the machines of the committed runs.",
         "",
         evidence_table(each),
     ]
@@ -125,3 +126,19 @@ def effect(found: Finding) -> str:
 def rules() -> str:
     """Return the rules of the verdicts, as the module that applies them states them."""
     return (verdicts.__doc__ or "").partition("\n\n")[2].strip()
+
+
+def artifact_table(judged: list[Judgement]) -> str:
+    """Return a row for each claim: commands, files, time and disk space of the committed runs."""
+    rows = [
+        (
+            f"[{each.claim.number} {each.claim.name}](claims.md#{anchor(each)})",
+            "<br>".join(f"`{command}`" for command in claims.commands(each.claim, "paper")),
+            f"`volumes.csv` and `cutoffs.csv` of the studies; `figs/paper/{each.claim.figure}.png`",
+            duration(claims.seconds(each.claim, "paper")),
+            f"{claims.disk(each.claim, 'paper'):,.0f} MiB",
+        )
+        for each in judged
+        if each.evidence
+    ]
+    return table(("claim", "commands", "files", "time", "disk"), rows) if rows else MISSING

@@ -1,6 +1,8 @@
 """The claims of the paper and of the literature as data, with the checks that decide each and the verdict that follows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from minima_volume.analysis import evidence, tables, verdicts
 from minima_volume.analysis.checks import Check
@@ -206,14 +208,45 @@ def studies_of(check: Check) -> list[str]:
     return [name for name in (check.study, check.partner) if name]
 
 
-def command(claim: Claim) -> str:
-    """Return the make command for all studies of a claim."""
+def studies_in(claim: Claim, scale: str) -> list[str]:
+    """Return the studies that a claim reads: those of its checks, or all that were run if a check reads all."""
     names = dict.fromkeys(name for check in claim.checks for name in studies_of(check))
-    return f"make {' '.join(names) or 'all'}"
+    every = any(not check.study for check in claim.checks)
+    return [*names, *(name for name in tables.studies(scale) if every and name not in names)]
 
 
-def seconds(scale: str, claim: Claim) -> float:
+def commands(claim: Claim, scale: str) -> list[str]:
+    """Return the make commands that make the tables of a claim as they are, one for each set of options.
+
+    Args:
+        claim: The claim.
+        scale: `quick` or `paper`. A study without a record has no options.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in studies_in(claim, scale):
+        record = _record(scale, name)
+        given = str(record.get("command", "")).split()[2:]
+        options = " ".join(option for option in given if option != "SCALE=paper")
+        groups.setdefault(options, []).append(name)
+    return [" ".join(["make", *names, options]).strip() for options, names in groups.items()]
+
+
+def seconds(claim: Claim, scale: str) -> float:
     """Return how long the studies of a claim took, by their records: training and rays, on the machine that they name."""
-    names = dict.fromkeys(name for check in claim.checks for name in studies_of(check))
-    records = [layout.study_folder(scale, name) / layout.RUN_RECORD for name in names or tables.studies(scale)]
-    return sum(sum(archives.read_json(path).get("task_seconds", {}).values()) for path in records if path.exists())
+    records = [_record(scale, name) for name in studies_in(claim, scale)]
+    return float(sum(sum(record.get("task_seconds", {}).values()) for record in records))
+
+
+def disk(claim: Claim, scale: str) -> float:
+    """Return the MiB that the minima of a claim's studies take, four bytes a parameter; rays and tables add little."""
+    total = 0
+    for name in set(studies_in(claim, scale)) & set(tables.studies(scale)):
+        minima = tables.volumes(scale, name).drop_duplicates(["repeat", "level"])
+        total += 4 * int(minima["n_params"].sum())
+    return total / 2**20
+
+
+def _record(scale: str, study: str) -> Mapping[str, Any]:
+    """The run.json of a study; empty if it was not run."""
+    path = layout.study_folder(scale, study) / layout.RUN_RECORD
+    return archives.read_json(path) if path.exists() else {}

@@ -107,8 +107,8 @@ def _claim(each: Judgement, scale: str, figures: Path) -> dict[str, object]:
         "sentence": remark.sentence if scale == "paper" else "",
         "disagreement": remark.disagreement if scale == "paper" else "", "next": remark.next,
         "evidence": html(claim_tables.evidence_table(each)), "figure": claim.figure,
-        "picture": picture(figures / f"{claim.figure}.png"), "command": claims.command(claim),
-        "took": duration(claims.seconds(scale, claim)), "not_run": ", ".join(each.not_run),
+        "picture": picture(figures / f"{claim.figure}.png"), "commands": claims.commands(claim, scale),
+        "took": duration(claims.seconds(claim, scale)), "not_run": ", ".join(each.not_run),
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The rules of verdicts, on made-up numbers and tables whose answer is known."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -265,5 +266,16 @@ def test_studies_that_were_not_run_are_named() -> None:
     claim = claims.Claim(1, "n", "s", "w", "t", (Check("falls", "made"), Check("falls", "other")), "f")
     got = claims.judge("paper", claim)
     assert got.not_run == ("other",) and [each.check.study for each in got.evidence] == ["made"]
-    assert claims.command(claim) == "make made other"
+    assert claims.commands(claim, "paper") == ["make made other"]
+    record = layout.study_folder("paper", "made") / "run.json"
+    content = json.loads(record.read_text())
+    spent = {
+        "command": "make made SCALE=paper REPEATS=3 DIRECTIONS=40",
+        "task_seconds": {"training": 60.0, "rays": 40.0},
+    }
+    record.write_text(json.dumps(content | spent))
+    assert claims.commands(claim, "paper") == ["make made REPEATS=3 DIRECTIONS=40", "make other"]
+    assert claims.seconds(claim, "paper") == 100
+    # Three repeats of four levels, and a float32 for each of 1,000 parameters.
+    assert claims.disk(claim, "paper") == pytest.approx(12 * 1000 * 4 / 2**20)
     assert tables.studies("paper") == ["made"]
