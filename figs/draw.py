@@ -1,6 +1,7 @@
 """Draw every figure whose results exist, and name the commands that make the others."""
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -47,40 +48,80 @@ FIGURES: tuple[ModuleType, ...] = (
 OVERVIEWS: tuple[ModuleType, ...] = (claim_matrix, forest, reranking, local_overview, sharpness)
 
 
+Skipped = tuple[str, str, str]  # figure, study (empty for a figure of all studies), reason
+
+
 def main(names: Iterable[str], scale: str) -> None:
-    """Draw all figures of a scale that are older than their results. Name what was skipped, and the command for it."""
-    have = tables.studies(scale)
+    """Draw all figures of a scale that are older than their results, a line for each; then say once what was skipped."""
+    have, skipped = tables.studies(scale), []
     # Spawned, because a forked copy of a process with several threads may hang.
     with ProcessPoolExecutor(max(1, min(threads(), len(have))), get_context("spawn")) as pool:
-        for lines in pool.map(draw_study, have, [scale] * len(have)):
-            with no_reader_needed():
-                print(*lines, sep="\n", end="\n" * bool(lines))
+        for drawn, left in pool.map(draw_study, have, [scale] * len(have)):
+            say(drawn)
+            skipped += left
     for overview in OVERVIEWS:
         try:
-            lines = [f"drew {layout.display_path(path)}" for path in overview.draw(scale)]
+            say(_drew(overview.draw(scale)))
         except ResultsError as error:
-            lines = [f"skipped {name_of(overview)}: {error}"]
-        with no_reader_needed():
-            print(*lines, sep="\n", end="\n" * bool(lines))
-    for study in sorted(set(names) - set(have)):
-        quick = " SCALE=quick" * (scale == "quick")
-        with no_reader_needed():
-            print(f"skipped {study}: no {scale} results; `make {study}{quick}` makes them")
+            skipped.append((name_of(overview), "", str(error)))
+    quick = " SCALE=quick" * (scale == "quick")
+    reason = f"no {scale} results; `make <study>{quick}` makes them"
+    say(summary([*skipped, *(("all figures", study, reason) for study in sorted(set(names) - set(have)))]))
 
 
-def draw_study(study: str, scale: str) -> list[str]:
-    """Draw the figures of one study that are out of date; return lines that say what was drawn and skipped."""
+def draw_study(study: str, scale: str) -> tuple[list[str], list[Skipped]]:
+    """Draw the figures of one study that are out of date; return a line for each, and what was skipped."""
     lines: list[str] = []
-    skipped: dict[str, list[str]] = {}  # figures by the message of the error
+    skipped: list[Skipped] = []
     for figure in FIGURES:
         name = "" if figure is fixed_landscape else name_of(figure)
         if _is_fresh(output.figure_path(scale, study, name), study, scale):
             continue
         try:
-            lines += [f"drew {layout.display_path(path)}" for path in figure.draw(study, scale)]
+            lines += _drew(figure.draw(study, scale))
         except ResultsError as error:
-            skipped.setdefault(str(error), []).append(name_of(figure))
-    return [*lines, *(f"skipped {', '.join(figures)} of {study}: {reason}" for reason, figures in skipped.items())]
+            skipped.append((name_of(figure), study, str(error)))
+    return lines, skipped
+
+
+def summary(skipped: Iterable[Skipped]) -> list[str]:
+    """Return one line for each reason, with the figures and the studies that it holds for.
+
+    Reasons that differ by the name of a study or the number of a repeat are one.
+
+    Example:
+        >>> summary([("radii", "a", "run `make a`"), ("radii", "b", "run `make b`"), ("trust", "b", "run `make b`")])
+        ['skipped radii of a, radii, trust of b: run `make <study>`']
+    """
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for figure, study, reason in skipped:
+        known = re.sub(r"\brepeat \d+", "a repeat", re.sub(rf"\b{study}\b", "<study>", reason) if study else reason)
+        reasons.setdefault(known, {}).setdefault(study, []).append(figure)
+    lines = []
+    for reason, by_study in reasons.items():
+        alike: dict[str, list[str]] = {}
+        for study, figures in by_study.items():
+            alike.setdefault(", ".join(figures), []).append(study)
+        parts = [
+            f"{figures} of {', '.join(studies)}" if any(studies) else figures for figures, studies in alike.items()
+        ]
+        lines.append(f"skipped {', '.join(parts)}: {reason}")
+    return lines
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines, even if their reader has left."""
+    with no_reader_needed():
+        for line in lines:
+            print(line)
+
+
+def _drew(paths: Iterable[Path]) -> list[str]:
+    """Return a line for each picture: its PDF and its PNG are one."""
+    shown: dict[Path, list[str]] = {}
+    for path in paths:
+        shown.setdefault(layout.display_path(path.with_suffix("")), []).append(path.suffix[1:])
+    return [f"drew {stem}.{{{','.join(suffixes)}}}" for stem, suffixes in shown.items()]
 
 
 def name_of(figure: ModuleType) -> str:

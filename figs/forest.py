@@ -21,7 +21,8 @@ def draw(scale: str) -> list[Path]:
         return []
     volumes, trends = published.compare_all()
     style.use()
-    return _slopes(base_slopes(trends)) + _differences(volumes)
+    slopes = base_slopes(trends)
+    return (_slopes(slopes) if len(slopes) else []) + _differences(volumes)
 
 
 def base_slopes(trends: pd.DataFrame) -> pd.DataFrame:

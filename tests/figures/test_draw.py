@@ -30,28 +30,42 @@ def test_figures_are_drawn_once_and_missing_results_are_named(
     # Two that can be drawn, two that lack something, one that is not for this study: the others take the same path.
     monkeypatch.setattr(draw, "FIGURES", (fixed_landscape, power_law, methods, radii, grokking))
     write("mnist_sam", sam_rows(), scale="quick")
-    said = draw.draw_study("mnist_sam", "quick")
+    said, left = draw.draw_study("mnist_sam", "quick")
+    assert said == [f"drew {output.ROOT}/quick/mnist_sam{name}.{{pdf,png}}" for name in ("", "_power_law")]
     made = sorted(path.name for path in (output.ROOT / "quick").iterdir())
     assert made == sorted(f"mnist_sam{name}{suffix}" for name in ("", "_power_law") for suffix in (".pdf", ".png"))
-    skipped = [line for line in said if line.startswith("skipped")]
-    assert [line.split()[1] for line in skipped] == ["methods", "radii"]
-    assert all("run `make" in line for line in skipped)
+    assert [(figure, study) for figure, study, _ in left] == [("methods", "mnist_sam"), ("radii", "mnist_sam")]
+    assert all("run `make" in reason for *_, reason in left)
     for path in (output.ROOT / "quick").glob("*.png"):
         ink = image.imread(path)[..., :3].min(axis=2) < 0.9
         assert 0.02 < ink.mean() < 0.6
         assert not np.concatenate([ink[0], ink[:, 0]]).any()  # the quick note touches the lower right corner
-    assert draw.draw_study("mnist_sam", "quick") == skipped  # nothing is drawn twice
+    assert draw.draw_study("mnist_sam", "quick") == ([], left)  # nothing is drawn twice
     newer = max(path.stat().st_mtime for path in (output.ROOT / "quick").iterdir()) + 10
     os.utime(layout.study_folder("quick", "mnist_sam") / "volumes.csv", (newer, newer))
-    assert draw.draw_study("mnist_sam", "quick") == said  # new results wake every figure
+    assert draw.draw_study("mnist_sam", "quick") == (said, left)  # new results wake every figure
     for picture in (output.ROOT / "quick").iterdir():
         os.utime(picture, (newer, newer))
     monkeypatch.setattr(analysis, "__file__", str(tmp_path / "__init__.py"))
     (tmp_path / "trends.py").touch()
     os.utime(tmp_path / "trends.py", (newer + 10, newer + 10))
-    assert draw.draw_study("mnist_sam", "quick") == said  # so does new code of what a figure shows
+    assert draw.draw_study("mnist_sam", "quick") == (said, left)  # so does new code of what a figure shows
     draw.main(["mnist_sam", "cifar_sam"], "paper")
-    assert "skipped cifar_sam: no paper results; `make cifar_sam` makes them" in capsys.readouterr().out
+    said = "skipped all figures of cifar_sam, mnist_sam: no paper results; `make <study>` makes them"
+    assert said in capsys.readouterr().out
+
+
+def test_what_is_skipped_is_said_once_for_each_reason() -> None:
+    rays = "Expected the rays of repeat {}, got only tables: run `make {} SCALE=paper`."
+    skipped = [
+        ("radii", "a", rays.format(0, "a")), ("boundaries", "a", "other"), ("radii", "b", rays.format(2, "b")),
+        ("trust", "b", rays.format(2, "b")), ("overview", "", "damaged"),
+    ]  # fmt: skip
+    assert draw.summary(skipped) == [
+        f"skipped radii of a, radii, trust of b: {rays.replace('repeat {}', 'a repeat').format('<study>')}",
+        "skipped boundaries of a: other",
+        "skipped overview: damaged",
+    ]
 
 
 def test_no_committed_picture_has_cut_labels() -> None:

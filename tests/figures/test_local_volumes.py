@@ -61,7 +61,7 @@ def test_a_damaged_table_is_named_and_stops_nothing(capsys: pytest.CaptureFixtur
     write_local("mnist_data")
     (layout.study_folder("paper", "mnist_data") / layout.LOCAL_VOLUMES).write_text("study\nmnist_data\n")
     draw.main([], "paper")
-    assert "skipped local_overview: Expected the columns" in capsys.readouterr().out
+    assert "local_overview: Expected the columns" in capsys.readouterr().out
 
 
 def test_a_study_shows_every_width_and_its_rays(picture: Callable[..., Figure]) -> None:
