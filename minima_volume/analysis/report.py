@@ -119,7 +119,7 @@ def _study(scale: str, study: str) -> dict[str, object]:
     record = archives.read_json(folder / layout.RUN_RECORD)
     known = frame.dropna(subset=["log_volume"])
     seconds = sum(record.get("task_seconds", {}).values())
-    files = [*sorted(folder.glob("*.csv")), folder / layout.RUN_RECORD]
+    files = sorted([*folder.glob("*.csv"), *folder.glob("*.json")])
     return {
         "name": study, "title": settings.title, "n_params": int(frame["n_params"].iloc[0]),
         "levels": frame["level"].nunique(), "repeats": frame["repeat"].nunique(),

@@ -165,12 +165,12 @@ def test_a_sampler_outranks_typical_directions() -> None:
         for repeat in range(3) for level in LEVELS
     ]  # fmt: skip
     folder = layout.study_folder("paper", "made")
-    storage_tables.write_table(folder / layout.ORDERINGS, layout.ORDERING_COLUMNS, rows)
+    storage_tables.write_recorded_table(folder / layout.ORDERINGS, layout.ORDERING_COLUMNS, rows)
     got = evidence.gather("paper", Check("falls", "made"))
     assert outcomes(got.check)["gold"] == (DISAGREES, True) and got.verdict == FAILS
     # One value of the chain that does not converge, and the sampler tells nothing.
     rows[3]["verdict"] = "drift"
-    storage_tables.write_table(folder / layout.ORDERINGS, layout.ORDERING_COLUMNS, rows)
+    storage_tables.write_recorded_table(folder / layout.ORDERINGS, layout.ORDERING_COLUMNS, rows)
     assert evidence.gather("paper", Check("falls", "made")).verdict == WEAKLY
 
 
