@@ -5,6 +5,7 @@ import tomllib
 
 from packaging.specifiers import SpecifierSet
 
+from minima_volume.analysis import claims, report
 from tests.project import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -45,3 +46,11 @@ def test_the_container_runs_targets_with_an_allowed_python() -> None:
 def test_the_citation_says_where_the_doi_goes() -> None:
     text = (ROOT / "CITATION.cff").read_text()
     assert re.search(r"^(# .*add here: )?doi: 10\.", text, re.MULTILINE)
+
+
+def test_the_page_of_claims_needs_only_committed_pictures() -> None:
+    names = [claim.figure for claim in claims.CLAIMS] + list(report.OVERVIEWS)
+    needed = [f"figs/paper/{name}.png" for name in names] + [f"toy_models/out/{name}.png" for name in report.TOYS]
+    assert not [name for name in needed if not (ROOT / name).exists()]
+    brief = re.search(r"^BRIEF := (.+)$", MAKEFILE, re.MULTILINE)
+    assert brief and not set(brief[1].split()) - set(STUDIES)

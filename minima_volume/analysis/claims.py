@@ -225,7 +225,7 @@ def commands(claim: Claim, scale: str) -> list[str]:
     groups: dict[str, list[str]] = {}
     for name in studies_in(claim, scale):
         record = _record(scale, name)
-        given = str(record.get("command", "")).split()[2:]
+        given = str(record.get("command", f"make {name} SCALE={scale}")).split()[2:]
         options = " ".join(option for option in given if option != "SCALE=paper")
         groups.setdefault(options, []).append(name)
     return [" ".join(["make", *names, options]).strip() for options, names in groups.items()]

@@ -105,7 +105,7 @@ def _claim(each: Judgement, scale: str, figures: Path) -> dict[str, object]:
         "test": claim.test, "verdict": each.verdict, "counts": claim_tables.counts(each),
         # A sentence for paper-scale numbers says nothing about quick ones.
         "sentence": remark.sentence if scale == "paper" else "",
-        "disagreement": remark.disagreement if scale == "paper" else "", "next": remark.next,
+        "disagreement": remark.disagreement if scale == "paper" else "", "next": remark.next if scale == "paper" else "",
         "evidence": html(claim_tables.evidence_table(each)), "figure": claim.figure,
         "picture": picture(figures / f"{claim.figure}.png"), "commands": claims.commands(claim, scale),
         "took": duration(claims.seconds(claim, scale)), "not_run": ", ".join(each.not_run),

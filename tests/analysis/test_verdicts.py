@@ -267,6 +267,7 @@ def test_studies_that_were_not_run_are_named() -> None:
     got = claims.judge("paper", claim)
     assert got.not_run == ("other",) and [each.check.study for each in got.evidence] == ["made"]
     assert claims.commands(claim, "paper") == ["make made other"]
+    assert claims.commands(claim, "quick") == ["make made other SCALE=quick"]
     record = layout.study_folder("paper", "made") / "run.json"
     content = json.loads(record.read_text())
     spent = {
