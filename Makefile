@@ -137,8 +137,8 @@ compare: | $(READY) ## compare with the published numbers: results/paper/compari
 readme: compare ## update the generated tables of README.md and docs/ from results and studies.mk
 	@$(PY) -m minima_volume.analysis.blocks
 
-new_experiment: | $(READY) ## copy FROM=folder or study to a new experiment folder NAME=name
-	@$(PY) -m minima_volume.pipeline.scaffold --name="$${NAME-}" --source="$${FROM-}"
+new_experiment: | $(READY) ## copy FROM=folder or study to a new experiment folder NAME=name, with TITLE="its title"
+	@$(PY) -m minima_volume.pipeline.scaffold --name="$${NAME-}" --source="$${FROM-}" --title="$${TITLE-}"
 	@$(PY) -m minima_volume.analysis.blocks
 
 # The site needs packages that nothing else does. Once they are installed, it builds without a network.

@@ -27,20 +27,21 @@ STUDIES = {{study.name: study for study in ({constant},)}}
 FACTS = """# The studies of this folder; about.NAME is the line of study NAME in `make help`.
 {folder}_STUDIES := {study}
 {together}
-about.{study} := a copy of {source} so far
+about.{study} := {about}
 """
 TOGETHER = """# Small networks: one process runs all repeats of a stage.
 {folder}_TOGETHER := {study}
 """
 
 
-def new_experiment(root: Path, name: str, source: str) -> str:
+def new_experiment(root: Path, name: str, source: str, title: str = "") -> str:
     """Make the folder `name` from a study, or from the first study of a folder.
 
     Args:
         root: The repository.
         name: The new folder.
         source: An experiment folder, or one of its studies.
+        title: The title of figures and the line in `make help`; by default those of a copy.
 
     Returns:
         The name of the new study.
@@ -51,13 +52,15 @@ def new_experiment(root: Path, name: str, source: str) -> str:
     studies = read_studies(root)
     folder, row = _source_row(studies, source)
     study = replace(row, name="_".join([name.lower(), *(row.name.split("_")[1:] or ["data"])]))
-    _check(root, name, {study.name}, {each for rows in studies.values() for each in rows})
+    study = replace(study, title=title) if title else study
+    _check(root, name, {study.name}, {each for rows in studies.values() for each in rows}, title)
     shutil.copytree(root / folder, root / name, ignore=shutil.ignore_patterns("config.py", "studies.mk", "__pycache__"))
     (root / name / "config.py").write_text(_config(name, study), encoding="utf-8")
     together = _goes_together((root / folder / "studies.mk").read_text(encoding="utf-8"), folder, row.name)
     facts = TOGETHER.format(folder=name, study=study.name) if together else ""
     (root / name / "studies.mk").write_text(
-        FACTS.format(folder=name, study=study.name, source=row.name, together=facts), encoding="utf-8"
+        FACTS.format(folder=name, study=study.name, about=title or f"a copy of {row.name} so far", together=facts),
+        encoding="utf-8",
     )
     return study.name
 
@@ -76,8 +79,13 @@ def _source_row(studies: Mapping[str, Mapping[str, Study]], source: str) -> tupl
     )
 
 
-def _check(root: Path, name: str, new: set[str], taken: set[str]) -> None:
+def _check(root: Path, name: str, new: set[str], taken: set[str], title: str) -> None:
     """Raise UserError unless folder and study can be made without changing an existing file or make target."""
+    if not title.isprintable() or set(title) & set("#$\\'"):
+        raise UserError(
+            f"Expected TITLE to be one line without #, $, \\ and ', which mean something to make, got {title!r}: "
+            "choose another title."
+        )
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(
             f"Expected NAME to be letters, digits and underscores with a letter first, got '{name}': "
@@ -135,13 +143,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="", help="the new folder")
     parser.add_argument("--source", default="", help="an experiment folder, or one of its studies")
+    parser.add_argument("--title", default="", help="the title of its figures and its line in `make help`")
     given = parser.parse_args()
     try:
-        study = new_experiment(Path.cwd(), given.name, given.source)
+        study = new_experiment(Path.cwd(), given.name, given.source, given.title)
     except UserError as error:
         sys.exit(f"error: {error}")
     name = given.name
     print(f"{name}/ is a copy: edit {name}/config.py and {name}/studies.mk, then run `make {study} SCALE=quick`.")
+    print(
+        f"The table of studies in docs/reproduction.md gets a row for {study}; `make readme` writes it again after edits."
+    )
 
 
 if __name__ == "__main__":

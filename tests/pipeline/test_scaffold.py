@@ -259,3 +259,16 @@ def test_make_prints_one_message(project: Path) -> None:
     first, *rest = done.stderr.splitlines()
     assert done.returncode != 0 and done.stdout == "" and first.startswith("error: Expected NAME to be letters")
     assert len(rest) == 1 and rest[0].startswith("make: ***")  # make's own line
+
+
+def test_a_title_goes_into_the_row_and_into_help(project: Path) -> None:
+    assert new_experiment(project, "fresh", "digits_data", "More data on nothing, 100 %") == "fresh_data"
+    row = runpy.run_path(str(project / "fresh" / "config.py"))["STUDIES"]["fresh_data"]
+    assert row.title == "More data on nothing, 100 %" and replace(row, title="") == replace(
+        SOURCES["digits_data"], title="", name="fresh_data"
+    )
+    assert "about.fresh_data := More data on nothing, 100 %\n" in (project / "fresh" / "studies.mk").read_text()
+    for title in ("$(shell id)", "a # b", "a\nb", "a\\", "a's"):
+        with pytest.raises(UserError, match="Expected TITLE to be one line without"):
+            new_experiment(project, "other", "digits_data", title)
+    assert not (project / "other").exists()
