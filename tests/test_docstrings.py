@@ -55,7 +55,9 @@ def test_examples_run_as_written(path: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     found = doctest.testmod(import_module(dotted(path)), report=True)
     assert found.attempted and not found.failed
-    assert not list(tmp_path.iterdir()), "an example leaves files behind"
+    # torch makes the folder of its compiler's cache when forward-mode derivatives are first used.
+    left = [path.name for path in tmp_path.iterdir() if not path.name.startswith("torchinductor_")]
+    assert not left, "an example leaves files behind"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
