@@ -36,7 +36,7 @@ from minima_volume.drawing import output
 from minima_volume.errors import ResultsError, UserError
 from minima_volume.pipeline.settings import threads
 from minima_volume.storage import layout
-from minima_volume.text import no_reader_needed
+from minima_volume.text import no_reader_needed, spell_what_terminals_lack
 
 # Each has draw(study, scale), which returns the files that it wrote, none if the study has no such figure.
 FIGURES: tuple[ModuleType, ...] = (
@@ -145,6 +145,7 @@ def _is_fresh(picture: Path, study: str, scale: str) -> bool:
 
 
 if __name__ == "__main__":
+    spell_what_terminals_lack()
     parser = argparse.ArgumentParser(prog="python -m figs.draw", description=__doc__)
     parser.add_argument("studies", nargs="*", help="studies to name if they have no results yet")
     parser.add_argument("--scale", default="paper", choices=("quick", "paper"))

@@ -160,3 +160,32 @@ def test_the_import_path_is_left_alone() -> None:
         if re.search(rf"{re.escape(surgery)}\s*(\[|=|\.)|setattr\(sys, .path", path.read_text())
     ]
     assert len(files) > 200 and not changed, f"{surgery} is changed in {', '.join(changed)}"
+
+
+# What may read or write files itself: storage, and what handles sources, pages, users' files and the system's.
+OWN_FILES = {
+    "minima_volume/pipeline/scaffold.py", "minima_volume/pipeline/provenance.py", "minima_volume/analysis/blocks.py",
+    "videos/build.py", "videos/html_page.py", "videos/meshes.py", "videos/encode.py",
+}  # fmt: skip
+OPENS = re.compile(
+    r"\.(?:read_text|read_bytes|write_text|write_bytes|open)\(|\bopen\(|\bsafe_open\b|np\.load|gzip\.open"
+)
+MOVABLE = re.compile(r"\bwrite_json\(|\btables\.write_table\(|movable=True|recorded=False")
+
+
+def test_stored_files_are_opened_by_storage_only() -> None:
+    """A reader of its own would skip checksum, place and size."""
+    others = [path for path in [*PACKAGE, *DRAWERS] if path.parent.name != "storage" and named(path) not in OWN_FILES]
+    assert len(others) > 150
+    for path in others:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+        # The atomic writer of texts, and the place where output goes that nobody reads.
+        own = [line for line in lines if OPENS.search(re.sub(r"atomic\.write_text|os\.open\(os\.devnull", "", line))]
+        assert not own, f"{named(path)}: {own}"
+
+
+def test_only_files_of_users_lack_their_place_or_record() -> None:
+    free = {named(path) for path in [*PACKAGE, *DRAWERS] if MOVABLE.search(path.read_text())}
+    assert {name for name in free if "/storage/" not in name} == {
+        "minima_volume/reports/files.py", "minima_volume/analysis/published.py", "videos/export.py",
+    }  # fmt: skip

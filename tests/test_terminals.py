@@ -1,6 +1,7 @@
 """Terminals and pipes in any encoding: nothing that is printed raises, and no table is lost to one."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -119,3 +120,15 @@ def test_all_tables_are_written_before_one_is_printed(copied: Path, monkeypatch:
     with pytest.raises(ZeroDivisionError):
         volume_estimation.write_volumes([Repeat(TINY, 0), Repeat(TINY, 1)], "paper")
     assert all(table.exists() for table in tables)
+
+
+def test_every_command_of_make_spells_what_a_terminal_lacks() -> None:
+    """A print that fails after a table was written would let make delete the table."""
+    makefile = (ROOT / "Makefile").read_text()
+    modules = set(re.findall(r"-m ((?:minima_volume|figs|videos|benchmarks)\.[\w.]+)", makefile))
+    assert {"figs.draw", "minima_volume.planes.random_plane", "benchmarks.trust"} <= modules
+    # Those that print numbers and ASCII only, or write pages in an encoding of their own.
+    plain = {"benchmarks.bench", "benchmarks.large", "benchmarks.validate"}
+    for name in modules - plain:
+        source = (ROOT / f"{name.replace('.', '/')}.py").read_text()
+        assert re.search(r"spell_what_terminals_lack\(\)|\b(cli|output|build)\.main\(", source), name

@@ -14,6 +14,7 @@ from minima_volume.errors import UserError
 from minima_volume.pipeline.settings import threads
 from minima_volume.planes import grid
 from minima_volume.storage import archives, atomic
+from minima_volume.text import spell_what_terminals_lack
 from videos import elements, encode
 from videos.encode import Quality
 from videos.render import FramePool
@@ -113,6 +114,7 @@ def make_all_artifacts(entries: Mapping[str, Entry], scale: str) -> None:
 
 def main(entries: Mapping[str, Entry]) -> None:
     """Run the command line that all video modules share."""
+    spell_what_terminals_lack()
     script = sys.modules["__main__"]
     module = getattr(script.__spec__, "name", None)
     parser = argparse.ArgumentParser(prog=f"python -m {module}" if module else None, description=script.__doc__)

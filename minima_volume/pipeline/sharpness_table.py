@@ -52,7 +52,7 @@ def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> M
         started = time.thread_time()
         rows = list(_rows(repeat, minima, level))
         stored = {"fingerprint": wanted, "rows": rows, "cpu_seconds": round(time.thread_time() - started, 1)}
-        archives.write_json(path, stored)
+        archives.write_record(path, stored)
     return Measured(level, stored["rows"], stored["cpu_seconds"])
 
 

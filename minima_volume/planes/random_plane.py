@@ -23,6 +23,7 @@ from minima_volume.planes import plane as planes_plane
 from minima_volume.planes.grid import Floats
 from minima_volume.storage import layout as storage_layout
 from minima_volume.storage import tables
+from minima_volume.text import spell_what_terminals_lack
 
 STUDIES = ("modulo_data", "modulo_grokking")
 REACH = 8.0  # the largest radius on either axis
@@ -86,6 +87,7 @@ def write_slices(name: str, scale: str) -> Path:
 
 
 if __name__ == "__main__":
+    spell_what_terminals_lack()
     parser = argparse.ArgumentParser(prog="python -m minima_volume.planes.random_plane", description=__doc__)
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--scale", default="paper", choices=("quick", "paper"))
