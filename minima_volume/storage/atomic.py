@@ -111,10 +111,14 @@ def read_bytes(path: Path, most: int = MOST) -> bytes:
     """
     # Opening a pipe would wait for its writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags), "rb") as stream:
-        found = os.fstat(stream.fileno())
+    handle = os.open(path, flags)
+    try:
+        found = os.fstat(handle)
         check_size(path, found, most)
-        return stream.read(found.st_size)
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            return stream.read(found.st_size)
+    finally:
+        os.close(handle)
 
 
 def check_size(path: Path, found: os.stat_result, most: int = MOST) -> None:

@@ -1,5 +1,6 @@
 """Files are written completely or not at all, and one process works in a folder at a time."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -125,3 +126,56 @@ def test_a_folder_that_cannot_be_locked(tmp_path: Path) -> None:
         atomic.lock_folder(tmp_path / "file" / "repeat_0"),
     ):
         pass
+
+
+@pytest.mark.parametrize("how", ["file", "hard link", "symbolic link"])
+def test_a_lock_changes_nothing_that_was_there(how: str, tmp_path: Path) -> None:
+    precious, lock = tmp_path / "precious", tmp_path / "repeat_0" / ".lock"
+    lock.parent.mkdir()
+    precious.write_text("mine")
+    if how == "symbolic link":
+        lock.symlink_to(precious)
+        with pytest.raises(ResultsError, match="got a symbolic link"), atomic.lock_folder(lock.parent):
+            pass
+    else:
+        lock.write_text("mine") if how == "file" else lock.hardlink_to(precious)
+        with atomic.lock_folder(lock.parent):
+            assert lock.read_text() == "mine"
+    assert precious.read_text() == "mine"
+
+
+def test_only_regular_files_of_a_possible_size_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1234")
+    assert atomic.read_bytes(tmp_path / "file", most=4) == b"1234"
+    with pytest.raises(ResultsError, match=r"at most 3 bytes in .*file, got 4 bytes"):
+        atomic.read_bytes(tmp_path / "file", most=3)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(ResultsError, match="got a folder, a pipe or a device"):
+            atomic.read_bytes(path)
+    with pytest.raises(FileNotFoundError):
+        atomic.read_bytes(tmp_path / "missing")
+
+
+def test_a_file_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that reaches the disk first would name an empty file after a loss of power."""
+    calls: list[object] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: calls.append(os.fstat(handle).st_ino) or fsync(handle))
+    monkeypatch.setattr(os, "replace", lambda *paths: calls.append("rename") or replace(*paths))
+    path = tmp_path / "new" / "a.json"
+    archives.write_json(path, {})
+    assert calls == [tmp_path.stat().st_ino, path.stat().st_ino, "rename", path.parent.stat().st_ino]
+
+
+def test_a_folder_that_cannot_be_synchronised_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def refuse_folders(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    archives.write_json(tmp_path / "a.json", {"level": 1})
+    assert archives.read_json(tmp_path / "a.json") == {"level": 1}

@@ -105,3 +105,24 @@ def test_paths_are_shown_relative_to_the_working_folder(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert layout.display_path(tmp_path / "a" / "b") == Path("a/b")
     assert layout.display_path(Path("/elsewhere/b")) == Path("/elsewhere/b")
+
+
+def test_a_place_names_a_file_wherever_the_results_are(folder: Path) -> None:
+    path = layout.block_path(folder, 25, 50)
+    place = layout.place_of(path)
+    assert place == "quick/digits_poison/repeat_3/rays/directions_00025_00050.npz"
+    assert layout.is_at(path, place) and layout.is_at(Path("/moved") / place, place)
+    others = [
+        layout.block_path(folder, 0, 25), layout.block_path(folder.with_name("repeat_2"), 25, 50),
+        layout.block_path(folder.parents[1] / "digits_data" / "repeat_3", 25, 50), Path("/directions_00025_00050.npz"),
+    ]  # fmt: skip
+    assert not any(layout.is_at(other, place) for other in others)
+    assert layout.place_of(Path("/elsewhere/plane.npz")) == "plane.npz"
+
+
+def test_headers_of_older_runs_name_study_repeat_and_level(folder: Path) -> None:
+    path = layout.minimum_path(folder, 20)
+    owner = {"study": "digits_poison", "repeat": 3, "level": 20}
+    assert layout.is_of(path, owner) and layout.is_of(path, {}) and layout.is_of(Path("level_20.safetensors"), owner)
+    for name, other in (("study", "digits_data"), ("repeat", 2), ("level", 0)):
+        assert not layout.is_of(path, owner | {name: other})
