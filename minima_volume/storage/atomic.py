@@ -182,7 +182,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
     with lock_file(folder / LOCK, f"Another process works in {folder}: waiting for it to finish."):
         for place in (folder, folder / layout.MINIMA_FOLDER, folder / layout.RAYS_FOLDER):
             for scratch in place.glob(f".*{SCRATCH}"):
-                scratch.unlink(missing_ok=True)
+                # A folder of this name is none of ours.
+                if not scratch.is_dir() or scratch.is_symlink():
+                    scratch.unlink(missing_ok=True)
         yield
 
 
