@@ -218,7 +218,8 @@ def odd_names(base: Results) -> Row:
         "repeat_0/rays/directions_foo_bar.npz", "repeat_0/rays/directions_00025_00025.npz",
         "repeat_0/rays/directions_00050_00000.npz", "repeat_0/rays/directions_99999999999999999999_0.npz",
         "repeat_0/minima/level_foo.safetensors", "repeat_0/minima/level_-1.safetensors", "repeat_foo/volumes.csv",
-        "repeat_01/volumes.csv", "repeat_1e3/rays.json", "repeat_0/.odd.part/notes", "repeat_1/rays/.rays.part/notes", "\udcff.csv",
+        "repeat_01/volumes.csv", "repeat_1e3/rays.json", "repeat_0/.odd.part/notes", "repeat_1/rays/.rays.part/notes",
+        "\udcff.csv",
     )  # fmt: skip
     for name in names:
         path = results.study / name

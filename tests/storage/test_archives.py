@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from minima_volume.errors import ResultsError
-from minima_volume.storage import archives, tables
+from minima_volume.storage import archives, layout, tables
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -80,6 +81,44 @@ def test_round_trip(name: str, tmp_path: Path) -> None:
         wanted = {"rays.npz": ARRAYS, "large.npz": LARGE, "level_0.safetensors": TENSORS}[name]
         assert set(values) == set(wanted)
         assert all(comparable(values[key]) == comparable(wanted[key]) for key in wanted)
+
+
+def record_at(path: Path) -> Path:
+    archives.write_record(path, INFO)
+    return path
+
+
+@pytest.mark.parametrize("name", ["rays.npz", "level_0.safetensors", "minima.json"])
+def test_a_copy_in_another_place_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, read = (record_at, archives.read_json) if name == "minima.json" else KINDS[name]
+    monkeypatch.setattr(layout, "ROOT", tmp_path / "results")
+    path = tmp_path / "results" / "quick" / "tiny" / "repeat_0" / name
+    wanted = comparable(read(write(path)))
+    moved = tmp_path / "moved" / "quick" / "tiny" / "repeat_0" / name  # with all results, which is no other place
+    others = [path.parents[1] / "repeat_1" / name, path.with_stem("level_16"), tmp_path / name]
+    for copy in (moved, *others):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    assert comparable(read(moved)) == wanted
+    for copy in others:
+        with pytest.raises(ResultsError, match=rf"got that of quick/tiny/repeat_0/{name}: it was copied"):
+            read(copy)
+
+
+def test_files_of_users_may_be_renamed(tmp_path: Path) -> None:
+    archives.write_arrays(tmp_path / "run.npz", INFO, ARRAYS, movable=True)
+    archives.write_json(tmp_path / "volume.json", INFO)
+    assert archives.read_arrays((tmp_path / "run.npz").rename(tmp_path / "kept.npz"))[0] == INFO
+    assert archives.read_json((tmp_path / "volume.json").rename(tmp_path / "kept.json")) == INFO
+
+
+def test_a_record_without_its_checksum_is_refused(tmp_path: Path) -> None:
+    path = record_at(tmp_path / "run.json")
+    content = json.loads(path.read_text())
+    assert archives.read_json(path) == INFO and set(content) == {*INFO, "file", "sha256"}
+    path.write_text(json.dumps({name: value for name, value in content.items() if name != "sha256"}))
+    with pytest.raises(ResultsError, match="Expected the checksum written with"):
+        archives.read_json(path)
 
 
 @pytest.mark.parametrize("name", KINDS)
