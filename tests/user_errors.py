@@ -140,7 +140,7 @@ def unmeasured(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(layout, "ROOT", folder)
     repeat = Repeat(TINY, 0)
     for group in train_models.training_groups([repeat], "quick"):
-        train_models.train_group(group, train_models.initial_weights([repeat]), "quick")
+        train_models.train_group(group, train_models.initial_weights(group.networks), "quick")
     random_perturbs.load_crossings(repeat, minima.load_minima(repeat, "quick"), "quick")
 
 
@@ -148,7 +148,7 @@ def diverged(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(layout, "ROOT", folder)
     repeat = Repeat(replace(TINY, recipe=Recipe(epochs=200, lr=1e3)), 0)
     groups = train_models.training_groups([repeat], "quick")
-    said = [train_models.train_group(group, train_models.initial_weights([repeat]), "quick") for group in groups]
+    said = [train_models.train_group(group, train_models.initial_weights(group.networks), "quick") for group in groups]
     train_models.finish_training([repeat], "quick", [sentence for group in said for sentence in group])
 
 

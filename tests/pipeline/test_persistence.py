@@ -39,7 +39,7 @@ def trained(study: Study, numbers: tuple[int, ...] = (0, 1)) -> list[Repeat]:
     failures = [
         sentence
         for group in train_models.training_groups(repeats, "paper")
-        for sentence in train_models.train_group(group, train_models.initial_weights(repeats), "paper")
+        for sentence in train_models.train_group(group, train_models.initial_weights(group.networks), "paper")
     ]
     train_models.finish_training(repeats, "paper", failures)
     return repeats
