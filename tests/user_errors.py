@@ -229,6 +229,8 @@ MAKE_MISTAKES: tuple[Mistake, ...] = (
     ("started an experiment from a misspelt one", "Expected FROM to be an experiment folder",
      lambda *_: scaffold.new_experiment(ROOT, "new", "MNITS")),
     ("named an experiment 8x8", "Expected NAME to be letters", lambda *_: scaffold.new_experiment(ROOT, "8x8", "MNIST")),
+    ("gave an experiment a title for make", "Expected TITLE to be one line without #",
+     lambda *_: scaffold.new_experiment(ROOT, "new", "MNIST", "costs $1")),
     ("named an experiment as one that is there", "not there yet, got 'sam'",
      lambda *_: scaffold.new_experiment(ROOT, "sam", "MNIST")),
 )  # fmt: skip
