@@ -9,55 +9,81 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 SCALE ?= paper
 DATA_DIR ?= data
 PYTHON ?= python3
+override SCALE := $(strip $(SCALE))
 REPEATS ?= $(if $(filter quick,$(SCALE)),1,10)
 # On a full disk Python 3.11 leaves a truncated .pyc behind, which fails on every later run. So bytecode is written only when
 # .venv is set up.
 export PYTHONDONTWRITEBYTECODE := 1
+# The package of this folder runs, whatever folder .venv was made for.
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 export SCALE DATA_DIR
 
+$(if $(filter-out $(realpath Makefile),$(realpath $(firstword $(MAKEFILE_LIST)))),$(error Expected make to run in the \
+  folder of its Makefile, got $(CURDIR): run make -C $(dir $(firstword $(MAKEFILE_LIST)))))
 FOLDERS := $(patsubst %/studies.mk,%,$(wildcard */studies.mk))
 include $(FOLDERS:%=%/studies.mk)
 STUDIES := $(foreach folder,$(FOLDERS),$($(folder)_STUDIES))
 
-# --- settings, checked before anything runs --------------------------------------------------------------------------
-whole = $(shell [[ "$($1)" =~ ^[1-9][0-9]*$$ ]] && echo yes)
+# --- settings, checked before anything runs, by make's own functions: no value may reach a shell -----------------------
+DIGITS := 0 1 2 3 4 5 6 7 8 9
+# $(call without,text,words): the text without these words in it; $(call length,digits): how many digits.
+without = $(if $2,$(call without,$(subst $(firstword $2),,$1),$(wordlist 2,99,$2)),$1)
+spaced = $(if $2,$(call spaced,$(subst $(firstword $2),$(firstword $2) ,$1),$(wordlist 2,99,$2)),$1)
+length = $(words $(call spaced,$1,$(DIGITS)))
+whole = $(if $(or $(call without,$1,$(DIGITS)),$(filter 0%,$1)),,yes)
 $(if $(and $(filter quick paper,$(SCALE)),$(filter 1,$(words $(SCALE)))),,$(error Expected SCALE=quick or SCALE=paper, got SCALE=$(SCALE)))
-$(foreach name,REPEATS DIRECTIONS LEVELS THREADS MEMORY,$(if $($(name)),$(if $(call whole,$(name)),,\
+$(foreach name,REPEATS DIRECTIONS LEVELS THREADS MEMORY,$(if $($(name)),$(if $(call whole,$($(name))),,\
   $(error Expected $(name) to be a whole number above 0, got $(name)=$($(name))))))
+$(if $(filter 1 2 3,$(call length,$(REPEATS))),,$(error Expected REPEATS to be below 1000, got REPEATS=$(REPEATS)))
+$(foreach name,DIRECTIONS LEVELS THREADS MEMORY,$(if $(filter 0 1 2 3 4 5 6 7,$(call length,$($(name)))),,\
+  $(error Expected $(name) to be below 10000000, got $(name)=$($(name)))))
 $(if $(QUALITY),$(if $(filter draft final,$(QUALITY)),,$(error Expected QUALITY=draft or QUALITY=final, got QUALITY=$(QUALITY))))
-ifneq ($(DATA_DIR),data)
-$(if $(wildcard $(DATA_DIR)/.),,$(error Expected DATA_DIR to name a folder, got DATA_DIR=$(DATA_DIR), which does not exist: create the folder or omit DATA_DIR))
-endif
+SPACE := $(subst ,, )
+escaped = $(subst ?,\?,$(subst *,\*,$(subst [,\[,$(subst $(SPACE),\$(SPACE),$1))))
+$(if $(filter data,$(DATA_DIR)),,$(if $(wildcard $(call escaped,$(DATA_DIR))/.),,$(error Expected DATA_DIR to \
+  name a folder, got DATA_DIR=$(DATA_DIR), which does not exist: create the folder or omit DATA_DIR)))
 unexport REPEATS
 export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY
+# $(call quoted,text): the text as one word of a shell.
+quoted = '$(subst ','\'',$1)'
 
 PY := .venv/bin/python
 READY := .venv/.ready
 R := results/$(SCALE)
 LOOK := $(wildcard minima_volume/drawing/*.py minima_volume/analysis/*.py)
-ASKED := $(foreach name,DIRECTIONS LEVELS,$(addprefix $(name)=,$($(name))))
 repeats := $(shell seq 0 $$(($(REPEATS) - 1)))
 
 # --- the environment -------------------------------------------------------------------------------------------------
-$(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Expected python 3.11 or newer, got {sys.version.split()[0]}: set PYTHON=path/to/python3.11")'
-	@echo "Setting up .venv (once)"
-	@$(PYTHON) -m venv .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(PY) -m uv pip install --quiet --compile-bytecode --python $(PY) -c constraints.txt -e '.[all,dev]'
-	@touch $@
+# .ready holds the folder that the environment was made for, and the files that it was made from.
+$(READY): FORCE
+	@{ pwd -P; cat pyproject.toml constraints.txt; } | cmp -s - $@ || $(PYTHON) -m minima_volume.pipeline.environment $(call quoted,$(PYTHON))
 
 # --- studies: train -> rays -> cutoffs -> volumes, repeat by repeat, then joined --------------------------------------
+# All stages of a study run in a make of their own, which keeps the study locked: LOCKED names that study. Before, what was
+# asked for is compared by content and written to .asked, whose time the stages depend on. A dry run locks nothing.
+DRY := $(strip $(foreach flag,n q t,$(findstring $(flag),$(filter-out --%,$(firstword -$(MAKEFLAGS))))))
+locked = $(if $(DRY),,$(PY) -m minima_volume.pipeline.chain $1 $(SCALE) $2)
+
+define delegate
+.PHONY: $1
+$1 figs/$(SCALE)/$1.pdf: FORCE | $(READY)
+	@$$(call locked,$1,$2) $$(MAKE) LOCKED=$1 REPEATS=$(REPEATS) $$@
+$(R)/$1/%: FORCE | $(READY)
+	@$$(call locked,$1,$2) $$(MAKE) LOCKED=$1 REPEATS=$(REPEATS) $$@
+endef
+
 # $(call stage,study,folder,script,output,inputs): how a script makes its output for every repeat. One process runs all
 # repeats of the studies in TOGETHER; the other studies have one process per repeat.
 define stage
 $(if $(filter $1,$($2_TOGETHER)),
-$(foreach i,$(repeats),$(R)/$1/repeat_$i/$4) &: $2/$3 $2/config.py $(foreach i,$(repeats),$(addprefix $(R)/$1/repeat_$i/,$5)) $(R)/$1/.asked | $(READY)
+$(foreach i,$(repeats),$(R)/$1/repeat_$i/$4) &: $2/$3 $(foreach i,$(repeats),$(addprefix $(R)/$1/repeat_$i/,$5)) $(R)/$1/.asked | $(READY)
 	@$(PY) $2/$3 $1 --scale $(SCALE) --repeats $(repeats)
 ,
-$(repeats:%=$(R)/$1/repeat_%/$4): $(R)/$1/repeat_%/$4: $2/$3 $2/config.py $(addprefix $(R)/$1/repeat_%/,$5) $(R)/$1/.asked | $(READY)
+$(repeats:%=$(R)/$1/repeat_%/$4): $(R)/$1/repeat_%/$4: $2/$3 $(addprefix $(R)/$1/repeat_%/,$5) $(R)/$1/.asked | $(READY)
 	@$(PY) $2/$3 $1 --scale $(SCALE) --repeats $$*
 )
+# Scripts write whole files or none, so a file that is there when a stage fails is a good one.
+.PRECIOUS: $(foreach i,$(repeats),$(R)/$1/repeat_$i/$4)
 endef
 
 define study
@@ -68,20 +94,23 @@ $(call stage,$1,$2,volume_estimation.py,volumes.csv,rays.json cutoffs.csv)
 
 $(R)/$1/volumes.csv: $(foreach i,$(repeats),$(R)/$1/repeat_$i/volumes.csv)
 	@$(PY) $2/volume_estimation.py $1 --scale $(SCALE) --repeats $(repeats) --gather
+.PRECIOUS: $(R)/$1/volumes.csv figs/$(SCALE)/$1.pdf
 
-# Other numbers of directions or levels change this file, so all stages run again; the same numbers leave its time as it is.
-$(R)/$1/.asked: FORCE
-	@mkdir -p $$(@D); echo '$(ASKED)' | cmp -s - $$@ || echo '$(ASKED)' > $$@
+# Another make may have ended since this one was told to wait, so the rule has no recipe: the file is there, or everything runs.
+$(R)/$1/.asked: ;
 
 figs/$(SCALE)/$1.pdf: figs/fixed_landscape.py $(LOOK) $(R)/$1/volumes.csv
 	@$(PY) -m figs.fixed_landscape $1 --scale $(SCALE)
 
-.PHONY: $1 $1.local $1.sharpness
+.PHONY: $1
 $1: figs/$(SCALE)/$1.pdf
 	@! [ -e $(R)/$1/failures.txt ] || { cat $(R)/$1/failures.txt >&2; echo "error: $1 is complete except for the minima above." >&2; exit 1; }
 	@echo "$1 is up to date: $(R)/$1/volumes.csv, figs/$(SCALE)/$1.png"
+endef
 
 # ln γ of the minima that are stored, repeat by repeat; needs no rays.
+define local
+.PHONY: $1.local $1.sharpness
 $1.local: | $(READY)
 	@$(PY) $2/local_volumes.py $1 --scale $(SCALE) --repeats $(patsubst $(R)/$1/repeat_%/minima.json,%,$(wildcard $(R)/$1/repeat_*/minima.json))
 
@@ -89,12 +118,13 @@ $1.local: | $(READY)
 $1.sharpness: | $(READY)
 	@$(PY) -m minima_volume.pipeline.sharpness_table $1 --scale $(SCALE) --repeats $(patsubst $(R)/$1/repeat_%/minima.json,%,$(wildcard $(R)/$1/repeat_*/minima.json))
 endef
-$(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call study,$(name),$(folder)))))
+$(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call local,$(name),$(folder)))))
+$(foreach folder,$(FOLDERS),$(foreach name,$($(folder)_STUDIES),$(eval $(call $(if $(filter $(name),$(LOCKED)),study,delegate),$(name),$(folder)))))
 
 $(foreach folder,$(FOLDERS),$(eval $(folder): $($(folder)_STUDIES)))
 OTHERS := $(filter-out $(FOLDERS) figs videos docs,$(patsubst %/,%,$(wildcard */)))
 $(OTHERS):
-	@echo "'$@' is a folder, not a target: run 'make help' for a list of the targets." >&2; exit 2
+	@printf "'%s' is a folder, not a target: run 'make help' for a list of the targets.\n" $(call quoted,$@) >&2; exit 2
 
 TARGETS := help quickstart all figs toy slices videos report compare readme new_experiment docs validate trust local_volumes sharpness bench bench-large test test-slow test-torch torture check clean
 .PHONY: FORCE $(OTHERS) $(TARGETS) $(FOLDERS)
@@ -143,7 +173,7 @@ new_experiment: | $(READY) ## copy FROM=folder or study to a new experiment fold
 
 # The site needs packages that nothing else does. Once they are installed, it builds without a network.
 .venv/.docs: $(READY)
-	@$(PY) -m uv pip install --quiet --python $(PY) -c constraints.txt -e '.[docs]'
+	@$(PYTHON) -m minima_volume.pipeline.environment docs
 	@touch $@
 
 docs: | .venv/.docs ## the documentation as a website, docs/_build/html, warnings as errors; a minute
@@ -181,11 +211,14 @@ test-slow: | $(READY) ## run the slow tests, which take minutes each
 TORCH ?= 2.9.1
 OTHER := .venv/torch-$(TORCH)
 OF_TORCH := torch|torchvision|triton|setuptools|filelock|fsspec|sympy|networkx|nvidia-.*|cuda-.*
+version = $(if $(or $(call without,$(subst .,,$1),$(DIGITS)),$(filter .% %.,$1),$(findstring ..,$1)),,$(filter 1,$(words $1)))
 test-torch: | $(READY) ## run the library's tests with another torch: TORCH=2.9.1 (the lowest) or newest; minutes
-	@[[ "$(TORCH)" =~ ^([0-9]+(\.[0-9]+)*|newest)$$ ]] || { echo "Expected TORCH to be newest or a version such as 2.9.1, got TORCH=$(TORCH)" >&2; exit 2; }
-	@[ -x $(OTHER)/bin/python ] || $(PYTHON) -m venv $(OTHER)
+	@$(if $(or $(filter newest,$(TORCH)),$(call version,$(TORCH))),,$(error Expected TORCH to be newest or a version such as 2.9.1, got TORCH=$(TORCH)))
+	@[ -e $(OTHER)/.ready ] || { rm -rf $(OTHER); $(PYTHON) -m venv $(OTHER); }
 	@grep -vE '^($(OF_TORCH))==' constraints.txt > $(OTHER)/constraints.txt
+	@rm -f $(OTHER)/.ready
 	@$(PY) -m uv pip install --quiet --upgrade --python $(OTHER)/bin/python -c $(OTHER)/constraints.txt -e '.[studies,videos,dev]' torch$(if $(filter newest,$(TORCH)),,==$(TORCH))
+	@touch $(OTHER)/.ready
 	@$(OTHER)/bin/python -m pytest $(addprefix tests/,measure rays crossings networks estimators sampling storage) -m "not slow"
 
 torture: | $(READY) ## inject faults into copies of the real commands: kills, full disks, damage, bad numbers; up to 15 minutes
@@ -205,10 +238,11 @@ help: ## show this list
 	@echo
 	@grep -hE '^[a-z_-]+:.*## ' Makefile | sed -E 's/^([a-z_-]+):.*## /  \1|/' | column -t -s '|'
 	@echo
-	@printf '%s\n' $(foreach name,$(STUDIES),'  $(name)|$(about.$(name))') | column -t -s '|'
+	@printf '%s\n' $(foreach name,$(STUDIES),$(call quoted,  $(name)|$(about.$(name)))) | column -t -s '|'
 
 # The system's Python suggests a target, because .venv may not exist yet; without any Python the message has no suggestion.
 NEAREST := import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1))
 .DEFAULT:
-	@near=$$($(PYTHON) -c '$(NEAREST)' "$@" $(TARGETS) $(FOLDERS) $(STUDIES) 2> /dev/null || true); \
-	  echo "No target or file '$@'.$${near:+ Did you mean '$$near'?} Run 'make help' for a list of the targets; studies are $(STUDIES)." >&2; exit 2
+	@near=$$($(PYTHON) -c '$(NEAREST)' $(call quoted,$@) $(TARGETS) $(FOLDERS) $(STUDIES) 2> /dev/null || true); \
+	  printf "No target or file '%s'.%s Run 'make help' for a list of the targets; studies are %s.\n" \
+	  $(call quoted,$@) "$${near:+ Did you mean '$$near'?}" "$(STUDIES)" >&2; exit 2

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from minima_volume.pipeline import environment
+
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("train_models", "random_perturbs", "volume_cutoff", "volume_estimation")
 # Scripts of an experiment that no make target of a study needs.
@@ -26,3 +28,8 @@ def copy_sources(folder: Path) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy)
     return folder
+
+
+def mark_ready(folder: Path) -> None:
+    """Let make take the environment of a copy for the one of its folder and its requirements."""
+    (folder / environment.FOLDER / environment.READY).write_bytes(environment.record(folder))

@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from minima_volume.pipeline import environment
 from tests.project import ROOT, sources
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -65,6 +66,12 @@ def test_the_makefile_installs_with_the_pins() -> None:
     installs = re.findall(r"^.*\binstall\b.*$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     recipes = [line for line in installs if line.startswith("\t")]
     assert recipes and all(re.search(r"-c \S*constraints\.txt", line) for line in recipes)
+
+
+def test_the_environment_is_installed_with_the_pins() -> None:
+    text = (ROOT / "minima_volume" / "pipeline" / "environment.py").read_text()
+    assert text.count('"install"') == text.count('"-c", root / MADE_FROM[1]') == 2
+    assert environment.MADE_FROM[1] == "constraints.txt"
 
 
 def imported(module: ast.Module) -> Iterator[str]:

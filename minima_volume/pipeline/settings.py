@@ -130,7 +130,7 @@ class Settings:
             memory=MEMORY if mebibytes is None else mebibytes * 2**20,
             directions=whole("DIRECTIONS"),
             levels=whole("LEVELS"),
-            data_dir=Path(environ.get("DATA_DIR") or "data"),
+            data_dir=Path(environ.get("DATA_DIR") or "data").expanduser(),
             debug=bool(environ.get("DEBUG")),
         )
 

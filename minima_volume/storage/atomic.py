@@ -14,9 +14,8 @@ from threading import Lock
 from filelock import FileLock, Timeout
 
 from minima_volume.errors import ResultsError
-from minima_volume.storage import layout
+from minima_volume.storage import layout, scratch
 
-SCRATCH = ".part"  # suffix of files that are being written
 LOCK = ".lock"  # name of the file whose lock stands for its folder; it stays
 STATUS = Path("/proc/self/status")  # Linux only
 MOST = 2**30  # bytes of a stored file and of what it expands to: hundreds of times more than any has
@@ -40,35 +39,36 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     try:
         _make_folder(path.parent)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SCRATCH)
+        scratch.sweep(path.parent, path.name)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=scratch.scratch_start(path.name), suffix=scratch.SUFFIX)
     except OSError as error:
         raise write_error(path, error) from error
     os.close(handle)
-    scratch = Path(name)
+    part = Path(name)
     try:
-        yield scratch
+        yield part
         # mkstemp makes private files, but everyone who may read the folder may read its results.
-        scratch.chmod(0o666 & ~_umask())
-        put(scratch, path)
+        part.chmod(0o666 & ~_umask())
+        put(part, path)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
-        scratch.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
-def put(scratch: Path, path: Path) -> None:
+def put(part: Path, path: Path) -> None:
     """Move a complete file to its place on the same disk; when this returns, file and name are on the disk.
 
     Args:
-        scratch: The file.
+        part: The file.
         path: Its new place, in a folder that exists.
 
     Raises:
         OSError: If the system refuses.
     """
     # In this order: a name that reaches the disk before its content would name an empty file after a loss of power.
-    _sync(scratch, os.O_RDWR)
-    scratch.replace(path)
+    _sync(part, os.O_RDWR)
+    part.replace(path)
     _sync_folder(path.parent)
 
 
@@ -181,10 +181,10 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """
     with lock_file(folder / LOCK, f"Another process works in {folder}: waiting for it to finish."):
         for place in (folder, folder / layout.MINIMA_FOLDER, folder / layout.RAYS_FOLDER):
-            for scratch in place.glob(f".*{SCRATCH}"):
+            for part in place.glob(f".*{scratch.SUFFIX}"):
                 # A folder of this name is none of ours.
-                if not scratch.is_dir() or scratch.is_symlink():
-                    scratch.unlink(missing_ok=True)
+                if not part.is_dir() or part.is_symlink():
+                    part.unlink(missing_ok=True)
         yield
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives
-from tests.project import ROOT, copy_sources, sources
+from tests.project import ROOT, copy_sources, mark_ready, sources
 
 # Settings of the calling shell, and of a make that may have started the tests.
 FOREIGN = (
@@ -83,15 +83,16 @@ class Sandbox:
         self.set_up()
 
     def set_up(self) -> None:
-        """Let make take the environment for newer than what it is made from."""
-        (self.folder / ".venv" / ".ready").touch()
+        """Let make take the environment for the one of this folder."""
+        mark_ready(self.folder)
 
     def start(
         self, *arguments: str, prepare: Callable[[], object] | None = None, **settings: str
     ) -> subprocess.Popen[str]:
         """Start `make` at quick scale as the leader of a process group, with its errors in its output."""
         clean = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-        environment = clean | {"PYTHONPATH": str(self.folder), "SCALE": "quick", "PYTHONUNBUFFERED": "1"} | settings
+        own = {"PYTHON": str(self.folder / ".venv" / "bin" / "python"), "SCALE": "quick", "PYTHONUNBUFFERED": "1"}
+        environment = clean | own | settings
         return subprocess.Popen(
             ["make", *arguments], cwd=self.folder, env=environment, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=prepare,

@@ -26,7 +26,7 @@ from minima_volume.storage import layout
 from minima_volume.storage import tables as storage_tables
 from minima_volume.training import datasets
 from minima_volume.training.recipe import Recipe
-from tests.project import ROOT, STAGES, copy_sources
+from tests.project import ROOT, STAGES, copy_sources, mark_ready
 
 SOURCES = {name: study for path in ROOT.glob("*/studies.mk")
            for name, study in runpy.run_path(str(path.parent / "config.py"))["STUDIES"].items()}  # fmt: skip
@@ -40,7 +40,7 @@ def project(tmp_path: Path) -> Path:
     for path in Path(sys.prefix).iterdir():
         if not path.name.startswith(".ready"):
             (tmp_path / ".venv" / path.name).symlink_to(path)
-    (tmp_path / ".venv" / ".ready").touch()
+    mark_ready(tmp_path)
     return tmp_path
 
 

@@ -1,0 +1,85 @@
+"""Run a make of all stages of one study, while no other make works on that study.
+
+What was asked for is compared by content, not by file times, before make compares times.
+"""
+
+import argparse
+import os
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+from minima_volume.errors import UserError
+from minima_volume.pipeline.parent import end_what_follows_with_parent
+from minima_volume.storage import atomic, layout
+from minima_volume.text import spell_what_terminals_lack
+
+ASKED = ".asked"  # make compares its time with those of the results
+CHAIN = ".make"  # the folder whose lock stands for the chain of stages
+SETTINGS = ("DIRECTIONS", "LEVELS")
+AHEAD = 60.0  # seconds; clocks of file servers differ by less
+
+
+def write_asked(folder: Path, experiment: Path) -> None:
+    """Write what was asked for if it differs from the last time, or if results are from the future.
+
+    A newer file lets make run all stages; each compares fingerprints and computes what does not fit.
+
+    Args:
+        folder: The results of the study.
+        experiment: The folder of its config.py and its stages.
+
+    Raises:
+        ResultsError: A file cannot be written.
+    """
+    path = folder / ASKED
+    given = " ".join(f"{name}={os.environ[name]}" for name in SETTINGS if os.environ.get(name))
+    sources = sorted(experiment.glob("*.py"))
+    sums = [f"{sha256(source.read_bytes()).hexdigest()} {source.name}" for source in sources]
+    wanted = "\n".join([given, *sums, ""])
+    try:
+        found = path.read_text() if path.is_file() and not path.is_symlink() else ""
+    except (OSError, ValueError):
+        found = ""
+    if _reset_future(folder) or found != wanted:
+        atomic.write_text(path, wanted)
+
+
+def _reset_future(folder: Path) -> bool:
+    """Give files whose time is in the future the oldest time there is; return whether there were any."""
+    late = [path for path in folder.rglob("*") if path.lstat().st_mtime > time.time() + AHEAD]
+    for path in late:
+        os.utime(path, (0, 0), follow_symlinks=False)
+    return bool(late)
+
+
+def main() -> None:
+    """Lock the study, write what was asked for, and become the command, which keeps the lock."""
+    spell_what_terminals_lack()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study")
+    parser.add_argument("scale")
+    parser.add_argument("experiment", type=Path, help="the folder of its config.py")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run, such as make")
+    given = parser.parse_args()
+    folder = layout.study_folder(given.scale, given.study)
+    try:
+        with atomic.lock_folder(folder / CHAIN):
+            write_asked(folder, given.experiment)
+            # The lock lasts until the last process that has its file open ends: a killed make frees it with its stages.
+            for descriptor in range(3, 256):
+                try:
+                    os.set_inheritable(descriptor, True)
+                except OSError:
+                    continue
+            end_what_follows_with_parent()
+            os.execvp(given.command[0], given.command)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
