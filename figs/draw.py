@@ -34,6 +34,7 @@ from minima_volume import analysis, drawing
 from minima_volume.analysis import tables
 from minima_volume.drawing import output
 from minima_volume.errors import ResultsError, UserError
+from minima_volume.pipeline.parent import end_with_make, end_with_parent
 from minima_volume.pipeline.settings import threads
 from minima_volume.storage import layout
 from minima_volume.text import no_reader_needed, spell_what_terminals_lack
@@ -55,7 +56,7 @@ def main(names: Iterable[str], scale: str) -> None:
     """Draw all figures of a scale that are older than their results, a line for each; then say once what was skipped."""
     have, skipped = tables.studies(scale), []
     # Spawned, because a forked copy of a process with several threads may hang.
-    with ProcessPoolExecutor(max(1, min(threads(), len(have))), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(max(1, min(threads(), len(have))), get_context("spawn"), end_with_parent) as pool:
         for drawn, left in pool.map(draw_study, have, [scale] * len(have)):
             say(drawn)
             skipped += left
@@ -146,6 +147,7 @@ def _is_fresh(picture: Path, study: str, scale: str) -> bool:
 
 if __name__ == "__main__":
     spell_what_terminals_lack()
+    end_with_make()
     parser = argparse.ArgumentParser(prog="python -m figs.draw", description=__doc__)
     parser.add_argument("studies", nargs="*", help="studies to name if they have no results yet")
     parser.add_argument("--scale", default="paper", choices=("quick", "paper"))

@@ -11,8 +11,8 @@ STAGES = ("train_models", "random_perturbs", "volume_cutoff", "volume_estimation
 OPTIONAL = ("local_volumes",)
 # All files that make and its commands read.
 SOURCES = (
-    "Makefile", "pyproject.toml", "constraints.txt", "README.md", "*/studies.mk", "*/*.py", "minima_volume/*/*.py",
-    "tests/faults/*.py", "figs/*.csv", "docs/*.md",
+    "Makefile", ".gitignore", "pyproject.toml", "constraints.txt", "README.md", "*/studies.mk", "*/*.py",
+    "minima_volume/*/*.py", "tests/faults/*.py", "figs/*.csv", "docs/*.md",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from minima_volume.drawing import style
 from minima_volume.errors import UserError
+from minima_volume.pipeline.parent import end_with_make, end_with_parent
 from minima_volume.pipeline.settings import threads
 from minima_volume.planes import grid
 from minima_volume.storage import archives, atomic
@@ -102,7 +103,7 @@ def short_path(path: Path) -> str:
 def make_all_artifacts(entries: Mapping[str, Entry], scale: str) -> None:
     """Bring every artifact up to date, and say if there was nothing to do."""
     folder, size = folder_of(scale), quality_setting(scale)
-    with atomic.lock_folder(folder), FramePool(threads()) as pool:
+    with atomic.lock_folder(folder), FramePool(threads(), end_with_parent) as pool:
         written = [make_artifact(name, entry, scale, folder, size, pool) for name, entry in entries.items()]
     kept = written.count(0)
     if kept:
@@ -115,6 +116,7 @@ def make_all_artifacts(entries: Mapping[str, Entry], scale: str) -> None:
 def main(entries: Mapping[str, Entry]) -> None:
     """Run the command line that all video modules share."""
     spell_what_terminals_lack()
+    end_with_make()
     script = sys.modules["__main__"]
     module = getattr(script.__spec__, "name", None)
     parser = argparse.ArgumentParser(prog=f"python -m {module}" if module else None, description=script.__doc__)

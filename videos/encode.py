@@ -88,7 +88,7 @@ def _film_graph(mp4: Path, palette: Path, size: Quality) -> Any:
         movflags="+faststart",
     )
     colors = _reduced(both.stream(1), size).filter("palettegen", stats_mode="full")
-    return ffmpeg.merge_outputs(film, colors.output(str(palette), format="image2", update=1))
+    return ffmpeg.merge_outputs(film, colors.output(str(palette), format="image2", vcodec="png", update=1))
 
 
 def _gif_graph(mp4: Path, palette: Path, gif: Path, size: Quality) -> Any:

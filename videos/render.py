@@ -11,7 +11,6 @@ from functools import lru_cache, partial
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
 import imageio.v3 as imageio
@@ -21,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from minima_volume.storage import atomic
+from minima_volume.storage import atomic, scratch
 from videos import encode
 from videos.encode import Quality, encoder, loop
 
@@ -131,12 +130,17 @@ def in_order(submit: Callable[[Item], "Future[Result]"], items: Iterable[Item], 
 
 
 class FramePool:
-    """Processes that draw frames. They start with the first frame and are kept for the next films."""
+    """Processes that draw frames. They start with the first frame and are kept for the next films.
 
-    def __init__(self, count: int) -> None:
+    Args:
+        count: How many.
+        start: What each of them calls first.
+    """
+
+    def __init__(self, count: int, start: Callable[[], None] | None = None) -> None:
         self.count = count
         # Forked processes would share the threads and locks of torch; spawned ones import only what they need.
-        self._pool = ProcessPoolExecutor(count, get_context("spawn"))
+        self._pool = ProcessPoolExecutor(count, get_context("spawn"), start)
 
     def __enter__(self) -> "FramePool":
         return self
@@ -163,7 +167,7 @@ def make_film(film: Film, folder: Path, size: Quality, pool: FramePool) -> None:
     runs = [(state, len(list(same))) for state, same in groupby(film.states)]
     with ExitStack() as stack:
         mp4, gif, png = (stack.enter_context(atomic.atomic_write(path)) for path in film.files(folder))
-        palette = Path(stack.enter_context(TemporaryDirectory())) / "palette.png"
+        palette = stack.enter_context(scratch.scratch_file(folder, f"{film.name}.palette.png"))
         states = (state for state, _ in runs)
         frames = stack.enter_context(closing(pool.pictures(film.scene, states, size)))
         with encoder(mp4, palette, size) as write:

@@ -1,7 +1,6 @@
 """The look of every picture: column widths, type, colours that the colour-blind can tell apart, reproducible files."""
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
+
+from minima_volume.storage import atomic
 
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0  # inches
 
@@ -54,7 +55,6 @@ def applied() -> Iterator[None]:
 
 def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
     """Write a figure as PDF and as PNG of 200 dpi, with the same bytes on every run, and close it."""
-    path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(_LAYOUTS):
         figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, so that both files have the same layout
@@ -108,12 +108,9 @@ def label_panels(panels: Iterable[Axes]) -> None:
 
 def _write(figure: Figure, stem: Path, suffix: str) -> Path:
     path = stem.with_name(stem.name + suffix)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
-    try:
-        figure.savefig(unfinished, metadata=_NO_DATES[suffix])
-        return unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic.atomic_write(path) as part:
+        figure.savefig(part, format=suffix[1:], metadata=_NO_DATES[suffix])
+    return path
 
 
 def _readable(value: float) -> str:

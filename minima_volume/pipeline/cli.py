@@ -12,6 +12,7 @@ from typing import TypeVar
 from minima_volume.errors import INTERRUPTED, DataError, UserError, describe_error, is_memory_error, print_error
 from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.parallel import run_tasks
+from minima_volume.pipeline.parent import end_with_make
 from minima_volume.pipeline.settings import LONGEST, Settings, positive
 from minima_volume.pipeline.study import Repeat, Study, unknown_study
 from minima_volume.storage import atomic, layout
@@ -63,6 +64,7 @@ def main(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None
         work: The stage; its name is the function's own.
     """
     spell_what_terminals_lack()
+    end_with_make()
     # For what happens outside the `try` below, such as a second Ctrl-C.
     sys.excepthook = print_error
     settings = Settings.from_environment({})

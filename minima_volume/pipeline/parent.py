@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import cache
 
 EVERY = 0.5  # seconds
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 
+@cache
 def end_with_parent() -> None:
     """Let a thread end this process half a second after its parent, at the latest.
 

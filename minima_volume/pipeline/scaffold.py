@@ -4,14 +4,18 @@ import argparse
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from minima_volume.errors import UserError
 from minima_volume.pipeline.study import Study, did_you_mean, read_studies
+from minima_volume.storage import scratch
+from minima_volume.storage.atomic import write_error
 from minima_volume.text import spell_what_terminals_lack
 
 EXAMPLE = "`make new_experiment NAME=fashion FROM=MNIST`"
@@ -53,16 +57,49 @@ def new_experiment(root: Path, name: str, source: str, title: str = "") -> str:
     folder, row = _source_row(studies, source)
     study = replace(row, name="_".join([name.lower(), *(row.name.split("_")[1:] or ["data"])]))
     study = replace(study, title=title) if title else study
-    _check(root, name, {study.name}, {each for rows in studies.values() for each in rows}, title)
-    shutil.copytree(root / folder, root / name, ignore=shutil.ignore_patterns("config.py", "studies.mk", "__pycache__"))
-    (root / name / "config.py").write_text(_config(name, study), encoding="utf-8")
+    _check_name(root, name, title)
     together = _goes_together((root / folder / "studies.mk").read_text(encoding="utf-8"), folder, row.name)
     facts = TOGETHER.format(folder=name, study=study.name) if together else ""
-    (root / name / "studies.mk").write_text(
-        FACTS.format(folder=name, study=study.name, about=title or f"a copy of {row.name} so far", together=facts),
-        encoding="utf-8",
-    )
+    files = {
+        "config.py": _config(name, study),
+        "studies.mk": FACTS.format(
+            folder=name, study=study.name, about=title or f"a copy of {row.name} so far", together=facts
+        ),
+        **{
+            path.name: path.read_text(encoding="utf-8")
+            for path in (root / folder).glob("*.py")
+            if path.name != "config.py"
+        },
+    }
+    # The same command again, after it was killed before it could say that it had made the folder.
+    if _text_files(root / name) != files:
+        _check_free(root, name, {study.name}, {each for rows in studies.values() for each in rows})
+        _write_folder(root, name, files)
     return study.name
+
+
+def _text_files(folder: Path) -> dict[str, str] | None:
+    """Return the files of a folder of sources, or None if it holds anything else."""
+    found = [path for path in folder.glob("*") if path.name != "__pycache__"]
+    try:
+        return {path.name: path.read_text(encoding="utf-8") for path in found}
+    except (OSError, ValueError):
+        return None
+
+
+def _write_folder(root: Path, name: str, files: Mapping[str, str]) -> None:
+    """Write all files into a folder inside a scratch folder, where it is no experiment yet, and rename it."""
+    scratch.sweep(root, name)
+    part = root / f"{scratch.scratch_start(name)}0{scratch.SUFFIX}"
+    try:
+        (part / name).mkdir(parents=True)
+        for file, text in files.items():
+            (part / name / file).write_text(text, encoding="utf-8")
+        (part / name).rename(root / name)
+    except OSError as error:
+        raise write_error(root / name, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _source_row(studies: Mapping[str, Mapping[str, Study]], source: str) -> tuple[str, Study]:
@@ -79,8 +116,8 @@ def _source_row(studies: Mapping[str, Mapping[str, Study]], source: str) -> tupl
     )
 
 
-def _check(root: Path, name: str, new: set[str], taken: set[str], title: str) -> None:
-    """Raise UserError unless folder and study can be made without changing an existing file or make target."""
+def _check_name(root: Path, name: str, title: str) -> None:
+    """Raise UserError if TITLE cannot stand in a studies.mk, or NAME is no name of a folder, or of one that git ignores."""
     if not title.isprintable() or set(title) & set("#$\\'"):
         raise UserError(
             f"Expected TITLE to be one line without #, $, \\ and ', which mean something to make, got {title!r}: "
@@ -91,8 +128,32 @@ def _check(root: Path, name: str, new: set[str], taken: set[str], title: str) ->
             f"Expected NAME to be letters, digits and underscores with a letter first, got '{name}': "
             f"run for example {EXAMPLE}."
         )
+    if _is_ignored(root, name):
+        raise UserError(
+            f"Expected NAME to be a folder that git keeps, got '{name}', which .gitignore names: choose another name."
+        )
+
+
+def _is_ignored(root: Path, name: str) -> bool:
+    """Whether git ignores a folder of the repository; without git, whether .gitignore names it."""
+    command = ["git", "-C", str(root), "check-ignore", "--quiet", "--no-index", f"{name}/"]
+    try:
+        code = subprocess.run(command, capture_output=True).returncode
+    except OSError:
+        code = 128
+    if code in (0, 1):
+        return code == 0
+    ignore = root / ".gitignore"
+    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.exists() else []
+    return any(fnmatch(name, line.strip("/")) for line in lines if not line.startswith(("#", "!")))
+
+
+def _check_free(root: Path, name: str, new: set[str], taken: set[str]) -> None:
+    """Raise UserError unless folder and study can be made without changing an existing file or make target."""
     targets = set(re.findall(r"^([\w-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)) | taken
-    if (root / name).exists() or ({name} | new) & targets:
+    # Some disks do not tell upper from lower case.
+    folders = {path.name.lower() for path in root.iterdir()}
+    if name.lower() in folders or ({name} | new) & targets:
         raise UserError(
             f"Expected NAME to be a folder and a target that are not there yet, got '{name}': choose another name."
         )

@@ -10,6 +10,8 @@ import platform
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SUFFIX = ".part"
@@ -29,6 +31,26 @@ def scratch_start(name: str) -> str:
         True
     """
     return f".{name}.{_host()}-{os.getpid()}."
+
+
+@contextmanager
+def scratch_file(folder: Path, name: str) -> Iterator[Path]:
+    """Yield a path for a file that is needed for a while, and remove it, as well as those that killed processes left.
+
+    Args:
+        folder: Where to put it.
+        name: What it is called without what makes it a scratch file.
+
+    Yields:
+        The path, where no file is.
+    """
+    sweep(folder, name)
+    path = folder / f"{scratch_start(name)}0{SUFFIX}"
+    path.unlink(missing_ok=True)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _host() -> str:

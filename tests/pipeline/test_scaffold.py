@@ -100,6 +100,46 @@ def test_make_has_the_new_study_and_no_other_file_changed(project: Path) -> None
     assert re.search(r"^  fresh_data +a copy of digits_data so far$", make(project, "help").stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize("repository", [True, False])
+def test_names_that_git_ignores_are_refused(repository: bool, project: Path) -> None:
+    if repository:
+        subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+        (project / ".git" / "info" / "exclude").write_text("/secret/\n")
+        with pytest.raises(UserError, match="git keeps, got 'secret'"):
+            new_experiment(project, "secret", "MNIST")
+    for name in ("data", "build"):
+        with pytest.raises(UserError, match=f"git keeps, got '{name}'"):
+            new_experiment(project, name, "MNIST")
+        assert not (project / name).exists()
+
+
+def test_the_same_command_again_changes_nothing(project: Path) -> None:
+    study = new_experiment(project, "fresh", "MNIST")
+    before = {path: path.stat().st_mtime_ns for path in (project / "fresh").iterdir()}
+    assert new_experiment(project, "fresh", "MNIST") == study
+    assert before == {path: path.stat().st_mtime_ns for path in (project / "fresh").iterdir()}
+    (project / "fresh" / "config.py").write_text("# mine\n")
+    with pytest.raises(UserError, match="choose another name"):
+        new_experiment(project, "fresh", "MNIST")
+    assert (project / "fresh" / "config.py").read_text() == "# mine\n"
+
+
+@pytest.mark.parametrize("written", range(8))
+def test_a_killed_command_leaves_no_half_folder(written: int, project: Path) -> None:
+    code = (
+        "import os, sys, pathlib\nfrom minima_volume.pipeline import scaffold\nleft, write = int(sys.argv[1]), "
+        "pathlib.Path.write_text\n"
+        "def stop(*args, **named):\n    global left\n    left -= 1\n    left >= 0 or os._exit(9)\n"
+        "    return write(*args, **named)\n"
+        "pathlib.Path.write_text = stop\nscaffold.new_experiment(pathlib.Path.cwd(), 'fresh', 'MNIST')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(written)], cwd=project, check=False)
+    assert done.returncode == (9 if written < 7 else 0)  # it has seven files
+    assert (project / "fresh").exists() == (done.returncode == 0)
+    new_experiment(project, "fresh", "MNIST")
+    assert row_of(project / "fresh").data == "digits" and not list(project.glob(".*.part"))
+
+
 def test_new_files_are_formatted(project: Path) -> None:
     for i, source in enumerate(SOURCES):
         new_experiment(project, f"fresh{i}", source)
@@ -119,6 +159,9 @@ def test_new_files_are_formatted(project: Path) -> None:
         ("MNIST", "MNIST", "Expected NAME to be a folder and a target that are not there yet, got 'MNIST'"),
         ("tests", "MNIST", "not there yet, got 'tests'"),
         ("check", "MNIST", "not there yet, got 'check'"),  # would shadow `make check`
+        ("data", "MNIST", "Expected NAME to be a folder that git keeps, got 'data'"),
+        ("build", "MNIST", "got 'build', which .gitignore names"),
+        ("mnisT", "digits_data", "not there yet, got 'mnisT'"),  # some disks do not tell it from MNIST
         ("mnist_data", "MNIST", "not there yet, got 'mnist_data'"),
         ("mnist", "mnist_data", "not there yet, got 'mnist'"),  # its study would be mnist_data
         (

@@ -1,0 +1,100 @@
+"""The chain of stages of one study: two makes with other settings, settings under older times, and killed parents."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from minima_volume.storage import tables
+from tests.faults.sandbox import CONFIGS, Row, Sandbox, Tables, wait_for
+
+WAITS = "Another process works in"
+
+
+def directions(sandbox: Sandbox, study: str) -> set[str]:
+    """Return the numbers of directions in a study's table; nothing if there is none that can be read."""
+    path = sandbox.study(study) / "volumes.csv"
+    return {row["n_directions"] for row in tables.read_table(path, ("n_directions",))} if path.exists() else set()
+
+
+def other_directions(study: str, pairs: Sequence[tuple[int, int]], folder: Path) -> Row:
+    """Run two makes of a study with other numbers of directions at once: both succeed, and no table is lost."""
+    lost = []
+    for first, second in pairs:
+        sandbox = Sandbox(folder / f"other_directions_{first}_{second}")
+        running = [sandbox.start(study, THREADS="1", DIRECTIONS=str(number)) for number in (first, second)]
+        ends = [wait_for(process) for process in running]
+        whole = directions(sandbox, study) in ({str(first)}, {str(second)}) and not sandbox.damaged(study)
+        if not (all(end.code == 0 for end in ends) and whole and any(WAITS in end.text for end in ends)):
+            lost.append(f"{first} and {second}: {[end.code for end in ends]}, table of {directions(sandbox, study)}")
+    return Row("at once", f"two makes of {study} with other DIRECTIONS", len(pairs), len(lost), "; ".join(lost))
+
+
+def older_settings(sandbox: Sandbox, study: str, expected: Tables) -> Row:
+    """Change a setting under an older time, and back: what depends on it is made again both times."""
+    config, lost = sandbox.folder / CONFIGS[study] / "config.py", 0
+    before, when = config.read_text(), config.stat().st_mtime
+    sandbox.row(study, n_directions="30")
+    os.utime(config, (when - 1e6, when - 1e6))
+    lost += sandbox.make(study, THREADS="1").code != 0 or directions(sandbox, study) != {"30"}
+    config.write_text(before)
+    os.utime(config, (when - 1e6, when - 1e6))
+    lost += sandbox.make(study, THREADS="1").code != 0 or sandbox.tables(study) != expected
+    return Row("settings", "another setting under an older time, and back", 2, int(lost))
+
+
+def future_results(sandbox: Sandbox, study: str, expected: Tables) -> Row:
+    """Give results times in the future: one run mends them, the next one does nothing."""
+    lost, later = 0, time.time() + 1e7
+    for name in ("repeat_0/minima.json", "repeat_0/rays.json", "volumes.csv", ".asked"):
+        os.utime(sandbox.study(study) / name, (later, later))
+        first, second = (sandbox.make(study, THREADS="1") for _ in range(2))
+        late = [path for path in sandbox.study(study).rglob("*") if path.stat().st_mtime > time.time() + 60]
+        idle = second.text.strip().count("\n") == 0 and "is up to date" in second.text
+        lost += first.code != 0 or second.code != 0 or not idle or bool(late) or sandbox.tables(study) != expected
+    return Row("settings", "results from the future: mended in one run", 4, lost)
+
+
+def killed_make(study: str, expected: Tables, seconds: float, moments: Sequence[float], folder: Path) -> Row:
+    """Kill only the make that a user started: all that it started ends, and the same command finishes the study."""
+    hits, lost = 0, []
+    for moment in moments:
+        sandbox = Sandbox(folder / f"killed_make_{moment}")
+        process = sandbox.start(study, THREADS="1")
+        time.sleep(moment * seconds)
+        if process.poll() is not None:
+            continue
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        hits += 1
+        left = still_running(process.pid, 3.0)
+        done = sandbox.make(study, THREADS="1")
+        if left or done.code != 0 or sandbox.tables(study) != expected:
+            lost.append(f"{moment:g}: {len(left)} left, code {done.code}")
+        end(left)
+    return Row("orphans", "kill -9 of only the first make: its stages end", hits, len(lost), "; ".join(lost))
+
+
+def still_running(session: int, within: float) -> list[int]:
+    """Return the processes of a session that still run after some seconds."""
+    stop = time.monotonic() + within
+    while (left := in_session(session)) and time.monotonic() < stop:
+        time.sleep(0.1)
+    return left
+
+
+def end(processes: Sequence[int]) -> None:
+    """Kill processes, of which some may have ended."""
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def in_session(session: int) -> list[int]:
+    """Return the processes of a session that have not ended."""
+    done = subprocess.run(["ps", "-eo", "pid=,sess=,stat="], capture_output=True, text=True, check=True)
+    rows = (line.split() for line in done.stdout.splitlines())
+    return [int(pid) for pid, sess, state in rows if int(sess) == session and not state.startswith("Z")]

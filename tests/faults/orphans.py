@@ -1,0 +1,57 @@
+"""Only the main process of a command is killed: its workers end, and the next run leaves no scratch files."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.faults.chains import end, in_session, still_running
+from tests.faults.sandbox import Row, Sandbox, wait_for
+
+PATIENCE = 60.0  # seconds until a command has started its workers
+
+
+def command_line(pid: int) -> str:
+    """Return the command line of a process, or nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def workers_of(session: int, module: str) -> tuple[list[int], list[int]]:
+    """Return the main processes of a module in a session, and the processes that it has spawned."""
+    lines = {pid: command_line(pid) for pid in in_session(session)}
+    main = [pid for pid, line in lines.items() if f"-m {module}" in line and "spawn_main" not in line]
+    return main, [pid for pid, line in lines.items() if "spawn_main" in line or "ffmpeg" in line]
+
+
+def killed_main(sandbox: Sandbox, target: str, module: str, delays: Sequence[float], remove: Callable[[], None]) -> Row:
+    """Kill the main process of a command some seconds after its workers have started, again and again."""
+    if not Path("/proc/self/cmdline").exists():
+        return Row("orphans", f"make {target}", 0, 0, "not done: this system does not list processes in /proc")
+    hits, lost, scratch = 0, [], sandbox.folder / "tmp"
+    scratch.mkdir(exist_ok=True)
+    for delay in delays:
+        remove()
+        process = sandbox.start(target, THREADS="2", TMPDIR=str(scratch))
+        stop, main, workers = time.monotonic() + PATIENCE, list[int](), list[int]()
+        while process.poll() is None and not (main and workers) and time.monotonic() < stop:
+            main, workers = workers_of(process.pid, module)
+            time.sleep(0.02)
+        time.sleep(delay)
+        if not (main and workers) or process.poll() is not None:
+            wait_for(process)
+            continue
+        hits += 1
+        os.kill(main[0], signal.SIGKILL)
+        if left := still_running(process.pid, 3.0):
+            lost.append(f"{len(left)} left after {delay:g} s")
+            end(left)
+        wait_for(process)
+    done = sandbox.make(target, THREADS="2", TMPDIR=str(scratch))
+    found = [path.name for path in sandbox.folder.rglob("*.part")] + [path.name for path in scratch.iterdir()]
+    if done.code or found:
+        lost.append(f"code {done.code}, scratch {', '.join(found[:3])}")
+    return Row("orphans", f"kill -9 of only the main process of make {target}", hits, len(lost), "; ".join(lost))
