@@ -6,6 +6,9 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 
+# Values are plain text. A $ would be expanded by make, and what comes out of that is not what was given.
+$(foreach name,SCALE DATA_DIR REPEATS DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY TORCH,$(if $(findstring $$,$(value $(name))),\
+  $(error Expected $(name) without a dollar sign, got $(name)=$(value $(name)))))
 SCALE ?= paper
 DATA_DIR ?= data
 PYTHON ?= python3
@@ -18,8 +21,9 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 export SCALE DATA_DIR
 
-$(if $(filter-out $(realpath Makefile),$(realpath $(firstword $(MAKEFILE_LIST)))),$(error Expected make to run in the \
-  folder of its Makefile, got $(CURDIR): run make -C $(dir $(firstword $(MAKEFILE_LIST)))))
+ifneq ($(realpath $(firstword $(MAKEFILE_LIST))),$(or $(realpath Makefile),none))
+$(error Expected make to run in the folder of its Makefile, got $(CURDIR): run make -C $(dir $(firstword $(MAKEFILE_LIST))))
+endif
 FOLDERS := $(patsubst %/studies.mk,%,$(wildcard */studies.mk))
 include $(FOLDERS:%=%/studies.mk)
 STUDIES := $(foreach folder,$(FOLDERS),$($(folder)_STUDIES))
@@ -221,7 +225,7 @@ test-torch: | $(READY) ## run the library's tests with another torch: TORCH=2.9.
 	@touch $(OTHER)/.ready
 	@$(OTHER)/bin/python -m pytest $(addprefix tests/,measure rays crossings networks estimators sampling storage) -m "not slow"
 
-torture: | $(READY) ## inject faults into copies of the real commands: kills, full disks, damage, bad numbers; up to 15 minutes
+torture: | $(READY) ## inject faults into copies of the real commands: kills, full disks, damage, bad numbers; up to 20 minutes
 	@$(PY) -m tests.faults.run
 
 check: | $(READY) ## check format, lint and types, then run the tests

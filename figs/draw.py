@@ -1,10 +1,12 @@
 """Draw every figure whose results exist, and name the commands that make the others."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
@@ -56,7 +58,8 @@ def main(names: Iterable[str], scale: str) -> None:
     """Draw all figures of a scale that are older than their results, a line for each; then say once what was skipped."""
     have, skipped = tables.studies(scale), []
     # Spawned, because a forked copy of a process with several threads may hang.
-    with ProcessPoolExecutor(max(1, min(threads(), len(have))), get_context("spawn"), end_with_parent) as pool:
+    count, start = max(1, min(threads(), len(have))), partial(end_with_parent, os.getpid())
+    with ProcessPoolExecutor(count, get_context("spawn"), start) as pool:
         for drawn, left in pool.map(draw_study, have, [scale] * len(have)):
             say(drawn)
             skipped += left

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -103,7 +104,7 @@ def short_path(path: Path) -> str:
 def make_all_artifacts(entries: Mapping[str, Entry], scale: str) -> None:
     """Bring every artifact up to date, and say if there was nothing to do."""
     folder, size = folder_of(scale), quality_setting(scale)
-    with atomic.lock_folder(folder), FramePool(threads(), end_with_parent) as pool:
+    with atomic.lock_folder(folder), FramePool(threads(), partial(end_with_parent, os.getpid())) as pool:
         written = [make_artifact(name, entry, scale, folder, size, pool) for name, entry in entries.items()]
     kept = written.count(0)
     if kept:

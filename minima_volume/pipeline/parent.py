@@ -14,12 +14,14 @@ _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 
 @cache
-def end_with_parent() -> None:
+def end_with_parent(parent: int) -> None:
     """Let a thread end this process half a second after its parent, at the latest.
 
     Files are written whole or not at all, so nothing is lost.
+
+    Args:
+        parent: The process that started this one, which may have ended already.
     """
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -36,7 +38,7 @@ def end_with_make(environ: Mapping[str, str] = os.environ) -> None:
         environ: Variables by name.
     """
     if environ.get("MAKELEVEL"):
-        end_with_parent()
+        end_with_parent(os.getppid())
 
 
 def end_what_follows_with_parent() -> None:

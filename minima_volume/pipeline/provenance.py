@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, layout
 
 # A study's own results do not count as changes of the code.
-NOT_CODE = (":(exclude)results", ":(exclude)figs/paper", ":(exclude)figs/quick", ":(exclude)videos/paper")
+NOT_CODE = tuple(f":(top,exclude){name}" for name in ("results", "figs/paper", "figs/quick", "videos/paper"))
+# The package that runs, wherever the working folder is.
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str, object]:
@@ -57,7 +60,8 @@ def common_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[s
             r.number: {"model": r.model_seed, "data": r.data_seed, "directions": study.direction_seed} for r in repeats
         },
         "data_checksums": {repeat.number: repeat.dataset.checksums for repeat in repeats},
-        "git": _git(),
+        "git": _git(PACKAGE),
+        "package": package_checksum(PACKAGE),
         "versions": {name: version(name) for name in ("torch", "numpy", "scipy")}
         | {"python": platform.python_version()},
         "device": device_name(repeats[0].device),
@@ -65,12 +69,27 @@ def common_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[s
     }
 
 
-def _git() -> dict[str, object]:
-    """Return the commit and whether the working tree has changes; empty outside a git checkout."""
+def package_checksum(folder: Path) -> str:
+    """Return the SHA-256 of the names and contents of all modules of a package.
+
+    Args:
+        folder: The package.
+    """
+    total = sha256()
+    for path in sorted(folder.rglob("*.py")):
+        total.update(f"{sha256(path.read_bytes()).hexdigest()} {path.relative_to(folder).as_posix()}\n".encode())
+    return total.hexdigest()
+
+
+def _git(folder: Path) -> dict[str, object]:
+    """Return a folder's commit and whether its working tree has changes; empty outside a git checkout."""
+
+    def said(*command: str) -> str:
+        return subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=True).stdout
+
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changes = ["git", "status", "--porcelain", "--", ":(top)", *NOT_CODE]
-        status = subprocess.run(changes, capture_output=True, text=True, check=True).stdout
+        commit = said("rev-parse", "HEAD").strip()
+        status = said("status", "--porcelain", "--", ":(top)", *NOT_CODE)
     except (OSError, subprocess.CalledProcessError):
         return {}
     return {"commit": commit, "dirty": bool(status.strip())}

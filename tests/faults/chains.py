@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from minima_volume.storage import tables
+from minima_volume.pipeline import provenance
+from minima_volume.storage import archives, tables
 from tests.faults.sandbox import CONFIGS, Row, Sandbox, Tables, wait_for
 
 WAITS = "Another process works in"
@@ -98,3 +99,57 @@ def in_session(session: int) -> list[int]:
     done = subprocess.run(["ps", "-eo", "pid=,sess=,stat="], capture_output=True, text=True, check=True)
     rows = (line.split() for line in done.stdout.splitlines())
     return [int(pid) for pid, sess, state in rows if int(sess) == session and not state.startswith("Z")]
+
+
+def own_package(sandbox: Sandbox, study: str) -> Row:
+    """Change the package of a copy: the copy's package runs, and run.json has its checksum."""
+    with (sandbox.folder / "minima_volume" / "pipeline" / "volume_estimation.py").open("a") as module:
+        module.write("\nprint('the package of the copy')\n")
+    sandbox.touch()
+    done = sandbox.make(study, THREADS="1")
+    record = archives.read_json(sandbox.study(study) / "run.json")
+    wanted = provenance.package_checksum(sandbox.folder / "minima_volume")
+    lost = done.code != 0 or "the package of the copy" not in done.text or record.get("package") != wanted
+    return Row("set-up", "a changed package in a copied folder: it runs, and run.json names it", 1, int(lost))
+
+
+def stopped(study: str, expected: Tables, seconds: float, moments: Sequence[float], folder: Path) -> Row:
+    """Stop all processes of a study at some moments, while another make asks for it, and let them go on."""
+    hits, lost = 0, []
+    for moment in moments:
+        sandbox = Sandbox(folder / f"stopped_{moment}")
+        process = sandbox.start(study, THREADS="1")
+        time.sleep(moment * seconds)
+        if process.poll() is not None:
+            continue
+        os.killpg(process.pid, signal.SIGSTOP)
+        hits += 1
+        other = sandbox.start(study, THREADS="1")
+        time.sleep(3)
+        waits = other.poll() is None
+        os.killpg(process.pid, signal.SIGCONT)
+        ends = [wait_for(each) for each in (process, other)]
+        if not waits or any(end.code for end in ends) or sandbox.tables(study) != expected or sandbox.damaged(study):
+            lost.append(f"{moment:g}: {[end.code for end in ends]}")
+    return Row("at once", f"SIGSTOP in {study}, another make waits, SIGCONT", hits, len(lost), "; ".join(lost))
+
+
+EIGHT = (
+    "digits_poison", "digits_data", "modulo_data", "modulo_grokking", "swiss_data_x5", "swiss_data_x6", "swiss_poison_x5",
+    "swiss_poison_x6",
+)  # fmt: skip
+
+
+def eight(expected: dict[str, Tables], folder: Path) -> Row:
+    """Run eight studies in eight terminals at once; those whose tables are known have the same ones."""
+    sandbox = Sandbox(folder / "eight")
+    running = {study: sandbox.start(study, THREADS="1", DIRECTIONS="50") for study in EIGHT if study not in expected}
+    running |= {study: sandbox.start(study, THREADS="1") for study in expected}
+    ends = {study: wait_for(process) for study, process in running.items()}
+    lost = [
+        study
+        for study, end_ in ends.items()
+        if end_.code or not sandbox.tables(study) or sandbox.damaged(study)
+        or sandbox.tables(study) != expected.get(study, sandbox.tables(study))
+    ]  # fmt: skip
+    return Row("at once", "eight studies in eight terminals", len(ends), len(lost), ", ".join(lost))

@@ -9,7 +9,6 @@ import sys
 import time
 import zipfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uv
@@ -17,7 +16,7 @@ import uv
 from tests.faults.sandbox import FOREIGN, Done, Row, wait_for
 from tests.project import ROOT
 
-PARTS = tuple(f"part{i}" for i in range(12))
+PARTS = tuple(f"part{i}" for i in range(17))
 FILES = 40  # in each package, so that an installer takes a while
 # Where a set-up is killed: as one of these appears.
 MOMENTS = ("venv", "uv", *PARTS, "minima_volume")
@@ -150,8 +149,7 @@ def killed(moments: Sequence[str], folder: Path) -> list[Row]:
         shutil.rmtree(project.folder)
         return hit, "" if fine else f"{moment}: {re.sub(chr(10), ' ', done.text[-200:])}"
 
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(one, moments))
+    found = [one(moment) for moment in moments]
     lost = [said for hit, said in found if said]
     hits = sum(hit for hit, _ in found)
     return [Row("set-up", "kill -9 as a package appears; the same command", hits, len(lost), "; ".join(lost))]

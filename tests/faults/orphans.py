@@ -1,9 +1,11 @@
 """Only the main process of a command is killed: its workers end, and the next run leaves no scratch files."""
 
 import os
+import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.chains import end, in_session, still_running
@@ -27,14 +29,26 @@ def workers_of(session: int, module: str) -> tuple[list[int], list[int]]:
     return main, [pid for pid, line in lines.items() if "spawn_main" in line or "ffmpeg" in line]
 
 
-def killed_main(sandbox: Sandbox, target: str, module: str, delays: Sequence[float], remove: Callable[[], None]) -> Row:
+def killed_figures(sandbox: Sandbox, delays: Sequence[float]) -> Row:
+    """Kill only the main process of `make figs` in a sandbox with results."""
+    return _killed_main(sandbox, "figs", "figs.draw", delays)
+
+
+def killed_videos(sandbox: Sandbox, delays: Sequence[float]) -> Row:
+    """Kill only the main process of `make videos`."""
+    done = sandbox.make("digits_data", THREADS="1")
+    row = _killed_main(sandbox, "videos", "videos.make_all", delays)
+    return replace(row, lost=row.lost + (done.code != 0))
+
+
+def _killed_main(sandbox: Sandbox, target: str, module: str, delays: Sequence[float]) -> Row:
     """Kill the main process of a command some seconds after its workers have started, again and again."""
     if not Path("/proc/self/cmdline").exists():
         return Row("orphans", f"make {target}", 0, 0, "not done: this system does not list processes in /proc")
     hits, lost, scratch = 0, [], sandbox.folder / "tmp"
     scratch.mkdir(exist_ok=True)
     for delay in delays:
-        remove()
+        shutil.rmtree(sandbox.folder / target / "quick", ignore_errors=True)
         process = sandbox.start(target, THREADS="2", TMPDIR=str(scratch))
         stop, main, workers = time.monotonic() + PATIENCE, list[int](), list[int]()
         while process.poll() is None and not (main and workers) and time.monotonic() < stop:

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults import concurrency, damage, disks, divergence, invalidation, kills, memory
+from tests.faults import concurrency, damage, disks, divergence, invalidation, kills, make_themes, memory
 from tests.faults.sandbox import Row, Sandbox, Tables, copy_finished
 from tests.project import ROOT
 
@@ -127,6 +127,8 @@ def tasks(plan: Plan, known: Undisturbed) -> dict[str, list[Task]]:
             one(memory.too_little, folder),
             lambda: [memory.smaller_batches(known.copy("batches"), study, expected)],
         ]
+    for theme, more in make_themes.tasks(known, short=not plan.all_themes).items():
+        found.setdefault(theme, []).extend(more)
     return found
 
 

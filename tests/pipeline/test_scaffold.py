@@ -26,6 +26,7 @@ from minima_volume.storage import layout
 from minima_volume.storage import tables as storage_tables
 from minima_volume.training import datasets
 from minima_volume.training.recipe import Recipe
+from tests.faults import new_experiments
 from tests.project import ROOT, STAGES, copy_sources, mark_ready
 
 SOURCES = {name: study for path in ROOT.glob("*/studies.mk")
@@ -124,18 +125,11 @@ def test_the_same_command_again_changes_nothing(project: Path) -> None:
     assert (project / "fresh" / "config.py").read_text() == "# mine\n"
 
 
-@pytest.mark.parametrize("written", range(8))
-def test_a_killed_command_leaves_no_half_folder(written: int, project: Path) -> None:
-    code = (
-        "import os, sys, pathlib\nfrom minima_volume.pipeline import scaffold\nleft, write = int(sys.argv[1]), "
-        "pathlib.Path.write_text\n"
-        "def stop(*args, **named):\n    global left\n    left -= 1\n    left >= 0 or os._exit(9)\n"
-        "    return write(*args, **named)\n"
-        "pathlib.Path.write_text = stop\nscaffold.new_experiment(pathlib.Path.cwd(), 'fresh', 'MNIST')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(written)], cwd=project, check=False)
-    assert done.returncode == (9 if written < 7 else 0)  # it has seven files
-    assert (project / "fresh").exists() == (done.returncode == 0)
+@pytest.mark.parametrize("write", [0, 3, 6])
+def test_a_killed_command_leaves_no_half_folder(write: int, project: Path) -> None:
+    command = [sys.executable, "-c", new_experiments.PROGRAM, str(write), "--name=fresh", "--source=MNIST"]
+    assert subprocess.run(command, cwd=project, check=False).returncode == 9
+    assert not (project / "fresh").exists()
     new_experiment(project, "fresh", "MNIST")
     assert row_of(project / "fresh").data == "digits" and not list(project.glob(".*.part"))
 
