@@ -17,6 +17,7 @@ from tests.faults.sandbox import FOREIGN, Done, Row, wait_for
 from tests.project import ROOT
 
 PARTS = tuple(f"part{i}" for i in range(17))
+DOCS = "writer"  # the package that only `make docs` needs
 FILES = 40  # in each package, so that an installer takes a while
 # Where a set-up is killed: as one of these appears.
 MOMENTS = ("venv", "uv", *PARTS, "minima_volume")
@@ -39,7 +40,7 @@ def build_editable(folder, settings=None, metadata=None):
     files = {
         "own.pth": f"{Path.cwd()}\\n", f"{info}/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: minima_volume\\nVersion: 1\\nProvides-Extra: all\\n"
-        f"Provides-Extra: dev\\n{needs}",
+        f"Provides-Extra: dev\\nProvides-Extra: docs\\n{needs}",
     }
     files[f"{info}/RECORD"] = "".join(f"{each},,\\n" for each in (*files, f"{info}/RECORD"))
     with zipfile.ZipFile(Path(folder) / name, "w") as wheel:
@@ -72,7 +73,7 @@ class Project:
         self.wheels.mkdir(parents=True)
         program = f"import os, sys\nos.execv({uv.find_uv_bin()!r}, ['uv', *sys.argv[1:]])\n"
         write_wheel(self.wheels, "uv", "1", {"uv/__init__.py": "", "uv/__main__.py": program})
-        for part in PARTS:
+        for part in (*PARTS, DOCS):
             own = {f"{part}/module_{i}.py": f"VALUE = {i}\n" * 50 for i in range(FILES)}
             imports = "".join(f"from {part} import module_{i}\n" for i in range(FILES))
             write_wheel(self.wheels, part, "1", {f"{part}/__init__.py": imports, **own})
@@ -82,13 +83,13 @@ class Project:
             copy.parent.mkdir(parents=True)
             shutil.copy2(ROOT / "minima_volume" / name, copy)
         (folder / "minima_volume" / "__init__.py").touch()
-        needs = [("dev" if i % 2 else "all", part) for i, part in enumerate(PARTS)]
-        extras = [f"{name} = {[part for extra, part in needs if extra == name]}\n" for name in ("all", "dev")]
+        needs = [("dev" if i % 2 else "all", part) for i, part in enumerate(PARTS)] + [("docs", DOCS)]
+        extras = [f"{name} = {[part for extra, part in needs if extra == name]}\n" for name in ("all", "dev", "docs")]
         (folder / "pyproject.toml").write_text(PYPROJECT + "".join(extras))
         (folder / "backend.py").write_text(f"NEEDS = {needs!r}\n{BACKEND}")
-        (folder / "constraints.txt").write_text("".join(f"{name}==1\n" for name in ("uv", *PARTS)))
+        (folder / "constraints.txt").write_text("".join(f"{name}==1\n" for name in ("uv", *PARTS, DOCS)))
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, target: str = ".venv/.ready") -> subprocess.Popen[str]:
         """Start the set-up as the leader of a process group."""
         clean = {
             name: value for name, value in os.environ.items() if name not in (*FOREIGN, "PYTHONPATH", "VIRTUAL_ENV")
@@ -97,13 +98,13 @@ class Project:
         places = {"PIP_FIND_LINKS": str(self.wheels), "UV_FIND_LINKS": str(self.wheels)}
         own = {"UV_CACHE_DIR": str(self.folder / "cache"), "PYTHON": sys.executable}
         return subprocess.Popen(
-            ["make", ".venv/.ready"], cwd=self.folder, env=clean | offline | places | own, text=True,
+            ["make", target], cwd=self.folder, env=clean | offline | places | own, text=True,
             start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def make(self) -> Done:
+    def make(self, target: str = ".venv/.ready") -> Done:
         """Run the set-up to its end."""
-        return wait_for(self.start())
+        return wait_for(self.start(target))
 
     def works(self) -> bool:
         """Whether every package imports, and its own package is the one of this folder."""
@@ -168,6 +169,9 @@ def of_another_folder(folder: Path) -> Row:
         lost += not (done.code == 0 and project.works() and f"was made for the folder {first.folder}" in done.text)
         again = project.make()
         lost += again.code != 0 or "Setting up" in again.text
+    # More packages are installed in place: the environment is ready again, or none.
+    documented = project.make(".venv/.docs")
+    lost += documented.code != 0 or not project.works() or "Setting up" in project.make().text
     return Row("set-up", "a copied and a moved folder: its own package, and one sentence", 2, int(lost))
 
 

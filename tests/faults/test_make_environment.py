@@ -10,9 +10,5 @@ def test_a_killed_set_up_leaves_nothing_that_counts_as_finished(tmp_path: Path) 
     assert (row.times, row.lost) == (1, 0), row.note
 
 
-def test_a_copied_or_moved_environment_is_made_for_its_folder(tmp_path: Path) -> None:
-    assert environments.of_another_folder(tmp_path).lost == 0
-
-
 def test_a_linked_environment_is_used_if_it_fits(tmp_path: Path) -> None:
     assert environments.linked(tmp_path).lost == 0
