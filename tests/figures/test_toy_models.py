@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 from minima_volume.drawing import style
 from tests.pipeline.test_makefile import make
-from tests.project import ROOT, copy_sources
+from tests.project import ROOT, copy_sources, mark_ready
 
 DIAGRAMS = (
     "grid_rounding",
@@ -97,7 +97,7 @@ def test_make_toy_draws_what_is_not_up_to_date(tmp_path: Path) -> None:
     python.parent.mkdir(parents=True)
     python.write_text(STUB)
     python.chmod(0o755)
-    (tmp_path / ".venv" / ".ready").touch()
+    mark_ready(tmp_path)
 
     def drawn() -> list[str]:
         log.unlink(missing_ok=True)
