@@ -36,11 +36,11 @@ def write_asked(folder: Path, experiment: Path) -> None:
     path = folder / ASKED
     given = " ".join(f"{name}={os.environ[name]}" for name in SETTINGS if os.environ.get(name))
     sources = sorted(experiment.glob("*.py"))
-    sums = [f"{sha256(source.read_bytes()).hexdigest()} {source.name}" for source in sources]
+    sums = [f"{sha256(atomic.read_bytes(source)).hexdigest()} {source.name}" for source in sources]
     wanted = "\n".join([given, *sums, ""])
     try:
-        found = path.read_text() if path.is_file() and not path.is_symlink() else ""
-    except (OSError, ValueError):
+        found = atomic.read_bytes(path).decode()
+    except (OSError, ValueError, UserError):  # missing, or not the file that was written
         found = ""
     if _reset_future(folder) or found != wanted:
         atomic.write_text(path, wanted)
