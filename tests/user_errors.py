@@ -231,6 +231,8 @@ MAKE_MISTAKES: tuple[Mistake, ...] = (
     ("named an experiment 8x8", "Expected NAME to be letters", lambda *_: scaffold.new_experiment(ROOT, "8x8", "MNIST")),
     ("gave an experiment a title for make", "Expected TITLE to be one line without #",
      lambda *_: scaffold.new_experiment(ROOT, "new", "MNIST", "costs $1")),
+    ("named an experiment as git ignores it", "Expected NAME to be a folder that git keeps, got 'data'",
+     lambda *_: scaffold.new_experiment(ROOT, "data", "MNIST")),
     ("named an experiment as one that is there", "not there yet, got 'sam'",
      lambda *_: scaffold.new_experiment(ROOT, "sam", "MNIST")),
 )  # fmt: skip

@@ -9,11 +9,10 @@ import base64
 import re
 import sys
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -56,10 +55,10 @@ def report(scale: str, root: Path = Path()) -> str:
     if not tables.studies(scale):
         again = "make report SCALE=quick" if scale == "quick" else "make mnist_poison"
         raise ResultsError(f"Expected {scale} results of at least one study, got none: run `{again}`.")
-    text = resources.files("minima_volume.analysis").joinpath("report.html.j2").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        text
-    )
+    page = Environment(
+        loader=PackageLoader("minima_volume", "analysis"),
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    ).get_template("report.html.j2")  # fmt: skip
     figures, judged = root / "figs" / scale, claims.judge_all(scale)
     return page.render(
         scale=scale,
@@ -90,7 +89,7 @@ def html(text: str) -> Markup:
 
 def picture(path: Path) -> str:
     """Return a PNG file as an address that holds its bytes, or an empty text if there is no such file."""
-    return _data("image/png", path.read_bytes()) if path.exists() else ""
+    return _data("image/png", atomic.read_bytes(path)) if path.exists() else ""
 
 
 def _data(kind: str, content: bytes) -> str:
@@ -129,7 +128,7 @@ def _study(scale: str, study: str) -> dict[str, object]:
         "commit": _commit(record), "device": record.get("device", ""), "written": str(record.get("written", ""))[:10],
         "seeds": _seeds(record), "versions": ", ".join(f"{k} {v}" for k, v in record.get("versions", {}).items()),
         "command": record.get("command", ""),
-        "files": [(path.name, _data("text/csv" if path.suffix == ".csv" else "application/json", path.read_bytes()))
+        "files": [(path.name, _data("text/csv" if path.suffix == ".csv" else "application/json", atomic.read_bytes(path)))
                   for path in files],
     }  # fmt: skip
 
@@ -150,13 +149,13 @@ def _seeds(record: Mapping[str, Any]) -> str:
 
 def _section(path: Path, title: str) -> str:
     """The text below one heading of a page."""
-    text = path.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    text = atomic.read_bytes(path).decode().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     return re.sub(r"<img [^>]*>", "", text)
 
 
 def _body(path: Path) -> str:
     """The text of a page without its title, with headings one level lower."""
-    text = path.read_text(encoding="utf-8").partition("\n")[2]
+    text = atomic.read_bytes(path).decode().partition("\n")[2]
     return re.sub(r"^#", "##", text, flags=re.MULTILINE)
 
 
