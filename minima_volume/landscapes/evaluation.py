@@ -25,8 +25,8 @@ from minima_volume.rays.path import functional_rays
 # Float32 evaluates a landscape if its mean losses agree with float64 to this part on the first samples of a few points. More
 # samples average their rounding errors further, so that all of them agree to 1e-6.
 FLOAT32_RTOL = 5e-7
-# Samples and points that are compared.
-PROBE_SAMPLES, PROBES = 256, 5
+# Samples and points that are compared; fewer samples where float64 runs point by point through convolutions.
+PROBE_SAMPLES, PROBE_IMAGES, PROBES = 256, 32, 5
 # Numbers in the points that are formed at a time for functional calls.
 POINT_NUMBERS = 2**22
 # Outputs that are handed to the criterion at a time: its calls cost more than so few numbers.
@@ -134,7 +134,7 @@ class Evaluation:
         landscape, copy = self.landscape, self.landscape.copy
         if self._mover is None or copy.dtype != self.dtype:
             copy.convert(self.dtype)
-            self._mover = Mover(self.subspace, copy.module, self.dtype)
+            self._mover = Mover(self.subspace, copy.module)
         for place, point in zip(np.arange(len(coordinates))[:, None], coordinates.tolist(), strict=True):
             try:
                 self._mover.move(point)
@@ -159,8 +159,9 @@ class Evaluation:
             for values in objective.losses(copy, self.sizes, "loss"):
                 totals.add(place, to_float64(values)[None], None)
             return
-        for start in range(0, self.sizes[-1], objective.tile):
-            part = objective.samples.part(start, min(start + objective.tile, self.sizes[-1]))
+        tile = self.landscape.tile or objective.tile
+        for start in range(0, self.sizes[-1], tile):
+            part = objective.samples.part(start, min(start + tile, self.sizes[-1]))
             outputs = objective.outputs(copy, part.inputs)[None]
             self._add(totals, place, outputs if outputs.device.type == "mps" else outputs.double(), part)
 
@@ -192,7 +193,8 @@ def choose_precision(landscape: Landscape, subspace: Subspace, points: Floats) -
     if user.dtype == torch.float64:
         return torch.float64, 0.0
     some = points[np.unique(np.linspace(0, len(points) - 1, PROBES).round().astype(int))]
-    size = landscape.n_samples if user.samples is None else min(PROBE_SAMPLES, landscape.n_samples)
+    few = PROBE_IMAGES if landscape.tile else PROBE_SAMPLES
+    size = landscape.n_samples if user.samples is None else min(few, landscape.n_samples)
     rough = Evaluation(landscape, subspace, (size,), torch.float32).means(some).loss
     exact = Evaluation(landscape, subspace, (size,), torch.float64, "module").means(some).loss
     landscape.failures.clear()  # counted again when all points are evaluated

@@ -11,6 +11,7 @@ from torch import nn
 
 from minima_volume.errors import UserError
 from minima_volume.landscapes.batch_norm import BatchNorm, normalisations
+from minima_volume.landscapes.convolutions import arrange
 from minima_volume.landscapes.subspace import Subspace
 from minima_volume.networks import arguments
 from minima_volume.networks import model_checks as checks
@@ -44,6 +45,7 @@ class Landscape:
         user: The checked model.
         copy: The private copy that is moved.
         path: The fastest evaluation that agrees with the model.
+        tile: Samples that a model with convolutions evaluates together; None for others.
         classes: Whether outputs are scores of classes, so that there is an error rate.
         recalibrates: Whether statistics are computed anew at each point.
         failures: Errors that the model raises at points, by their class, with the number of points.
@@ -68,6 +70,8 @@ class Landscape:
         self.copy = PrivateCopy(model, self.user.device, torch.float64)
         self.recalibrates = batch_norm == "recalibrate" and bool(normalisations(self.copy.module))
         self.path = "module" if self.recalibrates else fastest_path(self.user, self.minimum, self.copy)
+        self.copy.convert(self.user.final_dtype)
+        self.tile = arrange(self.copy, self.user.objective) if self.path == "module" else None
         self.classes = self._has_classes()
         self.failures: dict[str, int] = {}
 
@@ -82,7 +86,6 @@ class Landscape:
         plain = isinstance(objective, SampleObjective) and not objective.samples.targets.is_floating_point()
         if self.metric != "loss" or not plain or not isinstance(objective, SampleObjective):
             return self.metric == "accuracy"
-        self.copy.convert(self.user.final_dtype)
         part = objective.samples.part(0, checks.CHECK_BATCH)
         try:
             checks.check_classes(objective.outputs(self.copy, part.inputs), part.targets)

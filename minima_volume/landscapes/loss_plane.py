@@ -29,6 +29,8 @@ from minima_volume.networks.user_model import plain_module
 
 # Room around the models, as a share of the largest distance between their coordinates.
 MARGIN = 0.25
+# Distances from a plane, as a share of its width, that are rounding.
+ON_PLANE = 1e-9
 Extent = tuple[float, float, float, float]
 
 
@@ -168,15 +170,24 @@ def plane_on(
     x, y = grid_around(np.array(points, dtype=np.float64), nodes, extent, reach)
     sizes = landscape.as_sizes(sizes)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    found = survey(landscape, frame.subspace, grid, sizes, keep=keep, progress=progress)
-    shape = (len(sizes), len(y), len(x))
+    # Models are evaluated as points of the plane, and those off the plane once more by themselves.
+    corners = np.array([place for place, _ in places])
+    found = survey(landscape, frame.subspace, np.concatenate([corners, grid]), sizes, keep=keep, progress=progress)
+    k, shape, means = len(marked), (len(sizes), len(y), len(x)), found.means
     models = tuple(
-        Mark(each.name, place[0], place[1], distance, *_values(landscape, frame, each.parameters, sizes))
-        for each, (place, distance) in zip(marked, places, strict=True)
+        Mark(each.name, place[0], place[1], distance, *values)
+        if distance <= ON_PLANE * (x[-1] - x[0])
+        else Mark(each.name, place[0], place[1], distance, *_values(landscape, frame, each.parameters, sizes))
+        for each, (place, distance), values in zip(
+            marked,
+            places,
+            zip(means.loss[:k, -1].tolist(), means.error_rate[:k, -1].tolist(), strict=True),
+            strict=True,
+        )
     )
-    means = found.means
     return Plane(
-        x, y, means.loss.T.reshape(shape), means.error_rate.T.reshape(shape), means.loss_se.reshape(shape[1:]), sizes,
+        x, y, means.loss[k:].T.reshape(shape), means.error_rate[k:].T.reshape(shape),
+        means.loss_se[k:].reshape(shape[1:]), sizes,
         models, tuple(tracks), angle, names, "filter-normalised" if normalise else "raw", eigenvalues, explained,
         threshold, landscape.metric, frame.layout.n_params, landscape.batch_norm, found.dtype, found.rounding,
         (*landscape.notes(), *notes),

@@ -56,25 +56,35 @@ class SubspaceRays(StackedRays):
         bias = self.steps.get(f"{stack.rest[0][0]}.bias")
         product = stack.product
         self.slopes = product if product is None or bias is None else product + bias.unsqueeze(1)
+        self._converted: dict[tuple[str, torch.dtype], tuple[Tensor, Tensor | None]] = {}
 
     def _moved(self, key: str, rows: Index, c: Tensor) -> Tensor:
         """Return a parameter at each point (points, *shape) in the precision of c."""
-        base = self.minimum.parameters[key].to(c.dtype)
-        if key not in self.steps:
-            return base.expand(len(c), *base.shape)
-        return base + torch.tensordot(c, self.steps[key].to(c.dtype), dims=1)
+        if (key, c.dtype) not in self._converted:
+            steps = self.steps[key].to(c.dtype) if key in self.steps else None
+            self._converted[key, c.dtype] = self.minimum.parameters[key].to(c.dtype), steps
+        base, steps = self._converted[key, c.dtype]
+        return base.expand(len(c), *base.shape) if steps is None else _combine(base, steps, c)
 
     def _shared_layer(self, product: Tensor, rows: Index, c: Tensor) -> Callable[[int, int], Tensor]:
         """Return the first layer's outputs X·W₀ᵀ + b₀ + Σᵢ xᵢ·(X·Dᵢᵀ + dᵢ) at every point."""
         slopes = product if self.slopes is None else self.slopes
+        return lambda start, stop: _combine(self.base[start:stop], slopes[:, start:stop], c)
 
-        def outputs(start: int, stop: int) -> Tensor:
-            hidden = torch.addcmul(self.base[start:stop], slopes[0, start:stop], c[:, 0].view(-1, 1, 1))
-            for axis in range(1, len(slopes)):
-                hidden.addcmul_(slopes[axis, start:stop], c[:, axis].view(-1, 1, 1))
-            return hidden
 
-        return outputs
+def _combine(base: Tensor, steps: Tensor, c: Tensor) -> Tensor:
+    """Return base + Σᵢ c[:, i]·steps[i] (points, *shape), for steps (axes, *shape) and coefficients c (points, axes)."""
+    if len(c) == 1:  # a number is added faster than a tensor of one
+        first, *others = c[0].tolist()
+        single = torch.add(base, steps[0], alpha=first)
+        for step, x in zip(steps[1:], others, strict=True):
+            single.add_(step, alpha=x)
+        return single[None]
+    shape = (-1, *[1] * base.ndim)
+    moved = torch.addcmul(base, steps[0], c[:, 0].view(shape))
+    for step, x in zip(steps[1:], c.T[1:], strict=True):
+        moved.addcmul_(step, x.view(shape))
+    return moved
 
 
 class Mover:
@@ -85,20 +95,18 @@ class Mover:
     Args:
         subspace: The points.
         module: The module that is moved.
-        dtype: Precision of its parameters.
     """
 
-    def __init__(self, subspace: Subspace, module: nn.Module, dtype: torch.dtype) -> None:
+    @torch.no_grad()
+    def __init__(self, subspace: Subspace, module: nn.Module) -> None:
         named = dict(module.named_parameters())
         axes = subspace.layout.split(subspace.axes)
+        # In the memory layout of the parameters, so that sums run along the memory.
         self.parts = [
-            (
-                named[name],
-                subspace.parameters[name].to(named[name].device, dtype),
-                axes[name].to(named[name].device, dtype),
-            )
+            (place := named[name], torch.empty_like(place).copy_(subspace.parameters[name]),
+             [torch.empty_like(place).copy_(axis) for axis in axes[name]])
             for name, _ in subspace.layout.shapes
-        ]
+        ]  # fmt: skip
         self.row: list[Tensor] = []
         self.others: list[float] | None = None
 

@@ -17,7 +17,7 @@ from minima_volume.storage.ray_file import RayFile
 
 KIND = "minima_volume.landscape points/1"
 # Blocks of a survey: a stopped run loses at most one.
-BLOCKS = 50
+BLOCKS = 16
 
 
 @dataclass(frozen=True)

@@ -317,3 +317,36 @@ def test_a_model_that_fails_at_points_has_nan_there_and_a_note() -> None:
     )  # fmt: skip
     assert np.isnan(plane.loss).sum() == 5 and plane.loss[1, 1] == pytest.approx(1.0)
     assert any("ValueError at 5 points" in note for note in plane.notes)
+
+
+class Residual(nn.Module):
+    """Convolutions with a shortcut, whose head reads maps by `view` or by `flatten`."""
+
+    def __init__(self, *, view: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.head, self.view = nn.Linear(12, 2), view
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = torch.relu(self.first(inputs))
+        maps = hidden + self.second(hidden)
+        return self.head(maps.view(len(maps), -1) if self.view else maps.flatten(1))
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_convolutions_run_with_channels_last_unless_the_model_reads_its_layout(
+    view: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minima_volume.landscapes import convolutions
+    from minima_volume.landscapes.landscape import Landscape
+    from minima_volume.rays.functional import FunctionalRays
+
+    monkeypatch.setattr(FunctionalRays, "VMAP_PARAMS", 0)  # so that this small model is evaluated point by point
+    monkeypatch.setattr(convolutions, "MAP_NUMBERS", 7 * 12)
+    models, inputs = three(lambda: Residual(view=view)), INPUTS.view(-1, 2, 1, 3)
+    landscape = Landscape(models[0], CROSS, (inputs, TARGETS))
+    last = landscape.copy.module.second.weight.is_contiguous(memory_format=torch.channels_last)  # type: ignore[union-attr]
+    assert landscape.tile == 7 and last != view
+    plane = loss_plane(*models, loss=CROSS, data=(inputs, TARGETS), nodes=4, progress=False)
+    wanted = plain_loop(models, plane, lambda model: CROSS(model(inputs.double()), TARGETS))
+    np.testing.assert_allclose(plane.loss, wanted, rtol=1e-6)
