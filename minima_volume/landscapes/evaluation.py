@@ -25,8 +25,8 @@ from minima_volume.rays.path import functional_rays
 # Float32 evaluates a landscape if its mean losses agree with float64 to this part on the first samples of a few points. More
 # samples average their rounding errors further, so that all of them agree to 1e-6.
 FLOAT32_RTOL = 5e-7
-# Samples and points that are compared; fewer samples where float64 runs point by point through convolutions.
-PROBE_SAMPLES, PROBE_IMAGES, PROBES = 256, 32, 5
+# Samples that are compared; fewer where float64 runs point by point through convolutions.
+PROBE_SAMPLES, PROBE_IMAGES = 256, 32
 # Numbers in the points that are formed at a time for functional calls.
 POINT_NUMBERS = 2**22
 # Outputs that are handed to the criterion at a time: its calls cost more than so few numbers.
@@ -175,14 +175,14 @@ class Evaluation:
 
 
 def choose_precision(landscape: Landscape, subspace: Subspace, points: Floats) -> tuple[torch.dtype, float]:
-    """Return the precision that resolves the losses, and how far float32 is from float64 in relative terms.
+    """Return the precision that resolves the losses at points, and how far float32 is from float64 in relative terms.
 
-    Some of the points are evaluated in both precisions on the first samples.
+    The points are evaluated in both precisions on the first samples.
 
     Args:
         landscape: The model with its loss and data.
         subspace: The points θ₀ + Σᵢ xᵢ·dᵢ.
-        points: Coordinates x (points, axes).
+        points: Coordinates x (points, axes) of a few points.
 
     Returns:
         The precision, and the largest relative difference; NaN if it could not be compared.
@@ -192,12 +192,12 @@ def choose_precision(landscape: Landscape, subspace: Subspace, points: Floats) -
         return user.dtype, math.nan
     if user.dtype == torch.float64:
         return torch.float64, 0.0
-    some = points[np.unique(np.linspace(0, len(points) - 1, PROBES).round().astype(int))]
     few = PROBE_IMAGES if landscape.tile else PROBE_SAMPLES
     size = landscape.n_samples if user.samples is None else min(few, landscape.n_samples)
-    rough = Evaluation(landscape, subspace, (size,), torch.float32).means(some).loss
-    exact = Evaluation(landscape, subspace, (size,), torch.float64, "module").means(some).loss
-    landscape.failures.clear()  # counted again when all points are evaluated
+    before = dict(landscape.failures)
+    rough = Evaluation(landscape, subspace, (size,), torch.float32).means(points).loss
+    exact = Evaluation(landscape, subspace, (size,), torch.float64, "module").means(points).loss
+    landscape.failures = before  # a point counts once, when all are evaluated
     fine = np.isfinite(exact)
     difference = np.abs(rough - exact)[fine] / np.maximum(np.abs(exact)[fine], np.finfo(np.float64).tiny)
     worst = float(np.max(difference, initial=0.0)) if np.array_equal(np.isfinite(rough), fine) else math.inf

@@ -18,6 +18,8 @@ from minima_volume.storage.ray_file import RayFile
 KIND = "minima_volume.landscape points/1"
 # Blocks of a survey: a stopped run loses at most one.
 BLOCKS = 16
+# Points at which precisions are compared before and after all others are evaluated.
+PROBES = 5
 
 
 @dataclass(frozen=True)
@@ -62,22 +64,38 @@ def survey(
     """
     about = "" if keep is None else landscape.fingerprint(subspace, points.tolist(), list(sizes))
     kept = RayFile(keep, about, KIND)
-    known = kept.known("points")
-    done = len(known["loss"]) if known else 0
-    dtype, rounding = choose_precision(landscape, subspace, points)
-    evaluation = Evaluation(landscape, subspace, sizes, dtype)
-    parts = [Means(known["loss"], known["error_rate"], known["loss_se"])] if known else []
-    step = max(1, -(-len(points) // BLOCKS))
+    spread = points[np.unique(np.linspace(0, len(points) - 1, PROBES).round().astype(int))]
+    dtype, rounding = choose_precision(landscape, subspace, spread)
     hidden = None if progress is None else not progress
     bar: tqdm[Never]
-    with tqdm(total=len(points), initial=done, unit="point", disable=hidden) as bar:
-        for start in range(done, len(points), step):
-            part = evaluation.means(points[start : start + step])
-            kept.extend("points", vars(part))
-            parts.append(part)
-            bar.update(len(part.loss))
-    whole = Means(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
-    return Survey(whole, str(dtype).removeprefix("torch."), rounding)
+    with tqdm(total=len(points), unit="point", disable=hidden) as bar:
+        means = _blocks(Evaluation(landscape, subspace, sizes, dtype), points, kept, bar)
+        if dtype == torch.float32:
+            # Small losses are differences of large numbers, so that the lowest points have the largest relative errors.
+            lowest = points[np.argsort(means.loss[:, -1])[:PROBES]]
+            needed, there = choose_precision(landscape, subspace, lowest)
+            rounding = max(rounding, there)
+            if needed == torch.float64:
+                dtype, landscape.failures = needed, {}
+                bar.reset()
+                means = _blocks(Evaluation(landscape, subspace, sizes, needed), points, kept, bar)
+    return Survey(means, str(dtype).removeprefix("torch."), rounding)
+
+
+def _blocks(evaluation: Evaluation, points: Floats, kept: RayFile, bar: "tqdm[Never]") -> Means:
+    """Return means at all points, those of finished blocks from the file."""
+    name = str(evaluation.dtype)
+    known = kept.known(name)
+    parts = [Means(known["loss"], known["error_rate"], known["loss_se"])] if known else []
+    done = len(parts[0].loss) if parts else 0
+    bar.update(done)
+    step = max(1, -(-len(points) // BLOCKS))
+    for start in range(done, len(points), step):
+        part = evaluation.means(points[start : start + step])
+        kept.extend(name, vars(part))
+        parts.append(part)
+        bar.update(len(part.loss))
+    return Means(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
 
 
 def means_of(landscape: Landscape, subspace: Subspace, points: Floats, sizes: Sequence[int]) -> Means:
