@@ -178,10 +178,15 @@ def _decades(low: float, high: float) -> list[float]:
 
 def _styled(plane: Surface) -> list[tuple[Mark, str, str]]:
     """Return models with a colour and a marker each."""
+    colors = _colors()
+    return [(mark, colors[i % len(colors)], MARKERS[i % len(MARKERS)]) for i, mark in enumerate(plane.models)]
+
+
+def _colors() -> tuple[str, ...]:
+    """Return colours of models, and of the tracks that end in them."""
     from minima_volume.drawing import style
 
-    colors = (style.VERMILION, style.SKY, style.ORANGE, style.PURPLE, style.GREEN)
-    return [(mark, colors[i % len(colors)], MARKERS[i % len(MARKERS)]) for i, mark in enumerate(plane.models)]
+    return style.VERMILION, style.SKY, style.ORANGE, style.PURPLE, style.GREEN
 
 
 def _within(plane: Surface, mark: Mark) -> bool:
@@ -208,8 +213,8 @@ def _draw_marks(axes: "Axes", plane: Surface) -> None:
 
 def _draw_tracks(axes: "Axes", plane: Surface) -> None:
     """Draw paths over the plane, each from a small dot on."""
-    from minima_volume.drawing import style
-
-    for track, color in zip(plane.tracks, (style.VERMILION, style.ORANGE, style.SKY, style.PURPLE), strict=False):
+    colors = _colors()
+    for number, track in enumerate(plane.tracks):
+        color = colors[number % len(colors)]
         axes.plot(track.x, track.y, "-", color="white", lw=2.2, zorder=3)
         axes.plot(track.x, track.y, "-", color=color, lw=1.2, marker=".", ms=3, zorder=4)

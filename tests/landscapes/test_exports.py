@@ -18,6 +18,7 @@ from minima_volume import loss_line, loss_plane
 from minima_volume.errors import ResultsError
 from minima_volume.landscapes.plane import Plane
 from tests.landscapes.problems import three, with_weights
+from tests.project import ROOT
 
 DRAW = torch.Generator().manual_seed(0)
 DATA = (torch.randn(30, 4, generator=DRAW), torch.randint(0, 3, (30,), generator=DRAW))
@@ -177,3 +178,13 @@ def test_sliders_move_surface_and_contours_in_a_browser(plane: Plane, tmp_path: 
         assert look["inner"] == width and look["width"] <= width and look["right"] <= width
     assert seen["before"]["level"][0] == pytest.approx(np.log10(1.1), abs=(high - low) / 100)
     assert seen["after"]["level"] == pytest.approx([low + 0.8 * (high - low)] * 2, abs=1e-9)
+
+
+def test_the_example_of_the_readme_draws_a_surface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Draw its loss landscape")[2]
+    found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert found is not None and len([line for line in found[1].splitlines() if line]) == 5
+    monkeypatch.chdir(tmp_path)
+    inputs, targets = DATA
+    exec(found[1], {"model": with_weights(mlp(), 0), "inputs": inputs, "targets": targets})
+    assert (tmp_path / "surface.png").stat().st_size > 10_000 and (tmp_path / "surface.html").exists()
