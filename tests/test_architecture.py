@@ -17,7 +17,7 @@ SCRIPTS = sorted(chain.from_iterable(folder.glob("*.py") for folder in EXPERIMEN
 # What drawing code may know of the package: stored tables, arithmetic on them, and the look.
 FOR_FIGURES = {"errors", "storage", "estimators", "analysis", "drawing"}
 WITHOUT_TORCH = FOR_FIGURES
-DRAWS = {"figs": FOR_FIGURES, "videos": FOR_FIGURES | {"planes"}, "toy_models": {"drawing"}}
+DRAWS = {"figs": FOR_FIGURES, "videos": FOR_FIGURES | {"landscapes", "planes"}, "toy_models": {"drawing"}}
 DRAWERS = sorted(path for folder in DRAWS for path in (ROOT / folder).glob("*.py"))
 
 

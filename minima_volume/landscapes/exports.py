@@ -159,9 +159,9 @@ def obj_lines(nodes: Floats, faces: NDArray[np.int64], comments: tuple[str, ...]
 
 
 def vtp_lines(
-    nodes: Floats, faces: NDArray[np.int64], fields_by_name: dict[str, Floats], comment: str
+    nodes: Floats, faces: NDArray[np.int64], values: dict[str, Floats], drawn: str, comment: str
 ) -> Iterator[str]:
-    """Yield the lines of a VTK mesh in text form, with values (nodes,) by name; the first is drawn."""
+    """Yield the lines of a VTK mesh in text form, with values (nodes,) by name, one of which is drawn first."""
     yield '<?xml version="1.0"?>'
     yield f"<!-- {comment} -->"
     yield '<VTKFile type="PolyData" version="1.0" byte_order="LittleEndian"><PolyData>'
@@ -171,8 +171,8 @@ def vtp_lines(
     yield _array("Int32", "connectivity", faces, "%d")
     yield _array("Int32", "offsets", 3 * np.arange(1, len(faces) + 1), "%d")
     yield "</Polys>"
-    yield f'<PointData Scalars="{next(iter(fields_by_name))}">'
-    yield from (_array("Float32", name, values, "%.6g") for name, values in fields_by_name.items())
+    yield f'<PointData Scalars="{drawn}">'
+    yield from (_array("Float32", name, each, "%.6g") for name, each in values.items())
     yield "</PointData></Piece></PolyData></VTKFile>"
 
 
@@ -193,10 +193,11 @@ def save_mesh(path: Path, plane: Surface) -> None:
     if ending == ".obj":
         lines = obj_lines(nodes, faces, about)
     else:
-        heights = {f"log10_loss_{size:06d}": plane.drawn(k).ravel() for k, size in reversed([*enumerate(plane.sizes)])}
+        names = [f"log10_loss_{size:06d}" for size in plane.sizes]
+        values = {name: plane.drawn(k).ravel() for k, name in enumerate(names)}
         if not np.isnan(plane.error_rate).any():
-            heights["error_rate"] = plane.error_rate[-1].ravel()
-        lines = vtp_lines(nodes, faces, heights, "; ".join(about).replace("--", "-"))
+            values["error_rate"] = plane.error_rate[-1].ravel()
+        lines = vtp_lines(nodes, faces, values, names[-1], "; ".join(about).replace("--", "-"))
     write_lines(path, lines)
 
 
