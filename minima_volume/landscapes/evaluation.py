@@ -62,14 +62,26 @@ class Evaluation:
     def means(self, points: Floats) -> Means:
         """Return means over samples at points with coordinates x (points, axes); NaN where the model raises an error."""
         coordinates = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float64))
-        totals, samples = Totals(len(points), self.sizes), self.landscape.user.samples
-        if self.path == "module" or samples is None:
-            self._by_module(coordinates, totals)
-        elif self.path == "stack":
-            self._by_stack(samples, coordinates, totals)
-        else:
-            self._by_calls(samples, coordinates, totals)
-        return totals.means(classes=self.landscape.classes)
+        samples, classes = self.landscape.user.samples, self.landscape.classes
+        if self.path != "module" and samples is not None:
+            totals, together = (
+                Totals(len(points), self.sizes),
+                self._by_stack if self.path == "stack" else self._by_calls,
+            )
+            try:
+                together(samples, coordinates, totals)
+                return totals.means(classes=classes)
+            except UserError:
+                raise
+            except (
+                Exception
+            ) as error:  # somebody's model or loss fails at some point: the others are evaluated one by one
+                if is_memory_error(error):
+                    raise
+                self.path = "module"
+        totals = Totals(len(points), self.sizes)
+        self._by_module(coordinates, totals)
+        return totals.means(classes=classes)
 
     # --- many points at a time ----------------------------------------------------------------------------------------
 

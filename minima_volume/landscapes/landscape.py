@@ -59,6 +59,7 @@ class Landscape:
         only: arguments.Names = None, batch_norm: BatchNorm = "frozen", memory: int = MEMORY,
     ) -> None:  # fmt: skip
         arguments.check_metric(metric, loss)
+        memory = arguments.as_count(memory, "memory", 1)
         if batch_norm not in ("frozen", "recalibrate"):
             raise UserError(f"Expected batch_norm 'frozen' or 'recalibrate', got {batch_norm!r}: pass one of them.")
         parameters = arguments.widen_half_precision({name: p.detach() for name, p in model.named_parameters()})

@@ -21,7 +21,7 @@ from minima_volume.landscapes.surface import Mark, Track
 from minima_volume.landscapes.survey import means_of, survey
 from minima_volume.landscapes.totals import Floats
 from minima_volume.networks.adapters import Data, LossFunction
-from minima_volume.networks.arguments import Names, as_count
+from minima_volume.networks.arguments import Names, as_count, as_thresholds
 from minima_volume.networks.losses import Metric
 from minima_volume.networks.parameters import Parameters
 from minima_volume.networks.surroundings import plain_surroundings
@@ -81,7 +81,7 @@ def loss_plane(
         nodes: Number of points along each axis.
         extent: Lowest and highest x, lowest and highest y; by default a square with a margin around all models, or as far
             as filters move by their own norm.
-        threshold: A loss whose contour is drawn.
+        threshold: A loss whose contour is drawn; with metric="accuracy" the lowest accuracy, as in `measure_volume`.
         sizes: Numbers of samples whose mean losses are read off in the same pass, of the first samples each.
         metric: "loss"; "accuracy" for the error rate alone; or "kl" for the divergence from the first model.
         normalise: Whether coordinates are filter-normalised with the norms of `a`; by default for planes around one model.
@@ -164,6 +164,9 @@ def plane_on(
 ) -> Plane:
     """Evaluate a landscape on a plane with given axes; see `loss_plane`."""
     places = [frame.project(each.parameters) for each in marked]
+    if threshold is not None:
+        (level, *_) = as_thresholds(threshold, landscape.metric)
+        threshold = 1 - level if landscape.metric == "accuracy" else level
     points = [place for place, _ in places] + [
         point for track in tracks for point in zip(track.x, track.y, strict=True)
     ]

@@ -67,7 +67,7 @@ class Surface:
         coordinates: "raw" or "filter-normalised": what lengths are measured in.
         eigenvalues: Curvature along the axes, in loss per squared length; empty if unknown.
         explained: Share of the squared distances of a trajectory along each axis; empty for other planes.
-        threshold: A loss whose contour is drawn, or None.
+        threshold: A loss, or error rate, whose contour is drawn, or None.
         metric: What the loss is: "loss", "accuracy" or "kl".
         n_params: Number of parameters that move.
         batch_norm: "frozen" or "recalibrate".

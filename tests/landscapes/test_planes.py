@@ -17,6 +17,9 @@ from minima_volume import loss_plane
 from minima_volume.errors import ResultsError, UserError
 from minima_volume.landscapes.plane import Plane
 from tests.landscapes.problems import Vector, flat, plain_loop, three, with_weights
+from tests.measure.zoo import Case
+from tests.measure.zoo.cases import ZOO
+from tests.measure.zoo.outcome import difference, state_of
 
 DRAW = torch.Generator().manual_seed(0)
 INPUTS = torch.randn(90, 6, generator=DRAW)
@@ -350,3 +353,30 @@ def test_convolutions_run_with_channels_last_unless_the_model_reads_its_layout(
     plane = loss_plane(*models, loss=CROSS, data=(inputs, TARGETS), nodes=4, progress=False)
     wanted = plain_loop(models, plane, lambda model: CROSS(model(inputs.double()), TARGETS))
     np.testing.assert_allclose(plane.loss, wanted, rtol=1e-6)
+
+
+# --- other people's models --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ZOO.cases[::6], ids=lambda case: f"{case.kind}: {case.name}")
+def test_models_of_other_people_have_a_plane_or_a_refusal_and_stay_as_they_are(case: Case) -> None:
+    """The refusals are those of `measure_volume`, apart from options that planes do not have."""
+    model, loss, data, options = case.build()
+    kept = {key: value for key, value in options.items() if key in ("metric", "only", "memory", "threshold")}
+    before = state_of(model)
+    try:
+        plane = loss_plane(model, loss=loss, data=data, nodes=3, progress=False, **kept)
+    except UserError as refused:
+        assert case.refusal or "on one line" in str(refused), str(refused)
+    else:
+        assert not case.refusal or options.keys() - kept.keys()
+        assert plane.loss[1, 1] == pytest.approx(plane.models[0].loss, rel=1e-6)  # the model is the middle node
+    assert not difference(before, state_of(model))
+
+
+def test_an_accuracy_has_planes_of_error_rates() -> None:
+    models = three(mlp)
+    plane = loss_plane(*models, loss=CROSS, data=DATA, nodes=3, progress=False)
+    rates = loss_plane(*models, loss=None, data=DATA, nodes=3, metric="accuracy", threshold=0.75, progress=False)
+    np.testing.assert_array_equal(rates.loss, plane.error_rate[-1])
+    assert rates.threshold == 0.25
