@@ -72,6 +72,8 @@ class Landscape:
         self.recalibrates = batch_norm == "recalibrate" and bool(normalisations(self.copy.module))
         self.path = "module" if self.recalibrates else fastest_path(self.user, self.minimum, self.copy)
         self.copy.convert(self.user.final_dtype)
+        # Back from the points at which paths were compared.
+        self.copy.move(self.minimum, torch.zeros_like(self.minimum.scales), 0.0)
         self.tile = arrange(self.copy, self.user.objective) if self.path == "module" else None
         self.classes = self._has_classes()
         self.failures: dict[str, int] = {}
