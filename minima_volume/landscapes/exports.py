@@ -62,7 +62,7 @@ def save_plane(path: Path, plane: Surface) -> None:
     held = {*GRID, "sizes", "models", "tracks"}
     info = {each.name: getattr(plane, each.name) for each in fields(Surface) if each.name not in held}
     names = {"models": [mark.name for mark in plane.models], "tracks": [track.name for track in plane.tracks]}
-    archives.write_arrays(path, {"kind": KIND, **info, **names}, arrays)
+    archives.write_arrays(path, {"kind": KIND, **info, **names}, arrays, movable=True)
 
 
 def read_plane(path: Path) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def save_line(path: Path, line: LossProfile) -> None:
         tables.write_table(path, LINE_COLUMNS, rows)
         return
     info = {each.name: getattr(line, each.name) for each in fields(line) if each.name not in (*LINE_ARRAYS, "sizes")}
-    archives.write_arrays(path, {"kind": LINE_KIND, **info}, {**arrays, "sizes": np.array(line.sizes)})
+    archives.write_arrays(path, {"kind": LINE_KIND, **info}, {**arrays, "sizes": np.array(line.sizes)}, movable=True)
 
 
 def save_landscaper(path: Path, plane: Surface) -> None:
@@ -203,8 +203,7 @@ def save_mesh(path: Path, plane: Surface) -> None:
 
 def write_lines(path: Path, lines: Iterator[str]) -> None:
     """Write lines of text as one whole file."""
-    with atomic.atomic_write(path) as scratch:
-        scratch.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    atomic.write_text(path, "\n".join(lines) + "\n")
 
 
 def _array(kind: str, name: str, values: NDArray[Any], form: str) -> str:

@@ -91,8 +91,7 @@ def page(title: str, body: str, script: str) -> str:
 
 def write_page(path: Path, text: str) -> None:
     """Write a page as one whole file."""
-    with atomic.atomic_write(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+    atomic.write_text(path, text)
 
 
 def write_plane(path: Path, plane: Surface) -> None:
