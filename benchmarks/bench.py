@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from benchmarks import accelerator, rendering, report, scaling
+from benchmarks import accelerator, planes, rendering, report, scaling
 from benchmarks.problems import workloads
 from benchmarks.schemes import SCHEMES, Problem, engine_on_workers, error_of_engine, error_of_grid, published_loop
 from benchmarks.timing import engine_rays, grid_points, median_seconds, rate
@@ -144,6 +144,7 @@ def main(only: str, runs: int, *, films: bool) -> None:
         "on_all_cores": on_all_cores,
         "scaling": scaling.scaling(),
         "ensemble": scaling.ensemble(),
+        "planes": in_child(partial(planes.planes, runs)),
         "rendering": rendering.rendering() if films else _stored()["rendering"],
         "accelerators": _stored().get("accelerators", []),
     }
@@ -159,6 +160,12 @@ def write(content: dict[str, Any]) -> None:
 def only_rendering() -> None:
     """Measure the films anew and leave all other numbers as they are."""
     write(_stored() | {"rendering": rendering.rendering()})
+
+
+def only_planes(runs: int) -> None:
+    """Measure the planes of losses anew and leave all other numbers as they are."""
+    torch.set_num_threads(1)
+    write(_stored() | {"planes": planes.planes(runs)})
 
 
 def only_accelerator(only: str, runs: int) -> None:
@@ -180,12 +187,16 @@ def _with_ratios(rows: list[Row]) -> list[Row]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", nargs="?", default="all", choices=("all", "rays", "rendering"), help="what to measure")
+    parser.add_argument(
+        "part", nargs="?", default="all", choices=("all", "rays", "planes", "rendering"), help="what to measure"
+    )
     parser.add_argument("--only", default="", help="workloads whose name contains this")
     parser.add_argument("--runs", type=int, default=3, help="timed runs per row, the median counts")
     given = parser.parse_args()
     if device().type != "cpu":
         only_accelerator(given.only, given.runs)
+    elif given.part == "planes":
+        only_planes(given.runs)
     elif given.part == "rendering":
         only_rendering()
     else:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import rendering
+from benchmarks import planes, rendering
 
 HEAD = """# What a solved ray costs
 
@@ -125,6 +125,7 @@ def page(content: dict[str, Any]) -> str:
         "final loss of a network trained in a group or alone differs by at most {largest_loss_difference:.1g}. The products "
         "of the hidden layers alone would be {bound:.0f}× faster than that loop on one thread; the remaining time goes to "
         "element-wise operations, the first and last layers, and AdamW.".format(**content["ensemble"]),
+        *(["", *planes.lines(content["planes"])] if "planes" in content else []),
         *(["", *rendering.lines(content["rendering"])] if "rendering" in content else []),
     ]
     return "\n".join(lines) + "\n"

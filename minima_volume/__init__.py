@@ -10,6 +10,10 @@ _HOMES = {
     # any model in one call
     "measure_volume": "minima_volume.measure",
     "local_volume": "minima_volume.measure_local",
+    "loss_line": "minima_volume.landscapes.line",
+    "loss_plane": "minima_volume.landscapes.loss_plane",
+    "loss_path": "minima_volume.landscapes.path",
+    "Trajectory": "minima_volume.landscapes.trajectory",
     "Measurement": "minima_volume.measurement",
     "ThresholdCurve": "minima_volume.threshold_curve",
     # from radii to what can be said

@@ -140,3 +140,18 @@ def test_the_version_has_one_home() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", minima_volume.__version__)
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "minima_volume.__version__"}
     assert "version" not in PROJECT["project"] and version("minima_volume")
+
+
+def test_planes_need_no_extra_and_name_the_one_that_pictures_need() -> None:
+    code = (
+        "import torch; from minima_volume import loss_plane\n"
+        "model = torch.nn.Linear(3, 1).eval()\n"
+        "data = (torch.eye(3), torch.zeros(3, 1))\n"
+        "plane = loss_plane(model, loss=torch.nn.MSELoss(), data=data, nodes=3, progress=False)\n"
+        "print(plane.loss.shape)\n"
+        "for draw in (plane.plot, plane.plot_surface, lambda: plane.to_html('plane.html')):\n"
+        "    try:\n        draw()\n    except Exception as error:\n        print(str(error).rpartition('[')[2])\n"
+    )
+    done = fresh(EXTRAS, code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["(3,", "3)", "plot]'", "plot]'", "videos]'"]

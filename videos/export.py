@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import minima_volume
 from minima_volume.planes import grid
 from minima_volume.planes.grid import Grid
 from minima_volume.planes.triples import TRIPLES, Triple
 from minima_volume.storage import tables
-from videos import build, meshes
+from videos import build
 from videos.encode import Quality
 from videos.render import FramePool
 
@@ -30,11 +31,16 @@ class Export:
 
     def code(self) -> tuple[str, ...]:
         """Return the source files that determine what is written."""
-        return __file__, meshes.__file__, str(Path(__file__).with_name("html_page.py"))
+        here, wing = Path(__file__), Path(minima_volume.__file__).with_name("landscapes")
+        own = [here.with_name(name) for name in ("export.py", "meshes.py", "html_page.py")]
+        return tuple(map(str, (*own, wing / "exports.py", wing / "html.py")))
 
     def make(self, folder: Path, size: Quality, pool: FramePool) -> None:
         """Write all files; the quality of films does not matter here."""
-        from videos import html_page  # here, because drawing processes import this file too and do not need plotly
+        from videos import (  # here, because drawing processes import this file too, without torch or plotly
+            html_page,
+            meshes,
+        )
 
         data = grid.read(self.path)
         table, html, mesh, *own = self.files(folder)

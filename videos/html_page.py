@@ -1,17 +1,20 @@
 """The loss surface as an interactive page without network access, with a slider over data sizes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from plotly import graph_objects as go
+from plotly.utils import PlotlyJSONEncoder
 
 from minima_volume.drawing import style
+from minima_volume.landscapes import html
 from minima_volume.planes.grid import Grid
-from minima_volume.storage import atomic
 from videos import elements
 
 PIN, LIFT = 0.6, 0.03  # decades of the marks of minima, and of the threshold's line, above the surface
+CONFIG = '{"responsive": true, "displaylogo": false}'
 SYMBOLS = ("circle", "square", "diamond")
 FRAME = {"frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}, "mode": "immediate"}
 PLAY = {**FRAME, "frame": {"duration": 150, "redraw": True}, "fromcurrent": True}
@@ -19,12 +22,13 @@ PLAY = {**FRAME, "frame": {"duration": 150, "redraw": True}, "fromcurrent": True
 
 def write_html(path: Path, data: Grid) -> None:
     """Write the page with plotly inside."""
-    text = page(data).to_html(
-        include_plotlyjs=True, full_html=True, auto_play=False, div_id="surface", default_height="95vh",
-        config={"responsive": True, "displaylogo": False},
-    )  # fmt: skip
-    with atomic.atomic_write(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+    figure = page(data)
+    parts = {"data": figure.data, "layout": figure.layout, "frames": figure.frames}
+    words = {name: json.dumps(part, cls=PlotlyJSONEncoder).replace("</", "<\\/") for name, part in parts.items()}
+    script = f'await Plotly.newPlot("surface", {words["data"]}, {words["layout"]}, {CONFIG});\n'
+    script += f'await Plotly.addFrames("surface", {words["frames"]});\n'
+    title = f"Loss on the plane through three minima: {data.info['data']}"
+    html.write_page(path, html.page(title, '<div id="surface" style="height: 95vh"></div>', script))
 
 
 def page(data: Grid) -> go.Figure:

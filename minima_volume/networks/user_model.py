@@ -71,6 +71,7 @@ def check_user_model(
     metric: Metric = "loss",
     threshold: float,
     memory: int,
+    shuffle: bool = True,
 ) -> UserModel:
     """Check on a private copy that a model, its loss and its data can be measured.
 
@@ -82,6 +83,8 @@ def check_user_model(
         metric: What bounds the basin.
         threshold: The smallest threshold, to which float32 is compared.
         memory: Bytes that activations may take; data may take as much.
+        shuffle: Whether samples are brought into a random order, so that the first ones are like the others. Nested
+            landscapes need the caller's order.
 
     Returns:
         The model with its objective.
@@ -96,7 +99,7 @@ def check_user_model(
     wide = any(minimum.parameters[name].dtype == torch.float64 for name, _ in minimum.layout.shapes)
     checks.check_mode(model)
     copy = PrivateCopy(model, device, torch.float64 if wide else torch.float32)
-    objective, samples = _objective(loss_fn, adapters.read_batches(data, device, memory), copy, metric)
+    objective, samples = _objective(loss_fn, adapters.read_batches(data, device, memory), copy, metric, shuffle)
     objective, first, seen = _first_pass(objective, copy, metric, memory)
     checks.check_reads(model, copy, seen, minimum)
     checks.check_losses(first, metric)
@@ -117,7 +120,7 @@ def check_user_model(
 
 
 def _objective(
-    loss_fn: adapters.LossFunction | None, batches: Any, copy: PrivateCopy, metric: Metric
+    loss_fn: adapters.LossFunction | None, batches: Any, copy: PrivateCopy, metric: Metric, shuffle: bool
 ) -> tuple[Objective, Samples | None]:
     """Return what is averaged, and the samples if they are pairs of tensors of equal shapes."""
     pairs = adapters.as_pairs(batches)
@@ -144,7 +147,8 @@ def _objective(
         for inputs, wanted in pairs:
             checks.check_classes(_outputs(copy, inputs), wanted)
     if joined is not None:
-        samples = Samples(*joined, criterion).shuffled()
+        samples = Samples(*joined, criterion)
+        samples = samples.shuffled() if shuffle else samples
         return SampleObjective(samples, checks.CHECK_BATCH), samples
 
     def along(criterion: Criterion) -> Callable[[Any, Any], Tensor]:

@@ -1,4 +1,4 @@
-"""One file with the rays that a measurement has followed so far, from which it goes on after an interruption."""
+"""One file with what a measurement has finished so far, from which it goes on after an interruption."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +17,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class RayFile:
-    """Rays by the name of what moves, each with arrays whose first axis is the direction.
+    """Rays by the name of what moves, each with arrays whose first axis is the direction; or points of a plane.
 
     Args:
         path: The file, which need not exist, with the suffix .npz; None keeps nothing.
         fingerprint: Of everything that the rays depend on.
+        kind: Kind of the content and its version.
 
     Raises:
         ResultsError: The file belongs to something else, or is damaged.
@@ -34,16 +35,17 @@ class RayFile:
         array([1., 1., 1.])
     """
 
-    def __init__(self, path: str | Path | None, fingerprint: str) -> None:
-        self.path, self.fingerprint = None if path is None else Path(path), fingerprint
+    def __init__(self, path: str | Path | None, fingerprint: str, kind: str = KIND) -> None:
+        self.path, self.fingerprint, self.kind = None if path is None else Path(path), fingerprint, kind
         self._arrays: dict[str, NDArray[Any]] = {}
         if self.path is not None and self.path.suffix != ".npz":
             raise ResultsError(f"Expected a file name that ends in .npz, got {self.path}: rename it.")
         if self.path is not None and self.path.exists():
             info, self._arrays = read_arrays(self.path, advice=ADVICE)
-            if info.get("kind") != KIND or info.get("fingerprint") != fingerprint:
+            what = kind.removeprefix("minima_volume.").partition("/")[0]
+            if info.get("kind") != kind or info.get("fingerprint") != fingerprint:
                 raise ResultsError(
-                    f"Expected the rays of this model, data and settings in {self.path}, got those of others. {ADVICE}"
+                    f"Expected the {what} of this model, data and settings in {self.path}, got those of others. {ADVICE}"
                 )
 
     def known(self, name: str) -> dict[str, NDArray[Any]]:
@@ -59,4 +61,4 @@ class RayFile:
         for key, value in part.items():
             joined = np.concatenate([before[key], value]) if key in before else np.asarray(value)
             self._arrays[f"{name}/{key}"] = joined
-        write_arrays(self.path, {"kind": KIND, "fingerprint": self.fingerprint}, self._arrays, movable=True)
+        write_arrays(self.path, {"kind": self.kind, "fingerprint": self.fingerprint}, self._arrays, movable=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bench, rendering, report
+from benchmarks import bench, planes, rendering, report
 from tests.project import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -52,3 +52,22 @@ def test_films_are_measured_in_a_process_of_their_own() -> None:
         assert row["n_frames"] == 3 and set(row["phases"]) == set(rendering.PHASES)
         assert min(row["drawing"], row["blank"], *row["phases"].values()) > 0
     assert all(row["name"] in line for row, line in zip(rows, rendering.lines(rows)[-2:], strict=True))
+
+
+def test_the_table_of_planes_compares_them_with_a_plain_loop() -> None:
+    row = {"name": "MNIST MLP, few", "nodes": 100, "loop": 9.0, "plane": 2.0, "per_node": 0.015, "difference": 2e-7,
+           "limit": 6.6, "share_of_matmul": 0.5}  # fmt: skip
+    *_, head, _, line = planes.lines([row])
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells == ["MNIST MLP, few", "9", "2", "4.50×", "15", "6.00×", "4.5×", "0.50", "2e-07"]
+    assert head.count("|") == line.count("|")
+
+
+def test_planes_alone_are_merged_with_the_other_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(BENCHMARKS / "results.json", tmp_path)
+    before = json.loads((tmp_path / "results.json").read_text())
+    monkeypatch.setattr(bench, "HERE", tmp_path)
+    monkeypatch.setattr(planes, "planes", lambda runs: [])
+    bench.only_planes(1)
+    after = json.loads((tmp_path / "results.json").read_text())
+    assert after.pop("planes") == [] and after == {name: rows for name, rows in before.items() if name != "planes"}

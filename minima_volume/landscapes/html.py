@@ -1,0 +1,198 @@
+"""A plane as a web page that turns with the mouse, has sliders and needs no other file.
+
+The page holds plotly's library, compressed, so that it stays below 3 MB. Browsers since 2023 decompress it.
+"""
+
+import gzip
+import json
+from base64 import b64encode
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minima_volume.errors import extra
+from minima_volume.landscapes.figure import LOSS_NAMES
+from minima_volume.landscapes.surface import Surface
+from minima_volume.storage import atomic
+
+# Okabe and Ito (2008), as in `minima_volume.drawing.style`, which needs matplotlib.
+COLORS = ("#D55E00", "#56B4E9", "#E69F00", "#CC79A7", "#009E73")
+SYMBOLS = ("circle", "square", "diamond", "cross", "x")
+DIGITS = 4  # of heights, in decades
+STEPS = 100  # of the slider over levels
+STYLE = """
+* { box-sizing: border-box; }
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; margin: 0 auto; padding: 0.6rem 0.8rem; max-width: 90rem; }
+h1 { font-size: 1.15rem; margin: 0.2rem 0; } p { margin: 0.2rem 0; color: #555; }
+.views { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0.5rem; }
+@media (min-width: 56rem) { .views { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
+.view { overflow: hidden; height: min(78vh, 40rem); min-height: 20rem; }
+label { display: flex; flex-wrap: wrap; gap: 0.2rem 0.8rem; margin: 0.5rem 0; } input { flex: 1 1 12rem; min-width: 0; }
+output { min-width: 8rem; font-variant-numeric: tabular-nums; }
+"""
+LOAD = """const packed = Uint8Array.from(atob(document.getElementById("library").textContent), c => c.charCodeAt(0));
+const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+const library = document.createElement("script");
+library.textContent = await new Response(unpacked).text();
+document.head.append(library);
+"""
+SHOW = """const found = %s, text = value => Number(value.toPrecision(3)).toString();
+const config = {responsive: true, displaylogo: false};
+await Plotly.newPlot("surface", found.surface, found.surfaceLayout, config);
+await Plotly.newPlot("map", found.map, found.mapLayout, config);
+const size = document.getElementById("size"), level = document.getElementById("level");
+function show() {
+  const k = Number(size.value), at = found.low + (found.high - found.low) * Number(level.value) / found.steps;
+  const heights = found.heights[k];
+  document.getElementById("samples").textContent = found.sizes[k].toLocaleString("en");
+  document.getElementById("height").textContent = text(10 ** at);
+  const line = {"contours.z.start": [at], "contours.z.end": [at + 1e-6]};
+  Plotly.restyle("surface", {z: [heights], surfacecolor: [heights], ...line}, [0]);
+  Plotly.restyle("map", {z: [heights, heights], "contours.start": [null, at], "contours.end": [null, at]}, [0, 1]);
+}
+size.addEventListener("input", show);
+level.addEventListener("input", show);
+show();
+"""
+
+
+@cache
+def _library() -> str:
+    """Return plotly's library, compressed, as text."""
+    with extra("videos", "to_html()"):
+        from plotly.offline import get_plotlyjs
+    return b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+
+
+def page(title: str, body: str, script: str) -> str:
+    """Return a page with plotly's library inside.
+
+    Args:
+        title: Title of the page, as plain text.
+        body: What the page shows, in HTML.
+        script: JavaScript that runs once `Plotly` is there.
+
+    Returns:
+        HTML in English, for screens from 390 pixels on.
+
+    Raises:
+        UserError: If plotly is not installed.
+    """
+    head = '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">'
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}\n<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n'
+        f'<body>\n{body}\n<script type="text/plain" id="library">{_library()}</script>\n'
+        f'<script type="module">\n{LOAD}{script}</script>\n</body>\n</html>\n'
+    )
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page as one whole file."""
+    atomic.write_text(path, text)
+
+
+def write_plane(path: Path, plane: Surface) -> None:
+    """Write the page of a plane: its surface, its contours, a slider over data sizes and one over levels of the loss.
+
+    Args:
+        path: The file to write.
+        plane: The plane.
+
+    Raises:
+        UserError: If plotly is not installed.
+    """
+    title = f"Loss on a plane of {plane.n_params:,} parameters"
+    last = len(plane.sizes) - 1
+    low, high = np.log10(plane.range)
+    start = np.log10(plane.threshold) if plane.threshold is not None else (low + high) / 2
+    step = round(float(np.clip((start - low) / (high - low), 0, 1)) * STEPS)
+    hidden = "" if last else ' style="display: none"'
+    body = (
+        f"<h1>{escape(title)}</h1>\n<p>{escape(plane.about())}</p>\n"
+        f'<label{hidden}>samples <input type="range" id="size" min="0" max="{last}" value="{last}"> '
+        f'<output id="samples"></output></label>\n'
+        f'<label>level of the white line <input type="range" id="level" min="0" max="{STEPS}" value="{step}"> '
+        f'<output id="height"></output></label>\n'
+        f'<div class="views"><div id="surface" class="view"></div><div id="map" class="view"></div></div>'
+    )
+    write_page(path, page(title, body, SHOW % _as_script(_content(plane))))
+
+
+def _as_script(content: dict[str, Any]) -> str:
+    """Return JSON that can stand inside a script."""
+    return json.dumps(content, ensure_ascii=False).replace("</", "<\\/")
+
+
+def _content(plane: Surface) -> dict[str, Any]:
+    """Return everything that the page draws."""
+    low, high = (float(value) for value in np.log10(plane.range))
+    heights = [plane.drawn(k).round(DIGITS).tolist() for k in range(len(plane.sizes))]
+    x, y, (name_x, name_y) = plane.x.tolist(), plane.y.tolist(), plane.axis_labels()
+    ticks = np.arange(np.ceil(low), np.floor(high) + 1).tolist() or [low, high]
+    words = [f"{10.0**tick:.3g}" for tick in ticks]
+    scale = {"cmin": low, "cmax": high, "zmin": low, "zmax": high, "colorscale": "Viridis"}
+    bar = {
+        "title": {"text": LOSS_NAMES[plane.metric]},
+        "tickvals": ticks,
+        "ticktext": words,
+        "thickness": 12,
+        "len": 0.8,
+    }
+    line = {"show": True, "start": low, "end": low + 1e-6, "size": 1, "color": "white", "width": 6}
+    hover = "x %{x:.3g}<br>y %{y:.3g}<br>log10 loss %{z:.2f}<extra></extra>"
+    spans = [float(np.ptp(values)) for values in (plane.x, plane.y)]
+    surface = {"type": "surface", "x": x, "y": y, "z": heights[-1], "surfacecolor": heights[-1], "contours": {"z": line},
+               "cmin": low, "cmax": high, "colorscale": "Viridis", "showscale": False, "hovertemplate": hover}  # fmt: skip
+    filled = {"type": "contour", "x": x, "y": y, "z": heights[-1], "ncontours": 24, "colorbar": bar, "line": {"width": 0},
+              **{key: scale[key] for key in ("zmin", "zmax", "colorscale")}, "hovertemplate": hover}  # fmt: skip
+    level = {"type": "contour", "x": x, "y": y, "z": heights[-1], "showscale": False, "showlegend": False,
+             "hoverinfo": "skip", "contours": {"coloring": "none", "start": low, "end": low, "size": 1},
+             "autocontour": False, "line": {"width": 2.5, "color": "white"}}  # fmt: skip
+    plain = {
+        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+        "legend": {"orientation": "h", "y": -0.18},
+        "paper_bgcolor": "white",
+    }
+    aspect = {"x": spans[0] / max(spans), "y": spans[1] / max(spans), "z": 0.65}
+    return {
+        "surface": [surface, *_marks(plane, deep=True)],
+        "map": [filled, level, *_marks(plane, deep=False)],
+        "surfaceLayout": {
+            **plain, "showlegend": False,
+            "scene": {
+                "xaxis": {"title": {"text": plane.axis_names[0]}}, "yaxis": {"title": {"text": plane.axis_names[1]}},
+                "zaxis": {"title": {"text": LOSS_NAMES[plane.metric]}, "tickvals": ticks, "ticktext": words},
+                "aspectmode": "manual", "aspectratio": aspect, "camera": {"eye": {"x": 0.9, "y": -1.6, "z": 1.1}},
+            },
+        },
+        "mapLayout": {
+            **plain, "margin": {"l": 55, "r": 10, "t": 10, "b": 50},
+            "xaxis": {"title": {"text": name_x}, "constrain": "domain"},
+            "yaxis": {"title": {"text": name_y}, "scaleanchor": "x", "constrain": "domain"},
+        },
+        "heights": heights, "sizes": list(plane.sizes), "low": low, "high": high, "steps": STEPS,
+    }  # fmt: skip
+
+
+def _marks(plane: Surface, *, deep: bool) -> list[dict[str, Any]]:
+    """Return the models and tracks as traces, in three dimensions if `deep`."""
+    kind, traces = ("scatter3d" if deep else "scatter"), []
+    for number, mark in enumerate(plane.models):
+        about = f"{mark.name}: {mark.loss:.3g}" + f", {mark.distance:.3g} off the plane" * (mark.distance > 1e-6)
+        marker = {"size": 6 if deep else 11, "color": COLORS[number % 5], "symbol": SYMBOLS[number % 5],
+                  "line": {"color": "white", "width": 1.5}}  # fmt: skip
+        place = {"x": [mark.x], "y": [mark.y]}
+        height = {"z": [float(np.log10(np.clip(mark.loss, *plane.range)))]} if deep else {}
+        traces.append(
+            {"type": kind, "mode": "markers", "name": about, "marker": marker, "hoverinfo": "name", **place, **height}
+        )
+    if not deep:
+        traces += [
+            {"type": kind, "mode": "lines+markers", "name": track.name, "x": track.x.tolist(), "y": track.y.tolist(),
+             "line": {"color": COLORS[number % 5], "width": 2}, "marker": {"size": 4}}
+            for number, track in enumerate(plane.tracks)
+        ]  # fmt: skip
+    return traces

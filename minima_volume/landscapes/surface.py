@@ -1,0 +1,138 @@
+"""Losses on a plane: what pictures and exports know of it."""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from minima_volume.landscapes.batch_norm import BatchNorm
+from minima_volume.landscapes.totals import Floats
+from minima_volume.networks.losses import Metric
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A model on or near a plane.
+
+    Attributes:
+        name: Its name.
+        x: Coordinate of the nearest point of the plane.
+        y: The other coordinate.
+        distance: Distance of the model from that point, in the unit of the axes.
+        loss: Mean loss of the model itself over all samples.
+        error_rate: Its share of wrong predictions; NaN without classes.
+    """
+
+    name: str
+    x: float
+    y: float
+    distance: float
+    loss: float
+    error_rate: float
+
+
+@dataclass(frozen=True)
+class Track:
+    """A path over a plane.
+
+    Attributes:
+        name: Its name.
+        x: Coordinates of the nearest points of the plane, (checkpoints,).
+        y: The other coordinates, (checkpoints,).
+        distance: Distances of the checkpoints from the plane, (checkpoints,).
+    """
+
+    name: str
+    x: Floats
+    y: Floats
+    distance: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Losses on the plane θ = A + s∘(x·e₁ + y·e₂) with orthonormal axes.
+
+    Attributes:
+        x: Coordinates along e₁, (nx,), lengths in the unit of `coordinates`.
+        y: Coordinates along e₂, (ny,).
+        mean_loss: Mean loss over the first samples, (sizes, ny, nx).
+        error_rate: Share of wrong predictions, (sizes, ny, nx); NaN without classes.
+        loss_se: Standard error of the mean loss over all samples, (ny, nx), if they are a sample of more.
+        sizes: Numbers of samples, ascending.
+        models: The models, with the nearest points of the plane.
+        tracks: Paths over the plane.
+        angle: Angle between B − A and C − A in degrees; NaN for planes around one model.
+        axis_names: What the axes are.
+        coordinates: "raw" or "filter-normalised": what lengths are measured in.
+        eigenvalues: Curvature along the axes, in loss per squared length; empty if unknown.
+        explained: Share of the squared distances of a trajectory along each axis; empty for other planes.
+        threshold: A loss, or error rate, whose contour is drawn, or None.
+        metric: What the loss is: "loss", "accuracy" or "kl".
+        n_params: Number of parameters that move.
+        batch_norm: "frozen" or "recalibrate".
+        dtype: Precision of the forward pass.
+        rounding: Largest relative difference of float32 losses from float64 on a few points and samples.
+        notes: Sentences that a reader of the numbers must know.
+    """
+
+    x: Floats
+    y: Floats
+    mean_loss: Floats
+    error_rate: Floats
+    loss_se: Floats
+    sizes: tuple[int, ...]
+    models: tuple[Mark, ...]
+    tracks: tuple[Track, ...]
+    angle: float
+    axis_names: tuple[str, str]
+    coordinates: str
+    eigenvalues: tuple[float, ...]
+    explained: tuple[float, ...]
+    threshold: float | None
+    metric: Metric
+    n_params: int
+    batch_norm: BatchNorm
+    dtype: str
+    rounding: float
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def loss(self) -> Floats:
+        """Mean loss over all samples, (ny, nx)."""
+        return self.mean_loss[-1]
+
+    @property
+    def accuracy(self) -> Floats:
+        """Share of right predictions over all samples, (ny, nx)."""
+        return 1 - self.error_rate[-1]
+
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest loss that is drawn: at most six decades, the lowest above 0."""
+        finite = self.mean_loss[np.isfinite(self.mean_loss)]
+        marks = [mark.loss for mark in self.models if math.isfinite(mark.loss)]
+        low, high = min([float(finite.min()), *marks]), float(finite.max())
+        low = max(low, high * 1e-6, 1e-300)
+        return low, max(high, low * (1 + 1e-9))
+
+    def drawn(self, index: int = -1) -> Floats:
+        """Return log10 of the mean loss (ny, nx) at a data size, within `range`; NaN is drawn at the top."""
+        low, high = self.range
+        return np.log10(np.clip(np.nan_to_num(self.mean_loss[index], nan=high, posinf=high), low, high))
+
+    def axis_labels(self) -> tuple[str, str]:
+        """Return the names of the axes with the unit of their lengths."""
+        unit = "filter norms" if self.coordinates == "filter-normalised" else "length in parameters"
+        shares = [f", {share:.0%} of squared distances" for share in self.explained] or ["", ""]
+        x, y = (f"{name}{share} ({unit})" for name, share in zip(self.axis_names, shares, strict=True))
+        return x, y
+
+    def about(self) -> str:
+        """Return one line about the plane: samples, coordinates, angle and statistics of normalisation layers."""
+        parts = [f"{self.n_params:,} parameters", f"{self.sizes[-1]:,} samples", f"{self.coordinates} coordinates"]
+        if not math.isnan(self.angle):
+            parts.append(f"angle at A {self.angle:.1f}°")
+        if any("normalisation" in note for note in self.notes):
+            parts.append(f"BatchNorm {self.batch_norm}")
+        return ", ".join(parts)
