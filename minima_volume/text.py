@@ -13,7 +13,8 @@ from typing import TextIO
 SPELLINGS = {
     "±": "+-", "×": "x", "·": "*", "÷": "/", "−": "-", "–": "-", "—": "-", "‖": "||", "≤": "<=", "≥": ">=", "≈": "~",
     "∝": "~", "√": "sqrt", "∞": "inf", "∂": "d", "∇": "grad", "∫": "int", "∘": "o", "½": "1/2", "…": "...", "→": "->",
-    "’": "'", "‘": "'", "“": '"', "”": '"', "′": "'", "⟨": "<", "⟩": ">", "\N{COMBINING CIRCUMFLEX ACCENT}": "^", "█": "#",
+    "’": "'", "‘": "'", "“": '"', "”": '"', "′": "'", "⟨": "<", "⟩": ">", "✓": "+", "✗": "x", "∈": "in",
+    "\N{COMBINING CIRCUMFLEX ACCENT}": "^", "█": "#",
 }  # fmt: skip
 HANDLER = "minima_volume.spell"  # name of the error handler that Python's encoders know
 
