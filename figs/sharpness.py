@@ -10,8 +10,6 @@ from matplotlib.axes import Axes
 from minima_volume.analysis import sharpness, tables
 from minima_volume.drawing import output, style
 
-PAIRINGS = {"across": "pairs across levels", "same": "pairs at the same level"}
-
 
 def draw(scale: str) -> list[Path]:
     """Draw a panel for each pairing, a row for each measure and a mark for each study."""
@@ -22,20 +20,19 @@ def draw(scale: str) -> list[Path]:
         return []
     style.use()
     figure, panels = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 4.6), sharex=True, sharey=True)
-    for axes, (pairing, title) in zip(panels, PAIRINGS.items(), strict=True):
+    for axes, (pairing, title) in zip(panels, sharpness.PAIRINGS.items(), strict=True):
         _panel(axes, frames, scale, pairing)
         axes.set_title(title, loc="left", fontsize=8)
         axes.set_xlabel(
-            "concordance of sharpness with test loss\n← sharper is better     flatter is better →", fontsize=7
+            "concordance of sharpness with test loss\n← sharper is better     flatter is better →\n"
+            "lines: ±2 deviations of chance",
+            fontsize=7,
         )
     names = list(sharpness.NAMES.values())
     panels[0].set_yticks(range(len(names)), [name.replace("λ_max", r"$\lambda_{\max}$") for name in names], fontsize=7)
     panels[0].invert_yaxis()
     panels[0].set_xlim(-1.12, 1.12)
     style.label_panels(panels)
-    figure.supxlabel(
-        "lines: ±2 deviations of chance, test losses shuffled", fontsize=6, color=style.GREY, x=0.02, ha="left"
-    )
     handles = {h.get_label(): h for axes in panels for h in axes.get_legend_handles_labels()[0]}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     if scale == "quick":

@@ -16,9 +16,9 @@ def local_table() -> str:
 
 
 def _part(study: str) -> str | None:
-    """Return the table of one study, or None without local volumes."""
+    """Return the table of one study; None without local volumes, and for seeds, which differ by little more than errors."""
     frame = tables.local_volumes("paper", study)
-    if frame is None:
+    if frame is None or tables.settings("paper", study).level_means == "model_seed":
         return None
     frame = frame[frame["landscape"] == 0]
     widths = shown_widths(frame)

@@ -35,6 +35,7 @@ NAMES = {
     ("fisher_rao", "any"): "Fisher–Rao norm",
     ("learning_coefficient", "raw"): "local learning coefficient",
 }
+PAIRINGS = {"across": "pairs across levels", "same": "pairs at the same level"}
 Floats = NDArray[np.float64]
 
 
@@ -146,18 +147,22 @@ def concordances(scale: str, study: str) -> pd.DataFrame:
 
 
 def sharpness_table(scale: str = "paper") -> str:
-    """Return a Markdown table of concordances ± chance for every study with sharpness.csv."""
+    """Return Markdown tables of concordances ± chance: one for each pairing, with a column for each study."""
     known = [study for study in tables.studies(scale) if tables.sharpness(scale, study) is not None]
+    frames = {study: concordances(scale, study) for study in known}
+    parts = [_pairing_table(title, pairing, frames) for pairing, title in PAIRINGS.items()]
+    return "\n\n".join(parts) if known else MISSING
+
+
+def _pairing_table(title: str, pairing: str, frames: dict[str, pd.DataFrame]) -> str:
+    """Return the table of one pairing; the number of pairs is in the header."""
+    chosen = {study: frame[frame["pairing"] == pairing] for study, frame in frames.items()}
+    chosen = {study: frame.set_index(["measure", "coordinates"]) for study, frame in chosen.items() if len(frame)}
+    header = [title, *(f"`{study}`, {int(frame['pairs'].max())} pairs" for study, frame in chosen.items())]
     lines = []
-    for study in known:
-        frame = concordances(scale, study).set_index(["measure", "coordinates", "pairing"])
-        for key, name in NAMES.items():
-            cells = []
-            for pairing in ("across", "same"):
-                row = frame.loc[[(*key, pairing)]].iloc[0] if (*key, pairing) in frame.index else None
-                cells.append(
-                    "—" if row is None else f"{with_error(row['concordance'], row['chance'])} ({int(row['pairs'])})"
-                )
-            if cells != ["—", "—"]:
-                lines.append((f"`{study}`", name, *cells))
-    return table(("study", "measure", "across levels", "at the same level"), lines) if lines else MISSING
+    for key, name in NAMES.items():
+        rows = [frame.loc[[key]].iloc[0] if key in frame.index else None for frame in chosen.values()]
+        cells = ["—" if row is None else with_error(row["concordance"], row["chance"]) for row in rows]
+        if any(cell != "—" for cell in cells):
+            lines.append((name, *cells))
+    return table(header, lines)

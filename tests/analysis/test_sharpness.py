@@ -62,7 +62,7 @@ def test_both_pairings_of_a_made_up_study(opposite: bool, monkeypatch: pytest.Mo
     # Scales of networks with other test losses than those of the volumes are not added to these volumes.
     assert "raw_log_volume" not in found.index.get_level_values(0)
     text = sharpness.sharpness_table()
-    assert "| `study` | λ_max of the Hessian, raw | −1.00" in text and "(12)" in text and "(18)" in text
+    assert "| λ_max of the Hessian, raw | −1.00" in text and "`study`, 12 pairs" in text and "`study`, 18 pairs" in text
     # The same minima, if levels are seeds on the same samples: then pairs of one repeat are pairs at the same level.
     monkeypatch.setattr(sharpness.tables, "settings", lambda scale, study: SimpleNamespace(level_means="model_seed"))
     seeds = sharpness.concordances("paper", "study").set_index(["measure", "coordinates", "pairing"])["concordance"]
