@@ -138,7 +138,7 @@ def test_files_of_a_run_keep_their_places(finished: Path) -> None:
     assert {str(path) for path in found if not path.name.startswith(".")} == expected
     record = read_json(finished / "run.json")
     assert " ".join(sorted(record)) == (
-        "command data_checksums device failed git scale seeds settings tables task_seconds versions written"
+        "command data_checksums device failed git package scale seeds settings tables task_seconds versions written"
     )
 
 
