@@ -191,7 +191,7 @@ def test_stacked_convolutional_networks_train_as_if_alone(seeded: Seeded) -> Non
 
 
 def test_training_ends_after_the_first_epoch_below_a_loss(seeded: Seeded) -> None:
-    job = Job(parameters_of(seeded(net, torch.float64)), *data(32), 0)
+    job = Job(parameters_of(seeded(net).double()), *data(32), 0)
     losses = {
         epoch: evaluate(net().double(), found, *data(32), CROSS_ENTROPY)[0].mean().item()
         for epoch, (found,) in train(
