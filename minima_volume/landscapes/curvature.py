@@ -39,7 +39,8 @@ def leading_curvature(landscape: Landscape, scales: Tensor, count: int = 2) -> t
         )
     if layout.n_params <= count + 1:
         raise UserError(
-            f"Expected more than {count + 1} parameters with directions='curvature', got {layout.n_params}."
+            f"Expected more than {count + 1} parameters with directions='curvature', got {layout.n_params}: pass two "
+            "vectors."
         )
     copy.convert(landscape.user.final_dtype)
     copy.move(landscape.minimum, torch.zeros(layout.n_params), 0.0)

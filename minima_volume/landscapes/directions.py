@@ -75,7 +75,9 @@ def _flat(vector: Any, layout: Layout) -> Tensor:
     if isinstance(vector, Mapping):
         missing = [name for name, shape in layout.shapes if name not in vector or tuple(vector[name].shape) != shape]
         if missing:
-            raise UserError(f"Expected a direction with '{missing[0]}' in the model's shape, got none: add it.")
+            raise UserError(
+                f"Expected a direction with '{missing[0]}' in the model's shape, got none or another shape: correct it."
+            )
         return layout.flatten({name: vector[name].detach().double() for name, _ in layout.shapes})
     flat = torch.as_tensor(vector).detach().double().flatten()
     if len(flat) != layout.n_params:

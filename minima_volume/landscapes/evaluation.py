@@ -98,7 +98,7 @@ class Evaluation:
             part = samples.part(start, min(start + fit, self.sizes[-1]))
             bundle = RayBundle(user.model, self.subspace.layout, part, axes, self.dtype)
             if bundle.stack is None:
-                raise RuntimeError("the fast path was proved for a stack only")
+                raise ValueError(f"expected a stack of layers for path 'stack', got {type(user.model).__name__}")
             rays = SubspaceRays(bundle.stack, self.subspace.minimum.to(bundle.block.device, self.dtype))
             self._by_rays(rays, coordinates, totals, every)
             if fit >= self.sizes[-1]:

@@ -125,7 +125,9 @@ def save_landscaper(path: Path, plane: Surface) -> None:
     """
     _ending(path, ".npz")
     if len(plane.x) != len(plane.y):
-        raise ResultsError(f"Expected as many nodes along both axes, got {len(plane.x)} and {len(plane.y)}.")
+        raise ResultsError(
+            f"Expected as many nodes along both axes, got {len(plane.x)} and {len(plane.y)}: evaluate it with equal numbers."
+        )
     with atomic.atomic_write(path) as scratch, scratch.open("wb") as stream:
         np.savez(stream, loss=plane.loss, coordinates=np.stack([plane.x, plane.y]))
 

@@ -81,9 +81,8 @@ def plot_surface(plane: Surface, index: int = -1) -> "Figure":
     with style.applied():
         figure = Figure(figsize=(WIDTH, 4.4))
         figure.set_layout_engine("none")  # which three-dimensional axes do not take part in
-        axes = figure.add_axes((0.0, 0.04, 0.9, 0.9), projection="3d", computed_zorder=False)
-        if not isinstance(axes, Axes3D):
-            raise TypeError(f"expected three-dimensional axes, got {type(axes).__name__}")
+        axes = Axes3D(figure, (0.0, 0.04, 0.9, 0.9), computed_zorder=False)
+        figure.add_axes(axes)
         x, y = np.meshgrid(plane.x, plane.y)
         low, high = np.log10(plane.range)
         heights = plane.drawn(index)

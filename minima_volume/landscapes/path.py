@@ -21,7 +21,7 @@ from minima_volume.networks.adapters import Data, LossFunction
 from minima_volume.networks.arguments import Names, as_count
 from minima_volume.networks.directions import generator
 from minima_volume.networks.float64 import evaluation
-from minima_volume.networks.objective import ClosureObjective, SampleObjective, fresh_tensors, losses_and_weights
+from minima_volume.networks.objective import SampleObjective, fresh_tensors, losses_and_weights
 from minima_volume.networks.parameters import Parameters
 from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.networks.user_model import plain_module
@@ -210,8 +210,6 @@ def _batch_loss(landscape: Landscape, step: int, batch_size: int, draw: torch.Ge
         part = objective.samples.take(rows.to(objective.samples.inputs.device))
         outputs = copy.module(fresh_tensors(part.inputs, copy))
         return part.criterion(outputs[None], part.targets.to(copy.device)).mean()
-    if not isinstance(objective, ClosureObjective):
-        raise UserError(f"Expected a loss of samples or a closure, got {type(objective).__name__}: pass one of them.")
     batches = list(objective.batches)
     losses, weights = losses_and_weights(
         objective.closure(copy.module, fresh_tensors(batches[step % len(batches)], copy))

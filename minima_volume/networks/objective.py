@@ -157,6 +157,10 @@ class ClosureObjective(Objective):
         return replace(self, n_samples=samples, scale=1.0 if math.isnan(total) else samples / total)
 
 
+# What a user's loss and data make.
+DataObjective = SampleObjective | ClosureObjective
+
+
 def _call(closure: Closure, copy: PrivateCopy, batch: Any) -> tuple[Tensor, Tensor | None]:
     """Return the losses and weights of one batch."""
     return losses_and_weights(closure(copy.module, fresh_tensors(batch, copy)))

@@ -18,7 +18,7 @@ from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.objective import (
     Closure,
     ClosureObjective,
-    Objective,
+    DataObjective,
     SampleObjective,
     as_tensor,
     fresh_tensors,
@@ -48,7 +48,7 @@ class UserModel:
     """
 
     model: nn.Module
-    objective: Objective
+    objective: DataObjective
     samples: Samples | None
     loss: float
     dtype: torch.dtype
@@ -121,7 +121,7 @@ def check_user_model(
 
 def _objective(
     loss_fn: adapters.LossFunction | None, batches: Any, copy: PrivateCopy, metric: Metric, shuffle: bool
-) -> tuple[Objective, Samples | None]:
+) -> tuple[DataObjective, Samples | None]:
     """Return what is averaged, and the samples if they are pairs of tensors of equal shapes."""
     pairs = adapters.as_pairs(batches)
     closure = _as_closure(loss_fn, copy, batches, pairs) if metric == "loss" else None
@@ -212,15 +212,14 @@ def _other_tile(objective: SampleObjective) -> int:
 
 
 def _first_pass(
-    objective: Objective, copy: PrivateCopy, metric: Metric, memory: int
-) -> tuple[Objective, Tensor, reads.ReadRecorder]:
+    objective: DataObjective, copy: PrivateCopy, metric: Metric, memory: int
+) -> tuple[DataObjective, Tensor, reads.ReadRecorder]:
     """Evaluate all samples once; gradients are enabled if the model asks for them."""
 
-    def run(objective: Objective) -> tuple[Objective, Tensor, reads.ReadRecorder]:
-        if isinstance(objective, ClosureObjective):
-            objective = objective.counted(copy)
-        elif isinstance(objective, SampleObjective):
-            objective = _tiled(objective, copy, memory)
+    def run(objective: DataObjective) -> tuple[DataObjective, Tensor, reads.ReadRecorder]:
+        objective = (
+            objective.counted(copy) if isinstance(objective, ClosureObjective) else _tiled(objective, copy, memory)
+        )
         with reads.ReadRecorder() as seen:
             return objective, checks.all_losses(objective, copy, metric), seen
 
@@ -232,7 +231,7 @@ def _first_pass(
 
 
 def _in_float64(
-    objective: Objective, copy: PrivateCopy, metric: Metric, notes: list[str]
+    objective: DataObjective, copy: PrivateCopy, metric: Metric, notes: list[str]
 ) -> tuple[torch.dtype, Tensor]:
     """Return the precision that radii can be finished in, and the losses in it."""
     before = copy.dtype

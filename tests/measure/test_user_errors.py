@@ -9,6 +9,7 @@ import pytest
 import minima_volume
 from minima_volume.errors import UserError
 from tests.api_errors import API_MISTAKES
+from tests.landscape_errors import LANDSCAPE_MISTAKES
 from tests.measure.zoo.cases import ZOO
 from tests.measure.zoo.outcome import measured
 from tests.project import ROOT, sources
@@ -19,7 +20,7 @@ from tests.user_errors import MAKE_MISTAKES
 ZOO_MISTAKES = tuple(
     (case.name, "Expected", lambda *_, case=case: measured(case)) for case in ZOO.cases if case.refusal
 )
-MISTAKES = (*MAKE_MISTAKES, *API_MISTAKES, *RESULT_MISTAKES, *ZOO_MISTAKES)
+MISTAKES = (*MAKE_MISTAKES, *API_MISTAKES, *RESULT_MISTAKES, *LANDSCAPE_MISTAKES, *ZOO_MISTAKES)
 
 
 @pytest.fixture(scope="module")
