@@ -154,6 +154,8 @@ LANDSCAPE_MISTAKES: tuple[Mistake, ...] = (
     ("passed two models for a plane", "one model or three, got two", evaluated(b=linear())),
     ("swapped the ends of the extent", "x0 < x1 and y0 < y1, got (1, 0, 0, 1)", evaluated(extent=(1, 0, 0, 1))),
     ("misspelt the bend", "bend 'bezier' or 'polygon', got 'beziar'", between(loss_path, bend="beziar")),
+    ("trained a bend with no learning rate", "a learning_rate above 0 and at most 1e+30, got nan",
+     between(loss_path, learning_rate=float("nan"))),
     ("trained a bend with a huge learning rate", "a bend that can be trained, got NaN",
      between(loss_path, learning_rate=1e30, steps=3)),
     ("drew runs along one line", "checkpoints that span a plane, got some that lie on one line",

@@ -27,6 +27,8 @@ from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.networks.user_model import plain_module
 
 Bend = Literal["bezier", "polygon"]
+# Adam moves every weight by up to the rate in one step, so a larger one only overflows.
+LARGEST_RATE = 1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +145,10 @@ def loss_path(
     """
     if bend not in ("bezier", "polygon"):
         raise UserError(f"Expected bend 'bezier' or 'polygon', got {bend!r}: pass one of them.")
+    if not 0 < learning_rate <= LARGEST_RATE:
+        raise UserError(
+            f"Expected a learning_rate above 0 and at most {LARGEST_RATE:g}, got {learning_rate!r}: pass such a number."
+        )
     steps, batch_size, nodes = (
         as_count(steps, "steps", 1),
         as_count(batch_size, "batch_size", 1),
