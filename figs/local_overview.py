@@ -1,6 +1,7 @@
 """ln γ at one width against the level for every study with local volumes, with rays where there are some."""
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from minima_volume.drawing import marks, output, style
 from minima_volume.estimators.diagnostics import CONVERGED
 
 COLUMNS = 3
+TITLE_WIDTH = 34  # characters in a line above a panel
 # Units of length, with the name of each in the legend and the fill of its marks.
 UNITS = {"own": ("own norms", True), "first": ("norms of the first level", False)}
 
@@ -21,6 +23,8 @@ def draw(scale: str) -> list[Path]:
     """Draw a panel per study at the width with most levels, the widest of those."""
     found = {study: tables.local_volumes(scale, study) for study in tables.studies(scale)}
     frames = {study: frame for study, frame in found.items() if frame is not None and widest(frame) is not None}
+    # Seeds on the same samples are equally large: docs/sharpness.md.
+    frames = {s: frame for s, frame in frames.items() if tables.settings(scale, s).level_means != "model_seed"}
     if not frames:
         return []
     style.use()
@@ -45,10 +49,9 @@ def draw(scale: str) -> list[Path]:
 
 
 def widest(frame: pd.DataFrame) -> float | None:
-    """Return the width with trusted values at most levels, in own norms; the largest of those that tie, None without any."""
+    """Return the width with most trusted values below 0, in both units; the largest of those that tie, None without any."""
     known = (frame["status"] == "ok") & (frame["log_gamma"] < 0)
-    base = frame[known & (frame["landscape"] == 0) & (frame["norms"] == "own")]
-    counts = base.groupby("sigma")["level"].nunique()
+    counts = frame[known & (frame["landscape"] == 0)].groupby("sigma").size()
     return float(counts[counts == counts.max()].index.max()) if len(counts) else None
 
 
@@ -59,9 +62,14 @@ def _panel(axes: Axes, frame: pd.DataFrame, rays: pd.DataFrame | None, settings:
     blue, orange, *_ = style.series_colors(3)
     for (norms, (label, filled)), color in zip(UNITS.items(), (blue, orange), strict=True):
         for number, (_, own) in enumerate(select(at, "base", norms).sort_values("level").groupby("repeat")):
+            low = own[own["status"] != "ok"]
+            axes.plot(
+                [levels.index(level) for level in low["level"]], low["log_gamma"], "v", mfc="none", ms=5, color=color
+            )
+            own = own[own["status"] == "ok"]
             x = [levels.index(level) for level in own["level"]]
-            fill = color if filled else "white"
-            axes.errorbar(x, own["log_gamma"], own["error"], color=color, lw=0.8, marker="o", ms=4, mfc=fill,
+            inside = color if filled else "white"
+            axes.errorbar(x, own["log_gamma"], own["error"], color=color, lw=0.8, marker="o", ms=4, mfc=inside,
                           label=label if number == 0 else None)  # fmt: skip
     lowest = 1.15 * float((at["log_gamma"] - at["error"]).min()) - 0.02
     if rays is not None:
@@ -70,7 +78,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, rays: pd.DataFrame | None, settings:
         x = np.array([levels.index(level) for level in same["level"]]) + 0.2
         axes.plot(x, same["value"], "s", ms=3, color=style.GREY, label="rays that converged" if len(x) else None)
     axes.set_ylim(lowest, -0.05 * lowest)
-    axes.set_title(rf"{settings.title}, $\sigma$ = {sigma:g}", loc="left", fontsize=7)
+    axes.set_title(rf"{fill(settings.title, TITLE_WIDTH)}" + "\n" + rf"$\sigma$ = {sigma:g}", loc="left", fontsize=7)
     axes.set_xlabel(settings.level_axis, fontsize=7)
     marks.level_ticks(axes, marks.places(map(int, levels)), crowded=True)
     style.nats(axes.yaxis)
