@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from minima_volume.analysis import tables
 from minima_volume.drawing import marks, output, style
+
+# Levels up to which the legend names each.
+MOST_ROWS = 12
 
 
 def draw(study: str, scale: str) -> list[Path]:
@@ -61,7 +65,15 @@ def _accuracy(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None
     axes.set_ylabel("test accuracy")
     style.nats(axes.xaxis)
     axes.set_title("each minimum once", loc="left")
-    axes.legend(title=settings.short_axis, title_fontsize=7, loc="upper left", bbox_to_anchor=(1, 1.05))
+    handles, labels = axes.get_legend_handles_labels()
+    # A legend that is higher than the panel would take its place, so of many levels some are named.
+    rows = (
+        np.arange(len(labels)) if len(labels) <= MOST_ROWS else np.linspace(0, len(labels) - 1, MOST_ROWS // 2).round()
+    )
+    axes.legend(
+        [handles[int(row)] for row in rows], [labels[int(row)] for row in rows],
+        title=settings.short_axis, title_fontsize=7, loc="upper left", bbox_to_anchor=(1, 1.05),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
