@@ -20,6 +20,7 @@ from minima_volume.landscapes.subspace import Subspace
 from minima_volume.landscapes.totals import Floats
 from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.pipeline.cost import forward_operations, matmul_rate
+from minima_volume.pipeline.provenance import device_name
 from minima_volume.training.models import build_model
 
 Row = dict[str, Any]
@@ -27,16 +28,17 @@ SAMPLES, SIDE = 2000, 21
 LARGE_SIDE, TIMED = 51, 6  # nodes of the ResNet-18 that are timed; all cost the same
 TARGETS = {"MNIST MLP": 4.5, "ResNet-18": 1.2}
 TEXT = """A plain loop copies A + x·e₁ + y·e₂ into the model at every node and calls it. `loss_plane` computes three
-products for the first layer of the whole plane, so that {limit}. It also checks the model, its loss and
+products for the first layer of the whole plane, {limit}. It also checks the model, its loss and
 its data. *Per node* is the time of one further node without these checks. All are medians of alternating runs in one
 process on one thread. For the ResNet-18 {timed} nodes are timed, and the plane is counted as checks and {nodes:,} nodes.
 *Largest difference* is that of the losses from a float64 loop in relative terms, for the ResNet-18 from the float32
-loop. The network of the first row has the shape of the MNIST studies."""
+loop. The network of the first row has the shape of the MNIST studies. Measured on {device}."""
 
 
 def planes(runs: int = 5) -> list[Row]:
     """Return a row for each workload."""
-    return [_mlp(runs), _resnet(max(1, runs // 2))]
+    device = device_name(torch.device("cpu"))
+    return [row | {"device": device} for row in (_mlp(runs), _resnet(max(1, runs // 2)))]
 
 
 def _trained(seed: int, inputs: Tensor, targets: Tensor) -> nn.Module:
@@ -148,7 +150,7 @@ def lines(rows: list[Row]) -> list[str]:
     return [
         "## Planes of losses",
         "",
-        TEXT.format(limit=limit, timed=TIMED, nodes=LARGE_SIDE**2),
+        TEXT.format(limit=limit, timed=TIMED, nodes=LARGE_SIDE**2, device=rows[0]["device"]),
         "",
         "| workload | plain loop (s) | loss_plane (s) | ratio | per node (ms) | ratio per node | target | share of matmul "
         "| largest difference |",
