@@ -150,7 +150,9 @@ def lines(rows: list[Row]) -> list[str]:
     return [
         "## Planes of losses",
         "",
-        TEXT.format(limit=limit, timed=TIMED, nodes=LARGE_SIDE**2, device=rows[0]["device"]),
+        TEXT.format(
+            limit=limit, timed=TIMED, nodes=LARGE_SIDE**2, device=", ".join(sorted({row["device"] for row in rows}))
+        ),
         "",
         "| workload | plain loop (s) | loss_plane (s) | ratio | per node (ms) | ratio per node | target | share of matmul "
         "| largest difference |",
