@@ -25,7 +25,7 @@ STORED = ROOT / "tests" / "stored" / "measurement.json"
 def imported_nothing(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Import a package that is not installed."""
     with extra("plot", "plot()"):
-        import no_such_package  # type: ignore[import-not-found]  # noqa: F401
+        import no_such_package  # noqa: F401
 
 
 def changed(call: Callable[..., object], *changes: dict[str, Any], **options: Any) -> Trigger:

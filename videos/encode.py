@@ -125,7 +125,7 @@ def encoder(mp4: Path, palette: Path, size: Quality) -> Iterator[Callable[[bytes
             stream.close()
         except BrokenPipeError:
             pass  # ffmpeg ended early: its messages below say why
-        except BaseException:
+        except BaseException:  # Ctrl-C too: ffmpeg ends, and the error goes on
             process.kill()
             raise
         finally:

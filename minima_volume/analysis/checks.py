@@ -24,6 +24,8 @@ from minima_volume.analysis.student import limit_95
 from minima_volume.analysis.verdicts import AGREES, DISAGREES, IN_PART, UNDECIDED, Finding
 from minima_volume.estimators.diagnostics import CONVERGED
 
+Accuracy = Literal["rises", "falls", ""]
+
 
 @dataclass(frozen=True)
 class Check:
@@ -43,7 +45,7 @@ class Check:
     threshold: float = 0.1
     metric: Literal["loss", "accuracy"] = "loss"
     partner: str = ""
-    accuracy: Literal["rises", "falls", ""] = ""
+    accuracy: Accuracy = ""
 
 
 def falls(scale: str, check: Check) -> Iterator[Finding]:

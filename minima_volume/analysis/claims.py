@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minima_volume.analysis import evidence, tables, verdicts
-from minima_volume.analysis.checks import Check
+from minima_volume.analysis.checks import Accuracy, Check
 from minima_volume.analysis.evidence import Evidence
 from minima_volume.analysis.verdicts import Quantifier, Word
 from minima_volume.storage import archives, layout
@@ -36,9 +36,9 @@ class Claim:
     quantifier: Quantifier = "most"
 
 
-def _checks(kind: str, studies: dict[str, float], **more: str) -> tuple[Check, ...]:
+def _checks(kind: str, studies: dict[str, float], accuracy: Accuracy = "") -> tuple[Check, ...]:
     """The same check on several studies, each at its own threshold."""
-    return tuple(Check(kind, study, threshold, **more) for study, threshold in studies.items())  # type: ignore[arg-type]
+    return tuple(Check(kind, study, threshold, accuracy=accuracy) for study, threshold in studies.items())
 
 
 NESTED = {

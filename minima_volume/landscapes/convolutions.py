@@ -63,7 +63,7 @@ def _same(copy: PrivateCopy, objective: SampleObjective, inputs: torch.Tensor, w
     """Return whether a copy gives the same outputs in its present layout."""
     try:
         found = objective.outputs(copy, inputs)
-    except Exception as error:  # somebody's model, which may count on another layout
+    except Exception as error:  # somebody's model may insist on its own layout: it keeps that
         if is_memory_error(error):
             raise
         return False

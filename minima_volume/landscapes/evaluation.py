@@ -73,9 +73,7 @@ class Evaluation:
                 return totals.means(classes=classes)
             except UserError:
                 raise
-            except (
-                Exception
-            ) as error:  # somebody's model or loss fails at some point: the others are evaluated one by one
+            except Exception as error:  # somebody's model fails at one of the points: now one by one
                 if is_memory_error(error):
                     raise
                 self.path = "module"
@@ -155,9 +153,7 @@ class Evaluation:
                 self._add_batches(totals, place)
             except UserError:
                 raise
-            except (
-                Exception
-            ) as error:  # somebody's model may raise anything where it was never trained; the notes count it
+            except Exception as error:  # somebody's model, far from where it was trained: a note counts it
                 if is_memory_error(error):
                     raise
                 name = type(error).__name__

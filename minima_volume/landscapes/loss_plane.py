@@ -210,7 +210,8 @@ def grid_around(points: Floats, nodes: int, extent: Extent | None, reach: float)
     low, high = points.min(axis=0), points.max(axis=0)
     half = max(float((high - low).max()) * (0.5 + MARGIN), reach)
     half = half if half > 0 else 1.0
-    return tuple(np.linspace(centre - half, centre + half, nodes) for centre in (low + high) / 2)  # type: ignore[return-value]
+    x, y = (np.linspace(centre - half, centre + half, nodes) for centre in (low + high) / 2)
+    return x, y
 
 
 def _values(landscape: Landscape, frame: Basis, parameters: Parameters, sizes: Sequence[int]) -> tuple[float, float]:

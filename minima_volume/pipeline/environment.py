@@ -33,7 +33,7 @@ for module, owners in metadata.packages_distributions().items():
     if names & {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners} and module.isidentifier() and module[0] != "_":
         try:
             importlib.import_module(module)
-        except Exception as error:
+        except Exception as error:  # a broken package may raise anything when it is imported: make names it and builds anew
             sys.exit(f"{type(error).__name__} while {module} was imported: {error}")
 place = Path(importlib.import_module(sys.argv[1]).__file__).resolve().parent.parent
 if str(place) != sys.argv[2]:

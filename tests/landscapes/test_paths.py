@@ -116,7 +116,7 @@ def test_a_path_goes_round_a_barrier_and_its_models_have_its_losses(bend: str) -
     a, b = (trained(with_weights(mlp(), seed), 150) for seed in (0, 1))
     data = (IMAGES, LABELS)
     straight = loss_line(a, b, CROSS, data, nodes=11, progress=False)
-    curve = loss_path(a, b, CROSS, data, bend=bend, steps=300, nodes=11, progress=False)  # type: ignore[arg-type]
+    curve = loss_path(a, b, CROSS, data, bend=bend, steps=300, nodes=11, progress=False)
     assert straight.barrier > 0.1 and curve.barrier < 0.5 * straight.barrier and curve.length > straight.length
     with torch.no_grad():
         for index in (0, 3, 10):

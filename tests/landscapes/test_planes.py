@@ -80,8 +80,8 @@ def test_the_valley_of_a_two_layer_linear_network_is_a_hyperbola() -> None:
     corners = []
     for w, v in ((1.0, 1.0), (2.0, 0.5), (1.0, 2.0)):
         model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)).eval()
-        nn.init.constant_(model[0].weight, w)  # type: ignore[arg-type]
-        nn.init.constant_(model[1].weight, v)  # type: ignore[arg-type]
+        nn.init.constant_(model[0].weight, w)
+        nn.init.constant_(model[1].weight, v)
         corners.append(model)
     ones = torch.ones(2, 1)
     plane = loss_plane(*corners, loss=nn.MSELoss(), data=(ones, ones), nodes=31, progress=False)
@@ -238,7 +238,7 @@ def test_statistics_are_frozen_or_those_of_update_bn() -> None:
     models = three(Skip)
     data = (INPUTS.double(), TARGETS)
     for model in models:
-        model.double().norm.running_mean.fill_(0.3)  # type: ignore[union-attr]
+        model.double().norm.running_mean.fill_(0.3)
     kept = deepcopy(models[0].state_dict())
 
     def calibrated(model: nn.Module) -> Tensor:
@@ -348,7 +348,7 @@ def test_convolutions_run_with_channels_last_unless_the_model_reads_its_layout(
     monkeypatch.setattr(convolutions, "MAP_NUMBERS", 7 * 12)
     models, inputs = three(lambda: Residual(view=view)), INPUTS.view(-1, 2, 1, 3)
     landscape = Landscape(models[0], CROSS, (inputs, TARGETS))
-    last = landscape.copy.module.second.weight.is_contiguous(memory_format=torch.channels_last)  # type: ignore[union-attr]
+    last = landscape.copy.module.second.weight.is_contiguous(memory_format=torch.channels_last)
     assert landscape.tile == 7 and last != view
     plane = loss_plane(*models, loss=CROSS, data=(inputs, TARGETS), nodes=4, progress=False)
     wanted = plain_loop(models, plane, lambda model: CROSS(model(inputs.double()), TARGETS))

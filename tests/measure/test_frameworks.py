@@ -57,7 +57,7 @@ def test_a_model_from_a_configuration(build: Any, closure: Any, labels: int) -> 
     def height(model: nn.Module) -> Tensor:
         found = [closure(model, batch) for batch in data]
         pairs = [each if isinstance(each, tuple) else (each, torch.ones_like(each)) for each in found]
-        return sum((l * w).sum() for l, w in pairs) / sum(w.sum() for _, w in pairs)  # type: ignore[return-value]
+        return sum((l * w).sum() for l, w in pairs) / sum(w.sum() for _, w in pairs)
 
     model = build()
     threshold = 1.1 * float(height(model).detach())

@@ -59,7 +59,7 @@ def test_a_minimum_above_the_threshold_is_refused() -> None:
     with pytest.raises(UserError, match="within the threshold"):
         local_volume(model, loss, (data[0], data[1] + 9), threshold=0.02, sigmas=[0.3])
     with pytest.raises(UserError, match="sigmas as a sequence of widths above 0, got None"):
-        local_volume(model, loss, data, threshold=0.02, sigmas=None)  # type: ignore[arg-type]
+        local_volume(model, loss, data, threshold=0.02, sigmas=None)
 
 
 def test_a_width_at_which_no_draw_is_lost_has_a_bound_and_no_error_of_zero() -> None:

@@ -79,7 +79,7 @@ def test_a_measurement_equals_its_copy_and_no_other() -> None:
     layers = {name: replace(part, seed=7) for name, part in found.layers.items()}
     for changes in ({"log_radii": radii}, {"seed": 1}, {"notes": ()}, {"layers": layers}, {"value_at_minimum": 0.1},
                     {"log_radii": found.log_radii[:-1]}, {"profile": None}):  # fmt: skip
-        assert found != replace(found, **changes), changes  # type: ignore[arg-type]
+        assert found != replace(found, **changes), changes
 
 
 def test_notes_are_saved_loaded_and_printed_after_the_verdict(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_curve_is_printed_saved_loaded_and_plotted(curve: ThresholdCurve, tmp_
 def test_measurements_that_share_no_directions_make_no_curve(curve: ThresholdCurve) -> None:
     for changes in ({"seed": 1}, {"metric": "accuracy"}, {"n_samples": 9}, {"n_params": 7}):
         with pytest.raises(UserError, match=next(iter(changes))):
-            ThresholdCurve((curve[0], replace(curve[1], **changes)))  # type: ignore[arg-type]
+            ThresholdCurve((curve[0], replace(curve[1], **changes)))
     short = replace(curve[1], log_radii=curve[1].log_radii[:-1])
     with pytest.raises(UserError, match="n_directions 120, 119"):
         ThresholdCurve((curve[0], short))

@@ -43,7 +43,7 @@ def test_points_above_a_ceiling_cost_less() -> None:
         seen[0] += len(points) * len(samples)
         return losses(points, samples)
 
-    potential.losses = counted  # type: ignore[method-assign]
+    potential.losses = counted
     potential.values(points, ceiling)  # learns which samples are hard
     first, seen[0] = seen[0], 0
     potential.values(points, ceiling)

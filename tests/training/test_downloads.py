@@ -149,7 +149,7 @@ class Shop:
 def shop(monkeypatch: pytest.MonkeyPatch) -> IdxImages:
     """Let torchvision be the shop; return the row of its data set."""
     shops = SimpleNamespace(datasets=SimpleNamespace(Shop=Shop))
-    monkeypatch.setitem(sys.modules, "torchvision", shops)  # type: ignore[arg-type]  # the real one takes seconds to import
+    monkeypatch.setitem(sys.modules, "torchvision", shops)
     monkeypatch.setattr(Shop, "downloads", 0)
     archives = [idx_archive(np.zeros((2, 3, 3) if "images" in name else 2)) for name in IDX_FILES]
     sums = tuple(md5(content).hexdigest() for content in archives)

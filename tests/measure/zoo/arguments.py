@@ -42,7 +42,7 @@ for name, options, sentence in [
     ("only=''… no name passes", {"only": "head"}, "at least one parameter to perturb"),
     ("keep='run.json'", {"keep": "run.json"}, "ends in .npz"),
 ]:  # fmt: skip
-    ZOO.refused(KIND, name, sentence)(lambda options=options: asked(**options))  # type: ignore[misc]
+    ZOO.refused(KIND, name, sentence)(lambda options=options: asked(**options))
 
 for name, model, sentence in [
     ("model=None", None, "a torch module, got NoneType"),
@@ -52,7 +52,7 @@ for name, model, sentence in [
     ("a model without parameters", nn.Flatten(), "at least one parameter"),
     ("a lazy module that was never called", nn.LazyLinear(3), "never called|uninitialized"),
 ]:  # fmt: skip
-    ZOO.refused(KIND, name, sentence)(lambda model=model: (model, CROSS_ENTROPY, classes(), {"threshold": 2.0}))  # type: ignore[misc]
+    ZOO.refused(KIND, name, sentence)(lambda model=model: (model, CROSS_ENTROPY, classes(), {"threshold": 2.0}))
 
 ZOO.refused(KIND, "loss=None", "a loss function, got None")(lambda: (small(), None, classes(), {"threshold": 2.0}))
 ZOO.refused(KIND, "a number as loss", "a loss function, got float")(

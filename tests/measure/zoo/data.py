@@ -54,7 +54,7 @@ for name, make in {
     "int32 targets": lambda: (classes()[0], classes()[1].int()), "inputs that require gradients": lambda:
     (classes()[0].requires_grad_(), classes()[1]), "inputs of float64": lambda: (classes()[0].double(), classes()[1]),
 }.items():  # fmt: skip
-    ZOO.measured(KIND, name, height=WHOLE)(lambda make=make: held(make()))  # type: ignore[misc]
+    ZOO.measured(KIND, name, height=WHOLE)(lambda make=make: held(make()))
 
 
 class Averaging(nn.Module):
@@ -106,7 +106,7 @@ for name, data, sentence in [
     ("single samples of different shapes", [(torch.zeros(6), 0), (torch.zeros(5), 1)], "samples of equal shapes"),
     ("only ignored targets", (classes()[0], classes()[1] * 0 - 100), "at least one target that counts"),
 ]:  # fmt: skip
-    ZOO.refused(KIND, name, sentence)(lambda data=data: (small(), CROSS_ENTROPY, data, {"threshold": 2.0}))  # type: ignore[misc]
+    ZOO.refused(KIND, name, sentence)(lambda data=data: (small(), CROSS_ENTROPY, data, {"threshold": 2.0}))
 
 for name, targets, sentence in [
     ("labels of -100 with accuracy", classes()[1].where(torch.arange(64) > 9, -100), "class numbers 0 to 2"),
@@ -115,5 +115,5 @@ for name, targets, sentence in [
     ("targets of one row per class with accuracy", nn.functional.one_hot(classes()[1]), "whole class numbers"),
 ]:  # fmt: skip
     ZOO.refused(KIND, name, sentence)(
-        lambda targets=targets: (small(), None, (classes()[0], targets), {"threshold": 0.2, "metric": "accuracy"})  # type: ignore[misc]
+        lambda targets=targets: (small(), None, (classes()[0], targets), {"threshold": 0.2, "metric": "accuracy"})
     )

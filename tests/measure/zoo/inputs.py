@@ -87,7 +87,7 @@ MEASURED: dict[str, Any] = {
     ),
     "a generator with a closure": lambda: held(_parts(), by_places),
     "a zip of two loaders": lambda: held(
-        list(zip(DataLoader(X, batch_size=16), DataLoader(Y, batch_size=16), strict=True))  # type: ignore[arg-type]
+        list(zip(DataLoader(X, batch_size=16), DataLoader(Y, batch_size=16), strict=True))
     ),
     "a subset of a data set": lambda: held(Subset(TensorDataset(X.repeat(2, 1), Y.repeat(2)), range(64))),
     "targets that are bytes": lambda: held((X, Y.to(torch.uint8))),
@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
 for name, (data, loss, sentence) in REFUSED.items():
     again = "read again" in name
     ZOO.refused(KIND, name, sentence)(
-        lambda data=data, loss=loss, again=again: held(data, loss, **({"memory": 600} if again else {}))  # type: ignore[misc]
+        lambda data=data, loss=loss, again=again: held(data, loss, **({"memory": 600} if again else {}))
     )
 
 

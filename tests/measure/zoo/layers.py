@@ -42,10 +42,10 @@ def old_norm(norm: Callable[..., Any], called: bool) -> nn.Module:
 for called in (False, True):
     when = "that was called with gradients" if called else "that was never called"
     ZOO.measured(KIND, f"weight norm by hooks {when}")(
-        lambda called=called: (old_norm(nn.utils.weight_norm, called), CROSS_ENTROPY, classes(), {"threshold": 2.0})  # type: ignore[misc]
+        lambda called=called: (old_norm(nn.utils.weight_norm, called), CROSS_ENTROPY, classes(), {"threshold": 2.0})
     )
     ZOO.measured(KIND, f"spectral norm by hooks {when}")(
-        lambda called=called: near(old_norm(nn.utils.spectral_norm, called), CROSS_ENTROPY, classes())  # type: ignore[misc]
+        lambda called=called: near(old_norm(nn.utils.spectral_norm, called), CROSS_ENTROPY, classes())
     )
 
 
@@ -126,7 +126,7 @@ for cell, options in (
     (nn.RNN, {"nonlinearity": "relu"}), (nn.GRU, {"bidirectional": True}), (nn.LSTM, {"num_layers": 2, "dropout": 0.5}),
 ):  # fmt: skip
     ZOO.measured(KIND, f"a packed {cell.__name__} with {next(iter(options))}")(
-        lambda cell=cell, options=options: near(seeded(Packed(cell, **options)), CROSS_ENTROPY, words())  # type: ignore[misc]
+        lambda cell=cell, options=options: near(seeded(Packed(cell, **options)), CROSS_ENTROPY, words())
     )
 
 

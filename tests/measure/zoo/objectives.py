@@ -48,9 +48,7 @@ MODULES: dict[str, tuple[Callable[[], Any], nn.Module, Tensor]] = {
     "class weights with probabilities as targets": (small, nn.CrossEntropyLoss(weight=W), WAVE.softmax(dim=1)),
 }  # fmt: skip
 for name, (build, loss, targets) in MODULES.items():
-    ZOO.measured(KIND, name)(
-        lambda build=build, loss=loss, targets=targets: near(build(), loss, (X, targets))  # type: ignore[misc]
-    )
+    ZOO.measured(KIND, name)(lambda build=build, loss=loss, targets=targets: near(build(), loss, (X, targets)))
 
 
 class Focal:
@@ -77,7 +75,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "one loss in a column for each sample": lambda o, t: single(o, t)[:, None],
 }
 for name, function in FUNCTIONS.items():
-    ZOO.measured(KIND, name)(lambda function=function: near(small(), function, classes()))  # type: ignore[misc]
+    ZOO.measured(KIND, name)(lambda function=function: near(small(), function, classes()))
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], Any, Tensor, str]] = {
@@ -108,7 +106,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], Any, Tensor, str]] = {
 }  # fmt: skip
 for name, (build, loss, targets, sentence) in REFUSED.items():
     ZOO.refused(KIND, name, sentence)(
-        lambda build=build, loss=loss, targets=targets: (build(), loss, (X, targets), {"threshold": 9.0})  # type: ignore[misc]
+        lambda build=build, loss=loss, targets=targets: (build(), loss, (X, targets), {"threshold": 9.0})
     )
 
 

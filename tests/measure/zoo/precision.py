@@ -90,7 +90,7 @@ for made in (Casts, Upcasts, Buffered, ToNumpy):
 def _plain(model: nn.Module) -> Tensor:
     inner = Wrapped.forward
     x, y = classes()
-    return CROSS_ENTROPY(inner(model, x.double()), y)  # type: ignore[arg-type]
+    return CROSS_ENTROPY(inner(model, x.double()), y)
 
 
 ZOO.cases = [
@@ -103,11 +103,11 @@ ZOO.cases = [
 
 def _offset(model: nn.Module) -> Tensor:
     x, y = classes()
-    return CROSS_ENTROPY(Wrapped.forward(model, x.double()) + 0.1, y)  # type: ignore[arg-type]
+    return CROSS_ENTROPY(Wrapped.forward(model, x.double()) + 0.1, y)
 
 
 def _bytes(model: nn.Module) -> Tensor:
-    return CROSS_ENTROPY(Wrapped.forward(model, _images().double() / 255), classes()[1])  # type: ignore[arg-type]
+    return CROSS_ENTROPY(Wrapped.forward(model, _images().double() / 255), classes()[1])
 
 
 def _images() -> Tensor:
