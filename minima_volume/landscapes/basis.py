@@ -49,9 +49,13 @@ class Basis:
 
     def project(self, parameters: Parameters) -> tuple[tuple[float, ...], float]:
         """Return the coordinates of the nearest point of the plane to other parameters, and their distance from it."""
-        away = self.displacement(parameters)
-        place = self.axes @ away
-        return tuple(place.tolist()), float((away - place @ self.axes).norm())
+        return nearest(self.axes, self.displacement(parameters))
+
+
+def nearest(axes: Tensor, away: Tensor) -> tuple[tuple[float, ...], float]:
+    """Return the coordinates of the nearest point in the span of orthonormal axes (k, n) to u (n,), and its distance."""
+    place = axes @ away
+    return tuple(place.tolist()), float((away - place @ axes).norm())
 
 
 def scales_of(minimum: Minimum, *, normalise: bool) -> Tensor:

@@ -109,7 +109,8 @@ def save_line(path: Path, line: LossProfile) -> None:
         )  # fmt: skip
         tables.write_table(path, LINE_COLUMNS, rows)
         return
-    info = {each.name: getattr(line, each.name) for each in fields(line) if each.name not in (*LINE_ARRAYS, "sizes")}
+    held = {*LINE_ARRAYS, "sizes"}  # the models at the ends of a path are not saved
+    info = {each.name: getattr(line, each.name) for each in fields(LossProfile) if each.name not in held}
     archives.write_arrays(path, {"kind": LINE_KIND, **info}, {**arrays, "sizes": np.array(line.sizes)}, movable=True)
 
 

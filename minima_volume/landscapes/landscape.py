@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from minima_volume.crossings.sweep import MEMORY
 from minima_volume.errors import UserError
 from minima_volume.landscapes.batch_norm import BatchNorm, normalisations
 from minima_volume.landscapes.convolutions import arrange
@@ -24,8 +25,6 @@ from minima_volume.networks.private_copy import PrivateCopy
 from minima_volume.networks.user_model import UserModel, check_user_model
 from minima_volume.rays.path import fastest_path
 from minima_volume.storage.archives import fingerprint
-
-MEMORY = 384 * 2**20
 
 
 class Landscape:

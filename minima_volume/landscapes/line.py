@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from minima_volume.crossings.sweep import MEMORY
 from minima_volume.landscapes import basis, exports, figure
 from minima_volume.landscapes.alignment import align_parameters
 from minima_volume.landscapes.batch_norm import BatchNorm
-from minima_volume.landscapes.landscape import MEMORY, Landscape, parameters_of_model
+from minima_volume.landscapes.landscape import Landscape, parameters_of_model
+from minima_volume.landscapes.node_losses import losses_of
 from minima_volume.landscapes.profile import LossProfile
 from minima_volume.landscapes.subspace import Subspace
 from minima_volume.landscapes.survey import survey
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Line(LossProfile):
     """Losses along θ(t) = A + t·(B − A); the attributes are those of `LossProfile`."""
 
@@ -126,15 +128,15 @@ def loss_line(
         ones = torch.ones(layout.n_params, dtype=torch.float64, device=landscape.minimum.scales.device)
         way = basis.displacement(start_at, end_at, layout, ones)
         subspace = Subspace(start_at, layout, way[None])
-        found = survey(landscape, subspace, t[:, None], landscape.as_sizes(sizes), keep=keep, progress=progress)
+        sizes = landscape.as_sizes(sizes)
+        found = survey(landscape, subspace, t[:, None], sizes, keep=keep, progress=progress)
         tested = None
         if test is not None:
             other = Landscape(model, loss, test, metric=metric, only=only, batch_norm=batch_norm, memory=memory)
             tested = survey(other, subspace, t[:, None], (other.n_samples,), progress=progress).means
         related = basis.relation(start_at, end_at, layout, "the two models")
     return Line(
-        t, found.means.loss.T, found.means.error_rate.T, found.means.loss_se, landscape.as_sizes(sizes),
-        None if tested is None else tested.loss[:, -1], None if tested is None else tested.error_rate[:, -1],
-        float(way.norm()), metric, batch_norm, found.dtype, found.rounding,
-        (*landscape.notes(), *([related] if related else [])),
+        t=t, length=float(way.norm()), test_loss=None if tested is None else tested.loss[:, -1],
+        test_error_rate=None if tested is None else tested.error_rate[:, -1],
+        **losses_of(landscape, found, sizes, (len(t),), [related] if related else []),
     )  # fmt: skip

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from minima_volume.crossings.sweep import MEMORY
 from minima_volume.errors import UserError
 from minima_volume.landscapes import basis
 from minima_volume.landscapes.basis import Basis
 from minima_volume.landscapes.batch_norm import BatchNorm
 from minima_volume.landscapes.directions import Axes, Directions, axes_of
-from minima_volume.landscapes.landscape import MEMORY, Landscape, parameters_of_model
+from minima_volume.landscapes.landscape import Landscape, parameters_of_model
+from minima_volume.landscapes.node_losses import losses_of
 from minima_volume.landscapes.plane import Plane
 from minima_volume.landscapes.subspace import Subspace
 from minima_volume.landscapes.surface import Mark, Track
@@ -176,7 +178,7 @@ def plane_on(
     # Models are evaluated as points of the plane, and those off the plane once more by themselves.
     corners = np.array([place for place, _ in places])
     found = survey(landscape, frame.subspace, np.concatenate([corners, grid]), sizes, keep=keep, progress=progress)
-    k, shape, means = len(marked), (len(sizes), len(y), len(x)), found.means
+    means = found.means
     models = tuple(
         Mark(each.name, place[0], place[1], distance, *values)
         if distance <= ON_PLANE * (x[-1] - x[0])
@@ -184,16 +186,15 @@ def plane_on(
         for each, (place, distance), values in zip(
             marked,
             places,
-            zip(means.loss[:k, -1].tolist(), means.error_rate[:k, -1].tolist(), strict=True),
+            zip(means.loss[: len(marked), -1].tolist(), means.error_rate[: len(marked), -1].tolist(), strict=True),
             strict=True,
         )
     )
     return Plane(
-        x, y, means.loss[k:].T.reshape(shape), means.error_rate[k:].T.reshape(shape),
-        means.loss_se[k:].reshape(shape[1:]), sizes,
-        models, tuple(tracks), angle, names, "filter-normalised" if normalise else "raw", eigenvalues, explained,
-        threshold, landscape.metric, frame.layout.n_params, landscape.batch_norm, found.dtype, found.rounding,
-        (*landscape.notes(), *notes),
+        x=x, y=y, models=models, tracks=tuple(tracks), angle=angle, axis_names=names,
+        coordinates="filter-normalised" if normalise else "raw", eigenvalues=eigenvalues, explained=explained,
+        threshold=threshold, n_params=frame.layout.n_params,
+        **losses_of(landscape, found, sizes, (len(y), len(x)), notes),
     )  # fmt: skip
 
 

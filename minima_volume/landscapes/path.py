@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from minima_volume.crossings.sweep import MEMORY
 from minima_volume.errors import NumericsError, UserError
 from minima_volume.landscapes import basis
-from minima_volume.landscapes.landscape import MEMORY, Landscape, parameters_of_model
+from minima_volume.landscapes.landscape import Landscape, parameters_of_model
 from minima_volume.landscapes.line import Line
+from minima_volume.landscapes.node_losses import losses_of
 from minima_volume.landscapes.subspace import Subspace
 from minima_volume.landscapes.survey import survey
 from minima_volume.landscapes.totals import Floats
@@ -31,7 +33,7 @@ Bend = Literal["bezier", "polygon"]
 LARGEST_RATE = 1e30
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Curve(Line):
     """Losses along a curved path φ(t) from A over a bend to B; see `Line` for the other attributes.
 
@@ -169,9 +171,8 @@ def loss_path(
     fine = np.diff(weights_at(np.linspace(0, 1, 1001), bend)[:, 1:], axis=0)
     steps_along = torch.from_numpy(fine).to(middle) @ subspace.axes
     return Curve(
-        t, found.means.loss.T, found.means.error_rate.T, found.means.loss_se, sizes, None, None,
-        float(steps_along.norm(dim=1).sum()), "loss", "frozen", found.dtype, found.rounding, landscape.notes(),
-        bend, deepcopy(model), (start, moved, end),
+        t=t, length=float(steps_along.norm(dim=1).sum()), bend=bend, model=deepcopy(model), ends=(start, moved, end),
+        **losses_of(landscape, found, sizes, (len(t),)),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Plane(Surface):
     """Losses on the plane θ = A + s∘(x·e₁ + y·e₂) with orthonormal axes; the attributes are those of `Surface`."""
 

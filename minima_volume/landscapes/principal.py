@@ -54,11 +54,7 @@ def _differences(
 
 def track_of(name: str, run: NDArray[np.float32], origin: NDArray[np.float32], axes: Tensor) -> Track:
     """Return a run over the plane, one checkpoint after another."""
-    places, distances = [], []
-    for row in run:
-        away = torch.from_numpy(row.astype(np.float64) - origin.astype(np.float64))
-        place = axes @ away
-        places.append(place.numpy())
-        distances.append(float((away - place @ axes).norm()))
-    x, y = np.array(places).T
-    return Track(name, x, y, np.array(distances))
+    start = origin.astype(np.float64)
+    found = [basis.nearest(axes, torch.from_numpy(row.astype(np.float64) - start)) for row in run]
+    x, y = np.array([place for place, _ in found]).T
+    return Track(name, x, y, np.array([distance for _, distance in found]))

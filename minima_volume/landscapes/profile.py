@@ -4,54 +4,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minima_volume.landscapes.batch_norm import BatchNorm
+from minima_volume.landscapes.node_losses import NodeLosses
 from minima_volume.landscapes.totals import Floats
-from minima_volume.networks.losses import Metric
 
 
-@dataclass(frozen=True, eq=False)
-class LossProfile:
-    """Losses along θ(t) = A + t·(B − A), or along a path from A to B.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LossProfile(NodeLosses):
+    """Losses along θ(t) = A + t·(B − A), or along a path from A to B; see `NodeLosses` for the other attributes.
 
     Attributes:
         t: Fractions of the way, (nodes,).
-        mean_loss: Mean loss over the first samples, (sizes, nodes).
-        error_rate: Share of wrong predictions, (sizes, nodes); NaN without classes.
-        loss_se: Standard error of the mean loss over all samples, (nodes,), if they are a sample of more.
-        sizes: Numbers of samples, ascending.
         test_loss: Mean loss on the test data, (nodes,), or None.
         test_error_rate: Share of wrong predictions on the test data, (nodes,), or None.
         length: Length of the line in raw parameters.
-        metric: What the loss is: "loss", "accuracy" or "kl".
-        batch_norm: "frozen" or "recalibrate".
-        dtype: Precision of the forward pass.
-        rounding: Largest relative difference of float32 losses from float64 on a few points and samples.
-        notes: Sentences that a reader of the numbers must know.
     """
 
     t: Floats
-    mean_loss: Floats
-    error_rate: Floats
-    loss_se: Floats
-    sizes: tuple[int, ...]
-    test_loss: Floats | None
-    test_error_rate: Floats | None
+    test_loss: Floats | None = None
+    test_error_rate: Floats | None = None
     length: float
-    metric: Metric
-    batch_norm: BatchNorm
-    dtype: str
-    rounding: float
-    notes: tuple[str, ...]
-
-    @property
-    def loss(self) -> Floats:
-        """Mean loss over all samples, (nodes,)."""
-        return self.mean_loss[-1]
-
-    @property
-    def accuracy(self) -> Floats:
-        """Share of right predictions over all samples, (nodes,)."""
-        return 1 - self.error_rate[-1]
 
     @property
     def barrier(self) -> float:

@@ -1,14 +1,13 @@
 """Losses on a plane: what pictures and exports know of it."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from minima_volume.landscapes.batch_norm import BatchNorm
+from minima_volume.landscapes.node_losses import NodeLosses
 from minima_volume.landscapes.totals import Floats
-from minima_volume.networks.losses import Metric
 
 
 @dataclass(frozen=True)
@@ -49,17 +48,13 @@ class Track:
     distance: Floats
 
 
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """Losses on the plane θ = A + s∘(x·e₁ + y·e₂) with orthonormal axes.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Surface(NodeLosses):
+    """Losses on the plane θ = A + s∘(x·e₁ + y·e₂) with orthonormal axes; see `NodeLosses` for the other attributes.
 
     Attributes:
         x: Coordinates along e₁, (nx,), lengths in the unit of `coordinates`.
         y: Coordinates along e₂, (ny,).
-        mean_loss: Mean loss over the first samples, (sizes, ny, nx).
-        error_rate: Share of wrong predictions, (sizes, ny, nx); NaN without classes.
-        loss_se: Standard error of the mean loss over all samples, (ny, nx), if they are a sample of more.
-        sizes: Numbers of samples, ascending.
         models: The models, with the nearest points of the plane.
         tracks: Paths over the plane.
         angle: Angle between B − A and C − A in degrees; NaN for planes around one model.
@@ -68,20 +63,11 @@ class Surface:
         eigenvalues: Curvature along the axes, in loss per squared length; empty if unknown.
         explained: Share of the squared distances of a trajectory along each axis; empty for other planes.
         threshold: A loss, or error rate, whose contour is drawn, or None.
-        metric: What the loss is: "loss", "accuracy" or "kl".
         n_params: Number of parameters that move.
-        batch_norm: "frozen" or "recalibrate".
-        dtype: Precision of the forward pass.
-        rounding: Largest relative difference of float32 losses from float64 on a few points and samples.
-        notes: Sentences that a reader of the numbers must know.
     """
 
     x: Floats
     y: Floats
-    mean_loss: Floats
-    error_rate: Floats
-    loss_se: Floats
-    sizes: tuple[int, ...]
     models: tuple[Mark, ...]
     tracks: tuple[Track, ...]
     angle: float
@@ -90,22 +76,7 @@ class Surface:
     eigenvalues: tuple[float, ...]
     explained: tuple[float, ...]
     threshold: float | None
-    metric: Metric
     n_params: int
-    batch_norm: BatchNorm
-    dtype: str
-    rounding: float
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def loss(self) -> Floats:
-        """Mean loss over all samples, (ny, nx)."""
-        return self.mean_loss[-1]
-
-    @property
-    def accuracy(self) -> Floats:
-        """Share of right predictions over all samples, (ny, nx)."""
-        return 1 - self.error_rate[-1]
 
     @cached_property
     def range(self) -> tuple[float, float]:

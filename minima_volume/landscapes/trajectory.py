@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from minima_volume.crossings.sweep import MEMORY
 from minima_volume.errors import ResultsError, UserError
 from minima_volume.landscapes.basis import Basis
 from minima_volume.landscapes.batch_norm import BatchNorm
-from minima_volume.landscapes.landscape import MEMORY, Landscape
+from minima_volume.landscapes.landscape import Landscape
 from minima_volume.landscapes.loss_plane import Extent, Named, plane_on
 from minima_volume.landscapes.plane import Plane
 from minima_volume.landscapes.principal import principal_axes, track_of

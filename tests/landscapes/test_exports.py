@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from minima_volume import loss_line, loss_plane
+from minima_volume import loss_line, loss_path, loss_plane
 from minima_volume.errors import ResultsError
 from minima_volume.landscapes.plane import Plane
 from tests.landscapes.problems import three, with_weights
@@ -51,6 +51,17 @@ def test_an_archive_reads_back_and_needs_no_pickle(plane: Plane, tmp_path: Path)
     with pytest.raises(ResultsError, match="another archive"):
         loss_line(*three(mlp)[:2], nn.CrossEntropyLoss(), DATA, nodes=3, progress=False).save(tmp_path / "line.npz")
         Plane.load(tmp_path / "line.npz")
+
+
+def test_a_path_is_saved_without_its_models(tmp_path: Path) -> None:
+    curve = loss_path(*three(mlp)[:2], nn.CrossEntropyLoss(), DATA, steps=3, nodes=5, progress=False)
+    for name in ("curve.npz", "curve.csv"):
+        curve.save(tmp_path / name)
+    with np.load(tmp_path / "curve.npz", allow_pickle=False) as archive:
+        np.testing.assert_array_equal(archive["mean_loss"], curve.mean_loss)
+        np.testing.assert_array_equal(archive["t"], curve.t)
+        assert json.loads(str(archive["info"]))["length"] == curve.length
+    assert len((tmp_path / "curve.csv").read_text().splitlines()) == 1 + 5
 
 
 def test_tables_have_a_row_for_every_node(plane: Plane, tmp_path: Path) -> None:
