@@ -3,14 +3,11 @@
 Every minimum is measured at the study's first threshold in the base landscape and, if it was trained on more samples, in
 the landscape of its own training samples; and once more in the base landscape with the scales of the first level's minimum,
 so that all minima share one unit of length. Widths rise until ln γ falls below a limit, and lie closer where it falls fast.
-The result of each minimum is stored, so that an interrupted command goes on.
 """
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -19,12 +16,12 @@ import torch
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.reduction import reduce_first_layer
 from minima_volume.pipeline import cli
-from minima_volume.pipeline.minima import Minima, folder_of, load_minima, training_fingerprint
-from minima_volume.pipeline.provenance import common_record
+from minima_volume.pipeline.minima import Minima, folder_of, training_fingerprint
+from minima_volume.pipeline.minimum_tables import MinimumRows, Row, rows_once, write_minimum_table
 from minima_volume.pipeline.study import Repeat
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.subset import SubsetSettings, subset_simulation
-from minima_volume.storage import archives, layout, tables
+from minima_volume.storage import archives, layout
 
 SIGMAS = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
 # If ln γ is above the first of these at one width and below the second at the next, up to so many widths between them are
@@ -56,18 +53,9 @@ def _efforts() -> dict[str, Any]:
 
 # Which minimum's filter norms are the unit of length.
 OWN, FIRST = "own", "first"
-Row = dict[str, Any]
 
 
-class Measured(NamedTuple):
-    """The rows of one minimum and the processor time that they took."""
-
-    level: int
-    rows: list[Row]
-    cpu_seconds: float
-
-
-def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> Measured:
+def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> MinimumRows:
     """Return the rows of one minimum, from its file if that is current.
 
     Args:
@@ -82,13 +70,7 @@ def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> M
         [SHALLOW, DEEP, MOST_BETWEEN], MOST_OWN_SAMPLES,
         _efforts(), study.thresholds[0], study.landscapes, study.normalise,
     )  # fmt: skip
-    stored = archives.read_if_current(archives.read_json, path, wanted)
-    if not stored:
-        started = time.thread_time()
-        rows = list(_rows(repeat, minima, level))
-        stored = {"fingerprint": wanted, "rows": rows, "cpu_seconds": round(time.thread_time() - started, 1)}
-        archives.write_record(path, stored)
-    return Measured(level, stored["rows"], stored["cpu_seconds"])
+    return rows_once(path, wanted, level, lambda: _rows(repeat, minima, level))
 
 
 def _rows(repeat: Repeat, minima: Minima, level: int) -> Iterator[Row]:
@@ -146,17 +128,6 @@ def _widths(repeat: Repeat, minimum: Minimum, samples: Samples) -> Iterator[Row]
 
 def local_volumes(run: cli.StageRun) -> None:
     """Measure ln γ_σ of the stored minima of a study, and write local_volumes.csv with its record."""
-    rows, seconds, study = [], {}, run.study
-    for repeat in run.repeats:
-        minima = load_minima(repeat, run.scale)
-        tasks = [partial(measure_minimum, repeat, run.scale, minima, level) for level in minima]
-        common = {"study": study.name, "data": study.data, "model": study.model, "repeat": repeat.number}
-        found = list(run.each(tasks, "minima"))
-        rows += [common | row for one in found for row in one.rows]
-        seconds[repeat.number] = {one.level: one.cpu_seconds for one in found}
-    path = layout.study_folder(run.scale, study.name) / layout.LOCAL_VOLUMES
-    record = common_record(study, run.scale, run.repeats) | {
-        "command": f"make {study.name}.local SCALE={run.scale}", "sampler": _efforts(), "cpu_seconds": seconds,
-    }  # fmt: skip
-    text = tables.table_text(layout.LOCAL_VOLUME_COLUMNS, rows)
-    tables.write_tables(path.with_suffix(".json"), {path: text}, record)
+    command = f"make {run.study.name}.local SCALE={run.scale}"
+    record = {"command": command, "sampler": _efforts()}
+    write_minimum_table(run, measure_minimum, layout.LOCAL_VOLUMES, layout.LOCAL_VOLUME_COLUMNS, record)

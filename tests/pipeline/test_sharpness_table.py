@@ -57,5 +57,6 @@ def test_a_second_run_reads_what_is_stored_and_writes_the_same_bytes(folder: Pat
 
 def test_the_record_names_settings_commit_and_time(folder: Path) -> None:
     record = json.loads((folder / "sharpness.json").read_text())
-    assert record["settings"]["radii"] == {"raw": 0.05, "filter": 0.5, "elementwise": 0.5}
+    assert record["measures"]["radii"] == {"raw": 0.05, "filter": 0.5, "elementwise": 0.5}
+    assert record["settings"]["name"] == STUDY.name and record["settings"]["levels"] == list(STUDY.levels)
     assert {"git", "versions", "device", "seeds", "data_checksums", "tables", "cpu_seconds"} <= record.keys()
