@@ -158,7 +158,7 @@ def local_volumes(scale: str, study: str) -> pd.DataFrame | None:
     Raises:
         ResultsError: The table is empty, damaged or has a row twice.
     """
-    if not (layout.study_folder(scale, study) / layout.LOCAL_VOLUMES).exists():
+    if not _is_there(scale, study, layout.LOCAL_VOLUMES):
         return None
     frame = _read(scale, study, layout.LOCAL_VOLUMES, layout.LOCAL_VOLUME_COLUMNS)
     _check_unique(frame, ["repeat", "level", "landscape", "norms", "sigma"], study)
@@ -172,7 +172,7 @@ def sharpness(scale: str, study: str) -> pd.DataFrame | None:
     Raises:
         ResultsError: The table is empty, damaged or has a row twice.
     """
-    if not (layout.study_folder(scale, study) / layout.SHARPNESS).exists():
+    if not _is_there(scale, study, layout.SHARPNESS):
         return None
     frame = _read(scale, study, layout.SHARPNESS, layout.SHARPNESS_COLUMNS)
     _check_unique(frame, ["repeat", "level", "measure", "coordinates"], study)
@@ -185,7 +185,7 @@ def orderings(scale: str, study: str) -> pd.DataFrame | None:
     Raises:
         ResultsError: The table is damaged.
     """
-    if not (layout.study_folder(scale, study) / layout.ORDERINGS).exists():
+    if not _is_there(scale, study, layout.ORDERINGS):
         return None
     return _read(scale, study, layout.ORDERINGS, layout.ORDERING_COLUMNS, may_be_empty=True)
 
@@ -247,6 +247,11 @@ def numbers(cells: Sequence[str | None]) -> list[float]:
         ValueError: A cell holds text.
     """
     return [float(cell) if cell else float("nan") for cell in cells]
+
+
+def _is_there(scale: str, study: str, name: str) -> bool:
+    """Return whether a study has a table that not all studies have."""
+    return (layout.study_folder(scale, study) / name).exists()
 
 
 def _read(scale: str, study: str, name: str, columns: Sequence[str], *, may_be_empty: bool = False) -> pd.DataFrame:

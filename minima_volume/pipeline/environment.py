@@ -62,8 +62,6 @@ def update(root: Path, python: str) -> None:
     found = ready.read_bytes() if ready.is_file() else None
     if place.is_symlink():
         _check_link(place, found, wanted)
-    elif found == b"" and _is_newer(ready, root) and check(place, root) is None:
-        ready.write_bytes(wanted)  # made before `.ready` had a content
     elif found != wanted:
         print(f"Setting up {FOLDER} ({_reason(found, wanted, there=place.exists())})", flush=True)
         _build(root, python)
@@ -80,17 +78,12 @@ def _check_link(place: Path, found: bytes | None, wanted: bytes) -> None:
         )
 
 
-def _is_newer(ready: Path, root: Path) -> bool:
-    """Whether the mark of an environment is newer than the files that it is made from."""
-    return ready.stat().st_mtime >= max((root / name).stat().st_mtime for name in MADE_FROM)
-
-
 def _reason(found: bytes | None, wanted: bytes, *, there: bool) -> str:
     """Return why the environment is made."""
-    if found is None:
+    if not found:
         return "again, because it is not finished" if there else "once"
     folder = found.partition(b"\n")[0]
-    if found and folder != wanted.partition(b"\n")[0]:
+    if folder != wanted.partition(b"\n")[0]:
         return f"again, because it was made for the folder {folder.decode(errors='replace')}"
     return f"again, because {' or '.join(MADE_FROM)} changed"
 

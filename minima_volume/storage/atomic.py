@@ -238,5 +238,5 @@ def write_text(path: Path, text: str) -> None:
         path: The file to write.
         text: Its content, written without translating line ends.
     """
-    with atomic_write(path) as scratch:
-        scratch.write_bytes(text.encode())
+    with atomic_write(path) as part:
+        part.write_bytes(text.encode())
