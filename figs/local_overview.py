@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from figs.local_volumes import select
 from minima_volume.analysis import tables
+from minima_volume.analysis.local import widths_by_values
 from minima_volume.drawing import marks, output, style
 from minima_volume.estimators.diagnostics import CONVERGED
 
@@ -50,9 +51,7 @@ def draw(scale: str) -> list[Path]:
 
 def widest(frame: pd.DataFrame) -> float | None:
     """Return the width with most trusted values below 0, in both units; the largest of those that tie, None without any."""
-    known = (frame["status"] == "ok") & (frame["log_gamma"] < 0)
-    counts = frame[known & (frame["landscape"] == 0)].groupby("sigma").size()
-    return float(counts[counts == counts.max()].index.max()) if len(counts) else None
+    return next(iter(widths_by_values(frame[frame["landscape"] == 0])), None)
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, rays: pd.DataFrame | None, settings: tables.Settings) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 from minima_volume.analysis import tables
 from minima_volume.analysis.markdown import MINUS, MISSING, table, with_error
 
-# Widths whose ln γ the table shows: those with most values of a study.
+# Number of widths whose ln γ the table shows.
 N_WIDTHS = 3
 
 
@@ -21,7 +21,8 @@ def _part(study: str) -> str | None:
     if frame is None or tables.settings("paper", study).level_means == "model_seed":
         return None
     frame = frame[frame["landscape"] == 0]
-    widths = shown_widths(frame)
+    # Those with most values, so that few cells are empty.
+    widths = sorted(widths_by_values(frame[frame["norms"] == "own"])[:N_WIDTHS])
     header = (
         "repeat, level", *(f"σ = {width:g}, own norms" for width in widths),
         *(f"σ = {width:g}, first norms" for width in widths), "Σ ln s", "test accuracy",
@@ -40,11 +41,14 @@ def _part(study: str) -> str | None:
     return f"`{study}`:\n\n{table(header, rows)}"
 
 
-def shown_widths(frame: pd.DataFrame) -> list[float]:
-    """Return the widths at which most minima have a value below 0 and no doubt, in ascending order."""
-    known = frame[(frame["status"] == "ok") & (frame["log_gamma"] < 0) & (frame["norms"] == "own")]
+def widths_by_values(frame: pd.DataFrame) -> list[float]:
+    """Return the widths σ of local volumes, those with most values below 0 and without doubt first.
+
+    Of those with equally many the largest is first. Widths without such a value are left out.
+    """
+    known = frame[(frame["status"] == "ok") & (frame["log_gamma"] < 0)]
     counts = known.groupby("sigma").size().sort_index(ascending=False).sort_values(ascending=False, kind="stable")
-    return sorted(map(float, counts.index[:N_WIDTHS]))
+    return [float(width) for width in counts.index]
 
 
 def _cell(rows: pd.DataFrame, width: float) -> str:

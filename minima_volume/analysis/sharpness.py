@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from minima_volume.analysis import tables
+from minima_volume.analysis.local import widths_by_values
 from minima_volume.analysis.markdown import MISSING, table, with_error
 
 # Fewest pairs that a concordance is formed of, and shuffles behind a chance deviation.
@@ -85,11 +86,15 @@ def measures(scale: str, study: str) -> pd.DataFrame:
     because tables may belong to networks of different machines.
     """
     columns = ["repeat", "level", "test_loss", "measure", "coordinates", "value"]
-    frames = [part[columns] for part in (*_volumes(scale, study), *_local(scale, study), *_sharpness(scale, study))]
+    sharp = tables.sharpness(scale, study)
+    parts = [*_volumes(scale, study, sharp), *_local(scale, study)]
+    if sharp is not None:  # scales are no sharpness
+        parts.append(sharp[(sharp["measure"] != "log_scales") & sharp["value"].notna()])
+    frames = [part[columns] for part in parts]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
-def _volumes(scale: str, study: str) -> Iterator[pd.DataFrame]:
+def _volumes(scale: str, study: str, sharp: pd.DataFrame | None) -> Iterator[pd.DataFrame]:
     """Yield minus the ray volumes at the first threshold, each in its own landscape where it is measured there."""
     frame = tables.volumes(scale, study)
     frame = frame[(frame["metric"] == "loss") & (frame["threshold"] == frame["threshold"].iloc[0])]
@@ -97,7 +102,6 @@ def _volumes(scale: str, study: str) -> Iterator[pd.DataFrame]:
     for column in ("log_volume", "typical_log_volume"):
         known = frame[frame[column].notna()]
         yield known.assign(measure=column, coordinates="filter", value=-known[column])
-    sharp = tables.sharpness(scale, study)
     if sharp is not None:
         scales = sharp[sharp["measure"] == "log_scales"][["repeat", "level", "value"]]
         # The scales belong to the same networks only if their test losses agree.
@@ -114,17 +118,9 @@ def _local(scale: str, study: str) -> Iterator[pd.DataFrame]:
     if frame is None:
         return
     frame = frame[(frame["landscape"] == 0) & (frame["norms"] == "own") & (frame["status"] == "ok")]
-    counts = frame[frame["log_gamma"] < 0].groupby("sigma").size()
-    if len(counts):
-        here = frame[frame["sigma"] == counts[counts == counts.max()].index.max()]
+    for width in widths_by_values(frame)[:1]:
+        here = frame[frame["sigma"] == width]
         yield here.assign(measure="log_gamma", coordinates="filter", value=-here["log_gamma"])
-
-
-def _sharpness(scale: str, study: str) -> Iterator[pd.DataFrame]:
-    """Yield the rows of sharpness.csv except the scales, which are no sharpness."""
-    frame = tables.sharpness(scale, study)
-    if frame is not None:
-        yield frame[(frame["measure"] != "log_scales") & frame["value"].notna()]
 
 
 def concordances(scale: str, study: str) -> pd.DataFrame:
