@@ -10,6 +10,16 @@ from torch import Tensor, nn
 
 from minima_volume.landscapes.plane import Plane
 
+DRAW = torch.Generator().manual_seed(0)
+INPUTS = torch.randn(90, 6, generator=DRAW)
+TARGETS = (INPUTS[:, 0] + INPUTS[:, 1] * INPUTS[:, 2] > 0).long()
+DATA = (INPUTS, TARGETS)
+CROSS = nn.CrossEntropyLoss()
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 2))
+
 
 class Vector(nn.Module):
     """One parameter vector w (n,), which is added to every sample."""

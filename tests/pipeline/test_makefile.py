@@ -4,80 +4,20 @@ import os
 import re
 import runpy
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.faults import words
-from tests.project import ROOT, STAGES, copy_sources, mark_ready
+from tests.pipeline.make_runs import calls, make, sentence, stub_project, table
+from tests.project import ROOT, STAGES
 
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/studies.mk"))
-SETTINGS = (
-    "SCALE", "DATA_DIR", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "PYTHON", "PYTHONPATH",
-)  # fmt: skip
-MAKES_OWN = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS")
-
-# A substitute for .venv/bin/python: it logs its command line and touches what the stage would write.
-STUB = """#!/usr/bin/env bash
-set -eu
-[[ "$2" != minima_volume.pipeline.chain ]] || exec PYTHON "$@"
-echo "$*" >> calls.log
-[[ "$(basename "$1")" != "${FAILING:-}" ]] || { mkdir -p "$HALF"; touch "$HALF/rays.json"; exit 3; }
-case "$(basename "$1")" in
-  train_models.py) out=minima.json;; random_perturbs.py) out=rays.json;;
-  volume_cutoff.py) out=cutoffs.csv;; volume_estimation.py) out=volumes.csv;; *) exit 0;;
-esac
-study=$2 scale=$4; shift 5
-for i in "$@"; do
-  if [[ "$i" == --gather ]]; then touch "results/$scale/$study/$out"; exit; fi
-done
-for i in "$@"; do mkdir -p "results/$scale/$study/repeat_$i"; touch "results/$scale/$study/repeat_$i/$out"; done
-"""
-
-
-def make(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run make as from a fresh shell, even if make started the tests."""
-    clean = {name: value for name, value in os.environ.items() if name not in (*SETTINGS, *MAKES_OWN)}
-    return subprocess.run(
-        ["make", *arguments], cwd=cwd, env=clean | environment, capture_output=True, text=True, timeout=60
-    )
-
-
-def sentence(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the one line that a failed make printed, without make's own additions."""
-    lines = [
-        line for line in done.stderr.splitlines() if not re.fullmatch(r"make(\[\d+\])?: \*\*\* \[.*\] Error \d+", line)
-    ]
-    assert done.returncode != 0 and done.stdout == "" and len(lines) == 1, (done.returncode, done.stdout, done.stderr)
-    return re.sub(r"^Makefile:\d+: \*\*\* (.*?)\.?  Stop\.$", r"\1", lines[0])
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Copy the Makefile and its sources, with an environment whose Python is the stub."""
-    copy_sources(tmp_path)
-    python = tmp_path / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(STUB.replace("PYTHON", sys.executable))
-    python.chmod(0o755)
-    mark_ready(tmp_path)
-    return tmp_path
-
-
-def calls(project: Path) -> list[str]:
-    """Return the command lines of the stub since the last call of this function."""
-    log = project / "calls.log"
-    found = log.read_text().splitlines() if log.exists() else []
-    log.unlink(missing_ok=True)
-    return found
-
-
-def table(study: str) -> str:
-    """Return the path of a study's table, a target of make."""
-    return f"results/quick/{study}/volumes.csv"
+    return stub_project(tmp_path)
 
 
 def stages_of(found: list[str]) -> list[str]:
@@ -212,83 +152,6 @@ def test_a_failing_stage_stops_and_deletes_no_table(project: Path) -> None:
 
 def test_delete_on_error_is_set() -> None:
     assert re.search(r"^\.DELETE_ON_ERROR:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-
-
-MISTAKES = [
-    ("SCALE", "papr", ("Expected SCALE=quick or SCALE=paper", "got SCALE=papr")),
-    ("REPEATS", "1000", ("Expected REPEATS to be below 1000", "got REPEATS=1000")),
-    ("DIRECTIONS", "1" + "0" * 20, ("Expected DIRECTIONS to be below 10000000", "got DIRECTIONS=1")),
-    ("THREADS", "0x10", ("Expected THREADS to be a whole number above 0", "got THREADS=0x10")),
-    ("MEMORY", "1 2", ("Expected MEMORY to be a whole number above 0", "got MEMORY=1 2")),
-    ("LEVELS", "`touch crater`", ("Expected LEVELS to be a whole number above 0", "got LEVELS=`touch crater`")),
-    ("QUALITY", "high", ("Expected QUALITY=draft or QUALITY=final", "got QUALITY=high")),
-    ("DATA_DIR", "a folder", ("Expected DATA_DIR to name a folder", "got DATA_DIR=a folder")),
-    ("SCALE", "quick paper", ("Expected SCALE=quick or SCALE=paper", "got SCALE=quick paper")),
-    ("REPEATS", "0", ("Expected REPEATS to be a whole number above 0", "got REPEATS=0")),
-    ("REPEATS", "-3", ("Expected REPEATS to be a whole number above 0", "got REPEATS=-3")),
-    ("DIRECTIONS", "abc", ("Expected DIRECTIONS to be a whole number above 0", "got DIRECTIONS=abc")),
-    ("DIRECTIONS", "2.5", ("Expected DIRECTIONS to be a whole number above 0", "got DIRECTIONS=2.5")),
-    ("LEVELS", "0", ("Expected LEVELS to be a whole number above 0", "got LEVELS=0")),
-    ("THREADS", "0", ("Expected THREADS to be a whole number above 0", "got THREADS=0")),
-    ("MEMORY", "2G", ("Expected MEMORY to be a whole number above 0", "got MEMORY=2G")),
-    (
-        "DATA_DIR",
-        "/nonexistent",
-        ("Expected DATA_DIR to name a folder", "got DATA_DIR=/nonexistent", "create the folder or omit"),
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "value", "parts"), MISTAKES)
-@pytest.mark.parametrize("how", ["argument", "environment"])
-def test_invalid_settings_are_refused(name: str, value: str, parts: tuple[str, ...], how: str, project: Path) -> None:
-    if how == "argument":
-        done = make("mnist_poison", f"{name}={value}", cwd=project)
-    else:
-        done = make("mnist_poison", cwd=project, **{name: value})
-    assert all(part in sentence(done) for part in parts)
-    assert calls(project) == [] and not (project / "results").exists()
-
-
-SHELL_FREE = ("SCALE", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "DATA_DIR", "QUALITY", "TORCH")
-
-
-@pytest.mark.parametrize("name", SHELL_FREE)
-def test_no_setting_reaches_a_shell(name: str, project: Path) -> None:
-    target = "test-torch" if name == "TORCH" else "digits_poison"
-    for value in words.COMMANDS:
-        make(target, f"{name}={value}", cwd=project)
-        make(target, cwd=project, **{name: value.replace("$$", "$")})
-    assert not (project / "crater").exists()
-
-
-def test_no_target_reaches_a_shell(project: Path) -> None:
-    for value in words.COMMANDS:
-        make(value, cwd=project)
-    assert not (project / "crater").exists()
-
-
-@pytest.mark.parametrize("name", ["a folder", "a[b", "what?", "st*r", "it's"])
-def test_a_data_folder_may_have_any_name(name: str, project: Path) -> None:
-    (project / name).mkdir()
-    assert make("help", f"DATA_DIR={project / name}", cwd=project).returncode == 0
-    (project / name).rmdir()
-    assert "does not exist" in sentence(make("help", f"DATA_DIR={project / name}", cwd=project))
-
-
-@pytest.mark.parametrize("scale", ["quick ", " quick", "quick  "])
-def test_spaces_around_the_scale_do_not_count(scale: str, project: Path) -> None:
-    assert make(table("digits_poison"), f"SCALE={scale}", "REPEATS=1", cwd=project).returncode == 0
-    assert [path.name for path in (project / "results").iterdir()] == ["quick"]
-
-
-def test_a_makefile_of_another_folder_is_refused(project: Path) -> None:
-    (project / "elsewhere").mkdir()
-    for arguments in (("-f", "../Makefile"), ("-f", str(project / "Makefile"))):
-        message = sentence(make(*arguments, "digits_poison", cwd=project / "elsewhere"))
-        assert "Expected make to run in the folder of its Makefile" in message and "run make -C " in message
-    assert make("-C", "..", "help", cwd=project / "elsewhere").returncode == 0
-    assert make("-f", str(project / "Makefile"), "help", cwd=project).returncode == 0
 
 
 @pytest.mark.parametrize(
