@@ -47,7 +47,8 @@ def _slopes(rows: pd.DataFrame) -> list[Path]:
         _bars(axes, part, at, "ours", OURS, "o", "ours, by the published rule")
         axes.plot(part["ours_solved_slope"], at - 0.22, "D", ms=3, color=SOLVED, label="ours, ln E[$r^n$] solved")
         axes.set_yticks(at, part["study"])
-        axes.set_ylim(len(part) - 0.3 - max(map(len, parts)), len(part) - 0.3)  # lines of equal height in all panels
+        axes.set_ylim(len(part) - 0.5 - max(map(len, parts)), len(part) - 0.3)  # lines of equal height in all panels
+        axes.set_title(f"slopes up to {STEEP:g}" if part.index.equals(rows[~steep].index) else "steeper", loc="left")
         axes.set_xlabel("base slope")
         edge = 1.25 * part[["published_slope", "ours_slope"]].to_numpy().min()
         axes.set_xlim(edge, max(0.25, -0.15 * edge))
