@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 WIDTH = 5.5  # inches, the text width of a one-column paper
 LEVELS = 24
 LOSS_NAMES = {"loss": "mean loss", "accuracy": "error rate", "kl": "mean divergence (nats)"}
-# Distances, as a share of the width of a plane, from which a model does not count as lying on it.
-ON_PLANE = 1e-6
 MARKERS = "os^DvP*X"
 
 
@@ -195,7 +193,7 @@ def _within(plane: Surface, mark: Mark) -> bool:
 
 def _label(mark: Mark, plane: Surface) -> str:
     """Return the name of a model, its loss, and its distance if it does not lie on the plane."""
-    away = f", {mark.distance:.3g} off the plane" * (mark.distance > ON_PLANE * float(np.ptp(plane.x)))
+    away = f", {mark.distance:.3g} off the plane" * (plane.is_off(mark))
     return f"{mark.name}: {mark.loss:.3g}{away}"
 
 
@@ -203,7 +201,7 @@ def _draw_marks(axes: "Axes", plane: Surface) -> None:
     """Draw the models; hollow ones do not lie on the plane."""
     shown: dict[str, Any] = {"ms": 7, "mew": 1.2, "ls": "none", "zorder": 5}
     for mark, color, marker in _styled(plane):
-        off = mark.distance > ON_PLANE * float(np.ptp(plane.x))
+        off = plane.is_off(mark)
         axes.plot(
             mark.x, mark.y, marker, mfc="none" if off else color, mec=color if off else "white", label=_label(mark, plane),
             **shown,

@@ -181,7 +181,7 @@ def _marks(plane: Surface, *, deep: bool) -> list[dict[str, Any]]:
     """Return the models and tracks as traces, in three dimensions if `deep`."""
     kind, traces = ("scatter3d" if deep else "scatter"), []
     for number, mark in enumerate(plane.models):
-        about = f"{mark.name}: {mark.loss:.3g}" + f", {mark.distance:.3g} off the plane" * (mark.distance > 1e-6)
+        about = f"{mark.name}: {mark.loss:.3g}" + f", {mark.distance:.3g} off the plane" * plane.is_off(mark)
         marker = {"size": 6 if deep else 11, "color": COLORS[number % 5], "symbol": SYMBOLS[number % 5],
                   "line": {"color": "white", "width": 1.5}}  # fmt: skip
         place = {"x": [mark.x], "y": [mark.y]}

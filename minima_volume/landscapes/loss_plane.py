@@ -19,7 +19,7 @@ from minima_volume.landscapes.landscape import Landscape, parameters_of_model
 from minima_volume.landscapes.node_losses import losses_of
 from minima_volume.landscapes.plane import Plane
 from minima_volume.landscapes.subspace import Subspace
-from minima_volume.landscapes.surface import Mark, Track
+from minima_volume.landscapes.surface import ON_PLANE, Mark, Track
 from minima_volume.landscapes.survey import means_of, survey
 from minima_volume.landscapes.totals import Floats
 from minima_volume.networks.adapters import Data, LossFunction
@@ -31,8 +31,6 @@ from minima_volume.networks.user_model import plain_module
 
 # Room around the models, as a share of the largest distance between their coordinates.
 MARGIN = 0.25
-# Distances from a plane, as a share of its width, that are rounding.
-ON_PLANE = 1e-9
 Extent = tuple[float, float, float, float]
 
 
@@ -181,7 +179,7 @@ def plane_on(
     means = found.means
     models = tuple(
         Mark(each.name, place[0], place[1], distance, *values)
-        if distance <= ON_PLANE * (x[-1] - x[0])
+        if distance <= ON_PLANE * np.ptp(x)
         else Mark(each.name, place[0], place[1], distance, *_values(landscape, frame, each.parameters, sizes))
         for each, (place, distance), values in zip(
             marked,

@@ -9,6 +9,9 @@ import numpy as np
 from minima_volume.landscapes.node_losses import NodeLosses
 from minima_volume.landscapes.totals import Floats
 
+# Distances from a plane, as a share of its width, that are rounding.
+ON_PLANE = 1e-9
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -77,6 +80,10 @@ class Surface(NodeLosses):
     explained: tuple[float, ...]
     threshold: float | None
     n_params: int
+
+    def is_off(self, mark: Mark) -> bool:
+        """Return whether a model lies off the plane."""
+        return bool(mark.distance > ON_PLANE * np.ptp(self.x))
 
     @cached_property
     def range(self) -> tuple[float, float]:

@@ -48,6 +48,7 @@ def test_an_archive_reads_back_and_needs_no_pickle(plane: Plane, tmp_path: Path)
     with np.load(tmp_path / "moved.npz", allow_pickle=False) as archive:
         np.testing.assert_array_equal(archive["mean_loss"], plane.mean_loss)
         assert archive["model_distance"][3] == plane.models[3].distance > 0
+    assert [plane.is_off(mark) for mark in plane.models] == [False, False, False, True]
     with pytest.raises(ResultsError, match="another archive"):
         loss_line(*three(mlp)[:2], nn.CrossEntropyLoss(), DATA, nodes=3, progress=False).save(tmp_path / "line.npz")
         Plane.load(tmp_path / "line.npz")
