@@ -51,7 +51,8 @@ def learning_coefficient(
         λ̂ with its error and drift.
 
     Example:
-        Forty directions of curvature 1 with Nβ = 1000/ln 1000 ≈ 145 and γ = 100: ½·40·145/245 ≈ 11.8.
+        Forty directions of curvature 1 with Nβ = 1000/ln 1000 ≈ 145 and γ = 100: ½·40·145/245 ≈ 11.8, and a tenth more by
+        the length of the step.
 
         >>> import numpy as np
         >>> from minima_volume.testing.ellipsoid import Ellipsoid

@@ -126,5 +126,4 @@ def test_learning_coefficient_of_a_regular_minimum() -> None:
     found = learning_coefficient(Ellipsoid(curvatures), n, 5.0, localisation=pull, chains=8, burn_in=300, steps=3000)
     # A step of a tenth of the limit of stability adds at most a ninth to the variance of the stiffest direction.
     assert abs(found.value - expected) < 4 * found.se + 0.11 * expected
-    assert found.value == pytest.approx(expected, rel=0.15)
     assert abs(found.drift) < 8 * found.se
