@@ -153,6 +153,10 @@ class Study:
         self._require(all(0 < a < 1 for a in self.accuracies), "accuracies between 0 and 1", self.accuracies)
         trains = self.recipe.lr > 0 and self.recipe.epochs > 0
         self._require(trains, "a learning rate and epochs above 0", self.recipe)
+        stop = self.recipe.stop_loss
+        # Levels that are epochs are checkpoints of one run, which must not end before the last.
+        ends = stop is None or (stop > 0 and self.level_means != "epochs")
+        self._require(ends, "a loss to stop at above 0, and none where levels are epochs", self.recipe)
         return self
 
     def _require(self, condition: bool, expected: str, got: object) -> None:

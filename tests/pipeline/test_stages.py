@@ -239,6 +239,25 @@ def test_unseen_accuracy_excludes_the_training_pairs(stages: Stages, tmp_path: P
         ({"intervention": "poisson"}, "poison"),
         ({"data": "mnits"}, "mnist"),
         ({"n_directions": 0}, "at least one direction"),
+        ({"recipe": Recipe(epochs=5, stop_loss=0.0)}, "a loss to stop at above 0"),
+        (
+            {
+                "recipe": Recipe(epochs=5, stop_loss=0.1),
+                "level_means": "epochs",
+                "levels": (2, 5),
+                "landscapes": "base",
+            },
+            "none where levels are epochs",
+        ),
+        (
+            {
+                "recipe": Recipe(epochs=7),
+                "level_means": "batch_size_equal_steps",
+                "levels": (10, 48),
+                "landscapes": "base",
+            },
+            "batch sizes that divide the base",
+        ),
         ({"base": 1290, "levels": (0, 16)}, "1297"),
     ],
     ids=str,
