@@ -9,6 +9,7 @@ import pandas as pd
 
 from minima_volume.analysis import verdicts
 from minima_volume.analysis.estimates import KINDS
+from minima_volume.analysis.student import NORMAL_95
 from minima_volume.analysis.verdicts import Finding
 
 Frames = dict[str, pd.DataFrame]
@@ -82,5 +83,5 @@ def share_above_half(name: str, holds: "pd.Series[bool]", repeats: int) -> Findi
     """The finding that more than half of some numbers have a property; the limit is that of a binomial share."""
     count, share = len(holds), float(holds.mean())
     error = math.sqrt(0.25 / count)  # the error of a share of one half, which is to be excluded
-    outcome = verdicts.outcome_of(share - 0.5, error, verdicts.NORMAL_95, wrong=False)
+    outcome = verdicts.outcome_of(share - 0.5, error, NORMAL_95, wrong=False)
     return Finding(name, "outcome", outcome, True, share, error, repeats, f"share of {count:,}")

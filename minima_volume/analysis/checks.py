@@ -20,7 +20,7 @@ from minima_volume.analysis.changes import (
     steps_of,
 )
 from minima_volume.analysis.estimates import KINDS
-from minima_volume.analysis.student import limit_95
+from minima_volume.analysis.student import NORMAL_95, limit_95
 from minima_volume.analysis.verdicts import AGREES, DISAGREES, IN_PART, UNDECIDED, Finding
 from minima_volume.estimators.diagnostics import CONVERGED
 
@@ -137,8 +137,8 @@ def line(scale: str, check: Check) -> Iterator[Finding]:
         fitted = power_law.fit(power_law.points(frame, base, column))
         if fitted is None or name not in believed:
             continue
-        effect, limit = -fitted.slope, limit_95(fitted.freedom)
-        outcome = verdicts.outcome_of(effect, fitted.error, limit, wrong=not fitted.straight)
+        effect = -fitted.slope
+        outcome = verdicts.outcome_of(effect, fitted.error, fitted.limit, wrong=not fitted.straight)
         outcome = DISAGREES if not fitted.straight else outcome if fitted.bend_freedom else UNDECIDED
         wrong = () if fitted.straight else (f"bend {fitted.bend:+.1f} (limit {limit_95(fitted.bend_freedom):.1f})",)
         yield Finding(name, KINDS[name], outcome, bool(believed[name]["converged"].all()), effect, fitted.error,
@@ -160,7 +160,7 @@ def predicts(scale: str, check: Check) -> Iterator[Finding]:
         # Without any relation, the rank correlation of n pairs has the variance 1/(n − 1).
         effect = float(np.mean([rho for rho, _ in found]))
         error = math.sqrt(sum(1 / (count - 1) for _, count in found)) / len(found)
-        outcome = verdicts.outcome_of(effect, error, verdicts.NORMAL_95, wrong=False)
+        outcome = verdicts.outcome_of(effect, error, NORMAL_95, wrong=False)
         converged = bool(frame["converged"].all())
         yield Finding(name, KINDS[name], outcome, converged, effect, error, len(found), "rank correlation")
 

@@ -37,8 +37,8 @@ def of_volumes(frame: Frame) -> dict[str, Frame]:
     """Return the estimates that rows of volumes.csv hold: published rule, ln E[rⁿ] and n·E[ln r].
 
     A row without a volume, because its minimum lies above the threshold, is left out. The first two have converged if the
-    verdict of their row says so, n·E[ln r] if every ray crosses. The published rule has no error of its own; its rounding
-    has one of a step of the grid over √12.
+    verdict of their row says so, n·E[ln r] if every ray crosses. The published rule has the error of ln E[rⁿ], whose
+    directions it shares, and that of its rounding, a step of the grid over √12.
 
     Args:
         frame: Rows of one landscape at one threshold.
@@ -51,7 +51,7 @@ def of_volumes(frame: Frame) -> dict[str, Frame]:
     steps = [grid_step(value, n) for value, n in zip(known["log_volume_grid"], known["n_params"], strict=True)]
     rounding = pd.Series(steps, index=known.index, dtype=float) / np.sqrt(12)
     parts = {
-        "grid": (known["log_volume_grid"], rounding, believed),
+        "grid": (known["log_volume_grid"], np.hypot(rounding, known["log_volume_se"]), believed),
         "log_volume": (known["log_volume"], known["log_volume_se"], believed),
         "typical": (known["typical_log_volume"], known["typical_log_volume_se"], crossed),
     }

@@ -8,7 +8,10 @@ import pandas as pd
 
 from minima_volume.analysis import tables
 from minima_volume.analysis.markdown import MISSING, signed, table, with_error
-from minima_volume.analysis.student import limit_95
+from minima_volume.analysis.student import join_errors, limit_95
+
+# The columns of errors that are not named after their volume: the published rule counts the radii of the same directions.
+ERRORS = {"log_volume_grid": "log_volume_se"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Slope:
         intercept: Height of the line at ln D = 0, in nats.
         r_squared: Share of the variance that the line explains.
         n_points: Number of points that were fitted.
-        freedom: Degrees of freedom of the error: repeats − 1, or points − 2 for a single repeat.
+        limit: What the slope must exceed to differ from 0 at 95 %, in errors; see `student.join_errors`.
         bend: Coefficient of (ln D)² in standard errors, from a parabola with a height of its own for each repeat.
         bend_freedom: Degrees of freedom of that error; 0 if there are too few points to tell.
     """
@@ -31,7 +34,7 @@ class Slope:
     intercept: float
     r_squared: float
     n_points: int
-    freedom: int
+    limit: float
     bend: float
     bend_freedom: int
 
@@ -50,20 +53,27 @@ def points(frame: pd.DataFrame, base: int, column: str) -> pd.DataFrame:
         column: The volume, in nats.
 
     Returns:
-        The rows with `log_size` = ln(base + level) and `per_parameter` = ln V / n.
+        The rows with `log_size` = ln(base + level), `per_parameter` = ln V / n and its standard error `error`.
     """
     own = tables.own_landscape(frame)
-    return own.assign(log_size=np.log(base + own["level"]), per_parameter=own[column] / own["n_params"])
+    return own.assign(
+        log_size=np.log(base + own["level"]),
+        per_parameter=own[column] / own["n_params"],
+        error=own[ERRORS.get(column, f"{column}_se")] / own["n_params"],
+    )
 
 
 def fit(rows: pd.DataFrame) -> Slope | None:
     """Fit a line to each repeat by least squares, and return the mean of the lines.
 
-    The error is the standard error of the mean slope over repeats; for a single repeat it is that of the fit. Lower
-    bounds (`status` is not `ok`), rows without a number, and repeats with fewer than three sizes are left out.
+    The error joins the standard error of the mean slope over repeats (for a single repeat that of the fit) and that from
+    the directions. All repeats share their directions, so the second does not average out; its minima are taken as
+    independent, which is a bound: along common directions their errors mostly go the same way. Lower bounds (`status` is
+    not `ok`), rows without a number, and repeats with fewer than three sizes are left out.
 
     Args:
-        rows: Rows with `repeat`, `status`, `log_size` and `per_parameter`, as from `points`.
+        rows: Rows with `repeat`, `status`, `log_size`, `per_parameter` and, if directions were sampled, `error`, as from
+            `points`.
 
     Returns:
         The line, or None if no repeat is left.
@@ -75,12 +85,24 @@ def fit(rows: pd.DataFrame) -> Slope | None:
     slopes = np.array([coefficients[0] for coefficients, _ in lines])
     slope, intercept = np.mean([coefficients for coefficients, _ in lines], axis=0)
     single = len(kept) == 1
-    error = np.sqrt(lines[0][1][0, 0]) if single else slopes.std(ddof=1) / np.sqrt(len(slopes))
+    spread = np.sqrt(lines[0][1][0, 0]) if single else slopes.std(ddof=1) / np.sqrt(len(slopes))
     used = pd.concat(kept)
     residuals = used["per_parameter"] - (intercept + slope * used["log_size"])
     r_squared = 1 - residuals.var(ddof=0) / used["per_parameter"].var(ddof=0)
-    freedom = len(used) - 2 if single else len(kept) - 1
-    return Slope(float(slope), float(error), float(intercept), float(r_squared), len(used), freedom, *_bend(used))
+    error, limit = join_errors(spread, len(used) - 2 if single else len(kept) - 1, _direction_error(kept))
+    return Slope(float(slope), float(error), float(intercept), float(r_squared), len(used), limit, *_bend(used))
+
+
+def _direction_error(repeats: list[pd.DataFrame]) -> float:
+    """Return the error of the slope of a repeat from its directions, in the mean over repeats; 0 without directions."""
+    if "error" not in repeats[0]:
+        return 0.0
+    parts = []
+    for rows in repeats:
+        x = rows["log_size"] - rows["log_size"].mean()
+        weights = x / (x**2).sum()  # slope = Σ weights · per_parameter
+        parts.append(float((weights**2 * rows["error"] ** 2).sum()))
+    return math.sqrt(np.mean(parts))
 
 
 def residuals(rows: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,6 @@ import pandas as pd
 
 from minima_volume.analysis import power_law, tables
 from minima_volume.analysis.power_law import Slope
-from minima_volume.analysis.student import limit_95
 from minima_volume.storage import layout
 
 COLUMNS = layout.COMPARISON_TREND_COLUMNS
@@ -32,9 +31,8 @@ def trends(ours: pd.DataFrame, theirs: pd.DataFrame, settings: tables.Settings) 
         settings: The study's settings.
 
     Returns:
-        Rows with the columns `COLUMNS`. `ours_solved_slope` is the slope of ln E[rⁿ] with solved radii. Errors are
-        standard errors of the mean over repeats, or that of the fit for a single repeat. Directions are those of
-        `direction`.
+        Rows with the columns `COLUMNS`. `ours_solved_slope` is the slope of ln E[rⁿ] with solved radii. Errors are those
+        of `power_law.fit`; published volumes have none from their directions. Directions are those of `direction`.
     """
     loss = ours[ours["metric"] == "loss"]
     n_params = int(loss["n_params"].iloc[0])
@@ -47,11 +45,8 @@ def trends(ours: pd.DataFrame, theirs: pd.DataFrame, settings: tables.Settings) 
 
 
 def direction(line: Slope) -> str:
-    """Return `falls` or `rises`, or `unclear` if the slope is within the 95 % limit of zero.
-
-    The limit is that of Student's t for the degrees of freedom of the slope's error.
-    """
-    if not abs(line.slope) > limit_95(line.freedom) * line.error:
+    """Return `falls` or `rises`, or `unclear` if the slope is within its 95 % limit of zero."""
+    if not abs(line.slope) > line.limit * line.error:
         return "unclear"
     return "falls" if line.slope < 0 else "rises"
 
@@ -63,6 +58,8 @@ def _cuts(frame: pd.DataFrame, settings: tables.Settings, n_params: int) -> Iter
     volumes = volumes.assign(
         per_parameter=volumes["log_volume_grid"] / n_params, log_size=np.log(offset + volumes["level"])
     )
+    if "log_volume_se" in volumes:
+        volumes = volumes.assign(error=volumes["log_volume_se"] / n_params)
     for key, here in volumes.groupby("threshold"):
         threshold = float(str(key))
         for landscape, at in here.groupby("landscape"):

@@ -2,10 +2,10 @@
 
 From repeats to an *outcome*, for each estimator of a check:
 
-1. The effect is the mean over repeats of the change between the two ends. Its error is the standard error of that mean,
-   or the error of the estimator if that is larger: all repeats share their directions, so it does not average out.
-2. The effect is *told* if it exceeds the 95 % limit of Student's t. A single repeat has the error of the estimator and
-   the limit of a normal distribution.
+1. The effect is the mean over repeats of the change between the two ends. Its error² is that of the mean over repeats
+   plus that of the estimator, which does not average out: all repeats share their directions.
+2. The effect is *told* if it exceeds its 95 % limit: that of Student's t for the part of the error from the spread, that
+   of a normal distribution for the estimator's, joined in quadrature. A single repeat has the error of the estimator.
 3. A step from level to level goes the wrong way *for certain* if it does so in every repeat by more than two errors, by
    more than three if there is a single repeat. If there is no such step, but every repeat has one of its own that goes
    the wrong way by more than three errors, that counts as one.
@@ -38,7 +38,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minima_volume.analysis.student import limit_95
+from minima_volume.analysis.student import NORMAL_95, join_errors
 
 Outcome = Literal["agrees", "agrees in part", "disagrees", "undecided"]
 Word = Literal["holds", "holds weakly", "fails", "cannot be told"]
@@ -53,8 +53,6 @@ WEAKLY: Word = "holds weakly"
 FAILS: Word = "fails"
 CANNOT: Word = "cannot be told"
 WORDS: tuple[Word, ...] = (HOLDS, WEAKLY, FAILS, CANNOT)
-# The 95 % limit of a normal distribution, for a single repeat whose error is that of the estimator.
-NORMAL_95 = limit_95(1_000_000)
 OWN_STEP = "another step in each repeat"
 
 
@@ -97,15 +95,15 @@ def mean_effect(effects: ArrayLike, errors: ArrayLike) -> tuple[float, float, fl
 
     Example:
         >>> mean, error, limit = mean_effect([3.0, 5.0], [0.1, 0.1])
-        >>> mean, error, round(limit, 1)
-        (4.0, 1.0, 12.7)
+        >>> mean, round(error, 3), round(limit, 1)
+        (4.0, 1.005, 12.6)
     """
     values, own = np.asarray(effects, dtype=float), np.asarray(errors, dtype=float)
     estimator = float(np.nan_to_num(own).mean()) if np.isfinite(own).any() else math.nan
     if len(values) == 1:
         return float(values[0]), estimator, NORMAL_95
     spread = float(values.std(ddof=1) / math.sqrt(len(values)))
-    return float(values.mean()), float(np.fmax(spread, estimator)), limit_95(len(values) - 1)
+    return float(values.mean()), *join_errors(spread, len(values) - 1, float(np.nan_to_num(estimator)))
 
 
 def wrong_steps(steps: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]]) -> tuple[str, ...]:

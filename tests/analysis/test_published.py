@@ -167,11 +167,12 @@ def test_directions(published: tuple[float, ...], noise: float, ways: tuple[str,
     [(10.0, 1, "unclear"), (13.0, 1, "rises"), (-4.2, 2, "unclear"), (-4.4, 2, "falls"), (-2.2, 10, "unclear")],
 )
 def test_a_direction_takes_the_limit_of_its_repeats(slope: float, freedom: int, expected: str) -> None:
-    assert trends.direction(Slope(slope, 1.0, 0.0, 1.0, 9, freedom, 0.0, 0)) == expected
-    assert trends.direction(Slope(slope, 0.0, 0.0, 1.0, 9, freedom, 0.0, 0)) == ("rises" if slope > 0 else "falls")
+    limit = limit_95(freedom)
+    assert trends.direction(Slope(slope, 1.0, 0.0, 1.0, 9, limit, 0.0, 0)) == expected
+    assert trends.direction(Slope(slope, 0.0, 0.0, 1.0, 9, limit, 0.0, 0)) == ("rises" if slope > 0 else "falls")
 
 
-def test_degrees_of_freedom_of_a_slope() -> None:
+def test_the_limit_of_a_slope() -> None:
     x = np.log(BASE + np.array(LEVELS))
     rows = [
         {"repeat": repeat, "status": "ok", "log_size": size, "per_parameter": -size + 0.1 * ((i + repeat) % 3)}
@@ -180,9 +181,16 @@ def test_degrees_of_freedom_of_a_slope() -> None:
     frame = pd.DataFrame(rows)
     several, single = fit(frame), fit(frame[frame["repeat"] == 0])
     assert several is not None and single is not None
-    assert (several.freedom, several.n_points) == (2, 12)  # three repeats
-    assert (single.freedom, single.n_points) == (2, 4)  # four points on one line
+    assert (several.limit, several.n_points) == (limit_95(2), 12)  # three repeats
+    assert (single.limit, single.n_points) == (limit_95(2), 4)  # four points on one line
     assert single.error == pytest.approx(linregress(x, frame["per_parameter"][:4]).stderr)
+    # The directions add what a weighted fit with known errors has, and repeats do not average it out.
+    errors = np.array([0.1, 0.2, 0.05, 0.3])
+    known = np.sqrt((((x - x.mean()) / ((x - x.mean()) ** 2).sum() * errors) ** 2).sum())
+    joint = fit(frame.assign(error=np.tile(errors, 3)))
+    assert joint is not None and joint.slope == several.slope
+    assert joint.error == pytest.approx(math.hypot(several.error, known))
+    assert 1.96 < joint.limit < limit_95(2)
 
 
 def test_every_line_through_the_table_is_a_trend() -> None:

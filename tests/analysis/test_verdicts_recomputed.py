@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from minima_volume.analysis import claims
 from minima_volume.analysis.remarks import REMARKS
@@ -17,9 +18,6 @@ from minima_volume.storage import layout
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "results" / "paper"
-# 95 % limits of Student's t for one, two, … degrees of freedom, from a printed table.
-T95 = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-       2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042]  # fmt: skip
 NORMAL = 1.96
 
 
@@ -34,7 +32,7 @@ def number(cell):
 
 
 def t95(freedom):
-    return NORMAL if freedom > 1000 else T95[freedom - 1] if freedom <= len(T95) else 2.0
+    return float(t.ppf(0.975, freedom))
 
 
 def estimates(study, threshold, metric="loss", landscape=0):
@@ -51,7 +49,7 @@ def estimates(study, threshold, metric="loss", landscape=0):
         index = 99 * math.exp(grid / n / 2) / n**0.25
         believed = row["verdict"] == "converged"
         for name, value, error, sure in (
-            ("grid", grid, 2 * n / index / math.sqrt(12), believed),
+            ("grid", grid, hypot(number(row["log_volume_se"]), 2 * n / index / math.sqrt(12)), believed),
             ("log_volume", number(row["log_volume"]), number(row["log_volume_se"]), believed),
             ("typical", number(row["typical_log_volume"]), number(row["typical_log_volume_se"]), row["status"] == "ok"),
         ):
@@ -109,13 +107,21 @@ def widths(study, threshold):
     return found
 
 
+def joint(spread, freedom, shared):
+    """Error and 95 % limit of an effect that scatters between repeats and has an error that all of them share."""
+    error = (spread**2 + shared**2) ** 0.5
+    if not error:
+        return 0.0, t95(freedom)
+    return error, ((t95(freedom) * spread) ** 2 + (NORMAL * shared) ** 2) ** 0.5 / error
+
+
 def judged(effects, errors, steps):
     """Outcome of effects by repeat, and of steps {name: {repeat: (change, error)}}."""
     repeats = len(effects)
     mean = float(np.mean(effects))
     own = float(np.mean(errors))
     error, limit = (
-        (own, NORMAL) if repeats == 1 else (max(own, np.std(effects, ddof=1) / math.sqrt(repeats)), t95(repeats - 1))
+        (own, NORMAL) if repeats == 1 else joint(np.std(effects, ddof=1) / math.sqrt(repeats), repeats - 1, own)
     )
     wrong = [
         name
@@ -280,8 +286,13 @@ def line(check):
     for name, (values, sure) in estimates(check.study, check.threshold, landscape="own").items():
         n = int(read(check.study, "volumes.csv")[0]["n_params"])
         points = defaultdict(list)
+        column = "typical_log_volume_se" if name == "typical" else "log_volume_se"
+        directions = {
+            (int(row["repeat"]), int(row["level"])): number(row[column]) for row in read(check.study, "volumes.csv")
+            if row["landscape"] == row["level"] and row["metric"] == "loss" and float(row["threshold"]) == check.threshold
+        }  # fmt: skip
         for (repeat, level), (value, _) in sorted(values.items()):
-            points[repeat].append((math.log(size(check.study) + level), value / n))
+            points[repeat].append((math.log(size(check.study) + level), value / n, directions[repeat, level] / n))
         points = {r: np.array(here) for r, here in points.items() if len(here) > 2}
         if not points:
             continue
@@ -289,12 +300,16 @@ def line(check):
         slopes = np.array([fit[0] for fit in fits])
         count = sum(map(len, points.values()))
         if len(slopes) > 1:
-            error, limit = slopes.std(ddof=1) / math.sqrt(len(slopes)), t95(len(slopes) - 1)
+            error, freedom = slopes.std(ddof=1) / math.sqrt(len(slopes)), len(slopes) - 1
         else:
             (here,) = points.values()
             left = here[:, 1] - np.polyval(fits[0], here[:, 0])
             error = math.sqrt(left @ left / (count - 2) / ((here[:, 0] - here[:, 0].mean()) ** 2).sum())
-            limit = t95(count - 2)
+            freedom = count - 2
+        # The slope of one repeat from its directions, on average: slope = Σ (x − mean) y / Σ (x − mean)².
+        apart = [(here[:, 0] - here[:, 0].mean(), here[:, 2]) for here in points.values()]
+        shared = np.mean([((x / (x**2).sum() * errors) ** 2).sum() for x, errors in apart]) ** 0.5
+        error, limit = joint(error, freedom, shared)
         x = np.concatenate([here[:, 0] for here in points.values()])
         y = np.concatenate([here[:, 1] for here in points.values()])
         which = np.repeat(np.arange(len(points)), [len(here) for here in points.values()])
