@@ -24,10 +24,14 @@ def test_the_barrier_of_a_double_well_is_its_height() -> None:
         return (outputs.square() - targets).square()[:, 0]
 
     a, b = (Vector(torch.tensor([w])).eval() for w in (-1.0, 1.0))
-    line = loss_line(a, b, double_well, (torch.zeros(2, 1), torch.ones(2, 1)), nodes=21, start=-0.5, stop=1.5)
+    data, other = (torch.zeros(2, 1), torch.ones(2, 1)), (torch.zeros(2, 1), 2 * torch.ones(2, 1))
+    line = loss_line(a, b, double_well, data, test=other, nodes=21, start=-0.5, stop=1.5)
     np.testing.assert_allclose(line.loss, ((2 * line.t - 1) ** 2 - 1) ** 2, rtol=1e-6, atol=1e-12)
     assert line.barrier == pytest.approx(1.0, rel=1e-9) and line.length == pytest.approx(2.0)
     assert line.inside(1.0) and not line.inside(0.99)
+    assert line.test_barrier == pytest.approx(3.0, rel=1e-9)  # (w² − 2)² is 1 at both ends and 4 in the middle
+    alone = loss_line(a, b, double_well, data, nodes=3)
+    assert np.isnan(alone.test_barrier) and alone.barrier == pytest.approx(1.0, rel=1e-9)
 
 
 def test_the_barrier_is_measured_from_the_mean_of_both_ends() -> None:
