@@ -16,8 +16,8 @@ from minima_volume import loss_plane
 from minima_volume.landscapes import basis
 from minima_volume.landscapes.evaluation import Evaluation, choose_precision
 from minima_volume.landscapes.landscape import Landscape
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.subspace import Subspace
-from minima_volume.landscapes.totals import Floats
 from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.pipeline.cost import forward_operations, matmul_rate
 from minima_volume.pipeline.provenance import device_name

@@ -11,8 +11,9 @@ from torch import Tensor
 from minima_volume.errors import UserError, is_memory_error
 from minima_volume.landscapes.batch_norm import recalibrate
 from minima_volume.landscapes.landscape import Landscape
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.subspace import Mover, Subspace, SubspaceRays
-from minima_volume.landscapes.totals import Floats, Means, Totals
+from minima_volume.landscapes.totals import Means, Totals
 from minima_volume.networks.losses import zero_one_loss
 from minima_volume.networks.minimum import Samples
 from minima_volume.networks.objective import SampleObjective

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minima_volume.errors import ResultsError
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.profile import LossProfile
 from minima_volume.landscapes.surface import Mark, Surface, Track
-from minima_volume.landscapes.totals import Floats
 from minima_volume.storage import archives, atomic, tables
 
 KIND, LINE_KIND = "minima_volume.plane/1", "minima_volume.line/1"

@@ -16,12 +16,11 @@ from minima_volume.landscapes.basis import Basis
 from minima_volume.landscapes.batch_norm import BatchNorm
 from minima_volume.landscapes.directions import Axes, Directions, axes_of
 from minima_volume.landscapes.landscape import Landscape, parameters_of_model
-from minima_volume.landscapes.node_losses import losses_of
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.plane import Plane
 from minima_volume.landscapes.subspace import Subspace
 from minima_volume.landscapes.surface import ON_PLANE, Mark, Track
-from minima_volume.landscapes.survey import means_of, survey
-from minima_volume.landscapes.totals import Floats
+from minima_volume.landscapes.survey import losses_of, means_of, survey
 from minima_volume.networks.adapters import Data, LossFunction
 from minima_volume.networks.arguments import Names, as_count, as_thresholds
 from minima_volume.networks.losses import Metric

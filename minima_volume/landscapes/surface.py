@@ -6,8 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minima_volume.landscapes.node_losses import NodeLosses
-from minima_volume.landscapes.totals import Floats
+from minima_volume.landscapes.node_losses import Floats, NodeLosses
 
 # Distances from a plane, as a share of its width, that are rounding.
 ON_PLANE = 1e-9

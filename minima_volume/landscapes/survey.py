@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from tqdm import tqdm
 
 from minima_volume.landscapes.evaluation import Evaluation, choose_precision
 from minima_volume.landscapes.landscape import Landscape
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.subspace import Subspace
-from minima_volume.landscapes.totals import Floats, Means
+from minima_volume.landscapes.totals import Means
 from minima_volume.storage.ray_file import RayFile
 
 KIND = "minima_volume.landscape points/1"
@@ -80,6 +82,32 @@ def survey(
                 bar.reset()
                 means = _blocks(Evaluation(landscape, subspace, sizes, needed), points, kept, bar)
     return Survey(means, str(dtype).removeprefix("torch."), rounding)
+
+
+def losses_of(
+    landscape: Landscape, found: Survey, sizes: tuple[int, ...], nodes: tuple[int, ...], notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the fields of `NodeLosses` by name.
+
+    Args:
+        landscape: The model with its loss and data.
+        found: Means at points, of which the last ones are the nodes.
+        sizes: Numbers of samples, ascending.
+        nodes: Numbers of nodes along each axis.
+        notes: Sentences in addition to those of the landscape.
+    """
+    means, last = found.means, slice(-prod(nodes), None)
+    return {
+        "mean_loss": means.loss[last].T.reshape(len(sizes), *nodes),
+        "error_rate": means.error_rate[last].T.reshape(len(sizes), *nodes),
+        "loss_se": means.loss_se[last].reshape(nodes),
+        "sizes": sizes,
+        "metric": landscape.metric,
+        "batch_norm": landscape.batch_norm,
+        "dtype": found.dtype,
+        "rounding": found.rounding,
+        "notes": (*landscape.notes(), *notes),
+    }
 
 
 def _blocks(evaluation: Evaluation, points: Floats, kept: RayFile, bar: "tqdm[Never]") -> Means:
