@@ -150,7 +150,7 @@ toy: $(foreach name,$(TOYS),toy_models/out/$(name).pdf toy_models/out/$(name).pn
 
 # Figures only draw, so the planes of loss that they show are measured here.
 SLICED := modulo_data modulo_grokking
-$(SLICED:%=$(R)/%/slices.csv): $(R)/%/slices.csv: minima_volume/planes/random_plane.py minima_volume/planes/plane.py $(R)/%/repeat_0/minima.json | $(READY)
+$(SLICED:%=$(R)/%/slices.csv): $(R)/%/slices.csv: minima_volume/planes/random_plane.py $(R)/%/repeat_0/minima.json | $(READY)
 	@$(PY) -m minima_volume.planes.random_plane $* --scale $(SCALE)
 
 slices: $(SLICED:%=$(R)/%/slices.csv) ## loss on planes around minima of modular addition, for `make figs`

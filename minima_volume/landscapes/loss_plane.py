@@ -183,8 +183,8 @@ def plane_on(
         for each, (place, distance), values in zip(
             marked,
             places,
-            zip(means.loss[: len(marked), -1].tolist(), means.error_rate[: len(marked), -1].tolist(), strict=True),
-            strict=True,
+            zip(map(tuple, means.loss.tolist()), map(tuple, means.error_rate.tolist()), strict=True),
+            strict=False,  # the nodes follow
         )
     )
     return Plane(
@@ -212,11 +212,13 @@ def grid_around(points: Floats, nodes: int, extent: Extent | None, reach: float)
     return x, y
 
 
-def _values(landscape: Landscape, frame: Basis, parameters: Parameters, sizes: Sequence[int]) -> tuple[float, float]:
-    """Return the loss and the error rate at a model itself, wherever it lies."""
+def _values(
+    landscape: Landscape, frame: Basis, parameters: Parameters, sizes: Sequence[int]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the losses and error rates (sizes,) at a model itself, wherever it lies."""
     away = frame.displacement(parameters) * frame.scales
     means = means_of(landscape, Subspace(frame.parameters, frame.layout, away[None]), np.ones((1, 1)), sizes)
-    return float(means.loss[0, -1]), float(means.error_rate[0, -1])
+    return tuple(means.loss[0].tolist()), tuple(means.error_rate[0].tolist())
 
 
 def _relations(corners: Sequence[Named], landscape: Landscape) -> list[str]:
