@@ -71,7 +71,9 @@ def checkpoint_plane(name: str, scale: str, folder: Path) -> Path:
     study, settings = sources.open_study(name, scale)
     repeat, found = sources.load_trained(study, scale, study.levels, settings)
     prints, path = [header["fingerprint"] for header, _ in found.values()], folder / "grokking_plane.npz"
-    wanted = archives.fingerprint("orthonormal", prints, study.thresholds[0], NODES[scale], FITTED)
+    wanted = archives.fingerprint(
+        "orthonormal", prints, study.thresholds[0], NODES[scale], through_minima.MARGIN, FITTED
+    )
     if study_plane.is_current(path, wanted):
         return path
     samples, minima = ordered_samples(repeat), {epoch: minimum for epoch, (_, minimum) in found.items()}

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from minima_volume.errors import ResultsError
 from minima_volume.landscapes.loss_plane import loss_plane
 from minima_volume.landscapes.plane import Plane
 from minima_volume.networks.minimum import Samples
@@ -24,6 +23,7 @@ from minima_volume.storage import archives
 
 NODES = {"quick": 61, "paper": 81}  # along each axis
 SIZES = {"quick": 121, "paper": 401}
+MARGIN = 0.45  # around the minima, as a share of the largest distance between their coordinates
 LETTERS = ("A", "B", "C")
 
 
@@ -47,21 +47,14 @@ def plane_through(
         nodes: Number of points along each axis.
         sizes: Numbers of samples.
         others: Further parameters to project onto the plane.
-
-    Raises:
-        ResultsError: No loss on the plane is finite.
     """
     a, b, c = corners
     with torch_threads(repeat.settings.workers):
-        found = loss_plane(
+        return loss_plane(
             with_parameters(repeat.model, a), b, c, loss=samples.criterion, data=(samples.inputs, samples.targets),
-            others=others, nodes=nodes, sizes=sizes, threshold=repeat.study.thresholds[0], keep=points_of(path),
+            others=others, nodes=nodes, sizes=sizes, threshold=repeat.study.thresholds[0], margin=MARGIN,
+            keep=points_of(path),
         )  # fmt: skip
-    if not np.isfinite(found.loss).any():
-        raise ResultsError(
-            f"Expected losses on the plane of {path.stem}, got none that is finite: train its minima again."
-        )
-    return found
 
 
 def points_of(path: Path) -> Path:
@@ -115,7 +108,7 @@ def triple_plane(triple: Triple, scale: str, folder: Path) -> Path:
         folder / f"{triple.name}_plane.npz",
     )
     prints = [header["fingerprint"] for header in headers]
-    wanted = archives.fingerprint("orthonormal", prints, study.thresholds[0], NODES[scale], sizes.tolist())
+    wanted = archives.fingerprint("orthonormal", prints, study.thresholds[0], NODES[scale], MARGIN, sizes.tolist())
     if study_plane.is_current(path, wanted):
         return path
     info = describe(repeat, scale, headers) | {"name": triple.name, "fingerprint": wanted}

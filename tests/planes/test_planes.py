@@ -111,13 +111,6 @@ def test_an_interrupted_plane_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(found.mean_loss, whole.mean_loss)
 
 
-def test_a_plane_without_finite_losses_is_refused(tmp_path: Path) -> None:
-    repeat = quick("digits_data")
-    broken = replace(repeat.samples.part(0, 90), criterion=lambda outputs, targets: outputs[..., 0] * float("inf"))
-    with pytest.raises(ResultsError, match=r"finite"):
-        through_minima.plane_through(tmp_path / "p.npz", repeat, corners_of(repeat), broken, nodes=3, sizes=SIZES)
-
-
 def test_data_sizes_rise_in_equal_ratios_and_include_all_marks() -> None:
     sizes = through_minima.data_sizes([600, 6000, 60_000], 401)
     assert {600, 6000, 60_000} <= set(sizes) and len(sizes) == 401
