@@ -85,7 +85,7 @@ def plane_axes(axes: Axes, data: StudyPlane) -> None:
     """Set limits and labels of a map with true lengths and angles."""
     plane = data.plane
     axes.set(xlim=plane.x[[0, -1]], ylim=plane.y[[0, -1]], aspect="equal")
-    axes.set_xlabel("from A towards B (length in parameters)", labelpad=1)
+    axes.set_xlabel("from A towards B (length)", labelpad=1)
     axes.set_ylabel("orthogonal to it", labelpad=0)
 
 

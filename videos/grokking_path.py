@@ -42,7 +42,8 @@ class Grokking:
         path = f"yellow: path, up to {aside:.0f} beside the plane" if aside > 0.5 else "yellow: path"
         elements.heading(
             figure, f"Grokking on its own landscape: {info['data']}",
-            f"network {info['model']}, repeat {info['repeat']}; white: loss threshold {info['threshold']:g}; {path}",
+            f"network {info['model']}, repeat {info['repeat']}; angle at A {data.plane.angle:.0f}°; "
+            f"white: loss threshold {info['threshold']:g}; {path}",
             info["scale"],
         )  # fmt: skip
         maps = _two_landscapes(data)

@@ -5,6 +5,7 @@ from pathlib import Path
 from minima_volume.landscapes.trajectory import Trajectory
 from minima_volume.pipeline.study import Repeat
 from minima_volume.planes import sources, study_plane, through_minima
+from minima_volume.planes.networks import torch_threads, with_parameters
 from minima_volume.storage import archives
 from minima_volume.training.models import initial_parameters
 from minima_volume.training.trainer import Job, evaluate, train
@@ -49,13 +50,13 @@ def descent_plane(name: str, scale: str, folder: Path) -> Path:
     ]
     test = repeat.dataset.test_inputs.to(repeat.device), repeat.dataset.test_targets.to(repeat.device)
     for epoch, (parameters,) in every:
-        trajectory.record(through_minima.with_parameters(repeat.model, parameters))
+        trajectory.record(with_parameters(repeat.model, parameters))
         row: dict[str, float] = {"epoch": epoch}
         for kind, (inputs, targets) in {"train": (samples.inputs, samples.targets), "test": test}.items():
             losses, _ = evaluate(repeat.model, parameters, inputs, targets, samples.criterion)
             row[f"{kind}_loss"] = losses.double().mean().item()
         rows.append(row)
-    with through_minima.torch_threads(settings.workers):
+    with torch_threads(settings.workers):
         plane = trajectory.pca_plane(
             samples.criterion, (samples.inputs, samples.targets), name="training", nodes=NODES[scale],
             threshold=study.thresholds[0], keep=through_minima.points_of(path),

@@ -13,16 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from minima_volume.errors import UserError
-from minima_volume.landscapes import basis
-from minima_volume.landscapes.landscape import Landscape
 from minima_volume.landscapes.node_losses import Floats
-from minima_volume.landscapes.subspace import Subspace
-from minima_volume.landscapes.survey import survey
-from minima_volume.networks import directions
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.pipeline.study import Repeat
-from minima_volume.planes import checkpoints, sources, through_minima
+from minima_volume.planes import checkpoints, sources
+from minima_volume.planes.along_directions import losses_at
 from minima_volume.storage import layout as storage_layout
 from minima_volume.storage import tables
 from minima_volume.text import spell_what_terminals_lack
@@ -36,27 +31,14 @@ DIGITS = 5  # significant digits of a loss in the table: more than a picture sho
 def two_losses(repeat: Repeat, minimum: Minimum, samples: Samples, x: Floats, n_train: int) -> tuple[Floats, Floats]:
     """Return the mean losses (len(x), len(x)) over the first `n_train` samples and over the others, a row for each y.
 
-    The axes are the study's first two directions themselves, at radius 1, because radii are measured along them. In as many
-    dimensions as a network has they are orthogonal but for a fraction of a degree; `axes_angle` has it.
+    The axes are the study's first two directions themselves, because radii are measured along them. In n dimensions the
+    cosine of their angle is of the order of 1/√n.
     """
-    block = directions.draw_directions(repeat.study.direction_seed, [0, 1], minimum.layout.n_params)
-    units = block.double() / directions.direction_norms(block).unsqueeze(1)
     points = np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2)
-    model = through_minima.with_parameters(repeat.model, minimum.parameters)
-    with plain_surroundings(model), through_minima.torch_threads(repeat.settings.workers):
-        landscape = Landscape(model, samples.criterion, (samples.inputs, samples.targets))
-        scaled = units.to(minimum.scales.device) * minimum.scales.double()
-        subspace = Subspace(landscape.minimum.parameters, landscape.minimum.layout, scaled)
-        losses = survey(landscape, subspace, points, (n_train, len(samples))).means.loss.T.reshape(2, len(x), len(x))
-    seen, everything = losses * np.array([n_train, len(samples)])[:, None, None]
+    sizes = np.array([n_train, len(samples)])
+    sums = losses_at(repeat, minimum, samples, points, sizes.tolist()) * sizes
+    seen, everything = sums.T.reshape(2, len(x), len(x))
     return seen / n_train, (everything - seen) / (len(samples) - n_train)
-
-
-def axes_angle(repeat: Repeat) -> float:
-    """Return the angle between the two axes in degrees."""
-    n_params = sum(parameter.numel() for parameter in repeat.model.parameters())
-    first, second = directions.draw_directions(repeat.study.direction_seed, [0, 1], n_params).double()
-    return basis.angle_between(first, second)
 
 
 def two_levels(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) -> tuple[int, int]:

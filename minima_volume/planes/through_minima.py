@@ -1,15 +1,11 @@
 """The loss on the plane through three minima of a study, for all data sizes in one pass."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from minima_volume.landscapes.loss_plane import loss_plane
 from minima_volume.landscapes.plane import Plane
@@ -17,6 +13,7 @@ from minima_volume.networks.minimum import Samples
 from minima_volume.networks.parameters import Parameters
 from minima_volume.pipeline.study import Repeat
 from minima_volume.planes import sources, study_plane
+from minima_volume.planes.networks import torch_threads, with_parameters
 from minima_volume.planes.study_plane import StudyPlane
 from minima_volume.planes.triples import Triple
 from minima_volume.storage import archives
@@ -67,24 +64,6 @@ def store(path: Path, info: Mapping[str, Any], found: Plane) -> Path:
     study_plane.write(path, StudyPlane(dict(info), found))
     points_of(path).unlink(missing_ok=True)
     return path
-
-
-def with_parameters(model: nn.Module, parameters: Parameters) -> nn.Module:
-    """Return a copy of a network with other parameters."""
-    copy = deepcopy(model)
-    copy.load_state_dict(dict(parameters), strict=False)
-    return copy
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use some threads, and restore their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def data_sizes(marks: Sequence[int], count: int) -> NDArray[np.int64]:
