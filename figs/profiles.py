@@ -33,7 +33,7 @@ def draw(study: str, scale: str) -> list[Path]:
     for axes, (_, part) in zip(panels, rows.groupby("level"), strict=False):
         _profile(axes, part, threshold)
     panels[0].set_ylabel("mean loss")
-    panels[0].legend(loc="lower left", handlelength=1.2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     _volumes(panels[2], points(frame), rows["level"].unique().tolist(), settings.base)
     caption = [
         f"a, b: {rows['direction'].nunique()} random directions in {marks.count_repeats(rows)} each, thick: mean of ln loss",
@@ -63,7 +63,8 @@ def _volumes(axes: Axes, rows: pd.DataFrame, shown: list[int], base: int) -> Non
         axes.plot(part["typical_log_volume"], part["test_accuracy"], "o", color=color, ms=4)
         if level in shown:
             place = part[["typical_log_volume", "test_accuracy"]].mean()
-            axes.annotate(f"{base + level:,}", place, (0, 9), textcoords="offset points", ha="center", size=7)
+            axes.annotate(f"{base + level:,}", place, (0, 6), textcoords="offset points", ha="center", size=7)
+    axes.margins(x=0.12, y=0.15)
     axes.set(xlabel=f"{tables.NAMES['typical_log_volume']} (nats)", ylabel="test accuracy")
     style.nats(axes.xaxis)
     axes.set_title("volume and accuracy", loc="left")

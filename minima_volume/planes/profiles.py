@@ -22,7 +22,7 @@ from minima_volume.storage import layout, tables
 from minima_volume.text import spell_what_terminals_lack
 
 STUDIES = ("mnist_data",)
-REACH = 90.0  # the largest radius; rays of the smallest training set end at about 60
+REACH = 60.0  # the largest radius: about twice where rays of the smallest training set end
 NODES = {"quick": 21, "paper": 61}  # odd, so that one is the minimum
 DIRECTIONS = 5
 DIGITS = 5  # significant digits of a loss in the table: more than a picture shows
