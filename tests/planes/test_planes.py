@@ -17,7 +17,7 @@ from minima_volume.networks.minimum import Samples
 from minima_volume.networks.parameters import Parameters
 from minima_volume.pipeline.minima import folder_of, training_fingerprint
 from minima_volume.pipeline.study import Repeat, find_study
-from minima_volume.planes import checkpoints, descent, random_plane, sources, study_plane, through_minima
+from minima_volume.planes import checkpoints, descent, profiles, random_plane, sources, study_plane, through_minima
 from minima_volume.storage import archives, layout, tables
 from minima_volume.training.trainer import evaluate
 from tests.videos.films import some_minima
@@ -236,3 +236,28 @@ def test_a_descent_starts_at_the_initial_weights_and_ends_in_the_minimum(
     along = [sum(row[axis] ** 2 for row in rows) / squares for axis in ("x", "y")]
     np.testing.assert_allclose(data.plane.explained, along, rtol=1e-5)  # float32 checkpoints
     assert study_plane.is_current(tmp_path / "descent_plane.npz", data.info["fingerprint"])
+
+
+def test_profiles_hold_the_losses_on_three_sets_of_samples(no_results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ResultsError, match=r"`make results/quick/digits_data/repeat_0/minima\.json SCALE=quick`"):
+        profiles.write_profiles("digits_data", "quick")
+    repeat = quick("digits_data")
+    monkeypatch.setitem(profiles.NODES, "quick", 3)
+    monkeypatch.setattr(profiles, "DIRECTIONS", 2)
+    level = repeat.study.levels[1]
+    minimum = some_minima(repeat)[level]
+    rows = list(profiles.rows_of(repeat, level, minimum, "quick"))
+    assert [(row["direction"], row["radius"]) for row in rows] == [(d, r) for d in (0, 1) for r in (-60.0, 0.0, 60.0)]
+    n_train, data = repeat.study.n_train(level), repeat.dataset
+    block = directions.draw_directions(repeat.study.direction_seed, [0, 1], minimum.layout.n_params).double()
+    for row in rows:
+        g = block[row["direction"]]
+        step = row["radius"] * minimum.scales.double() * g / g.norm()
+        moved = minimum.layout.split(minimum.layout.flatten(minimum.parameters).double() + step)
+        for name, (inputs, targets) in {
+            "base_loss": (repeat.samples.inputs[:30], repeat.samples.targets[:30]),
+            "train_loss": (repeat.samples.inputs[:n_train], repeat.samples.targets[:n_train]),
+            "test_loss": (data.test_inputs, data.test_targets),
+        }.items():
+            losses = repeat.criterion(functional_call(repeat.model, moved, (inputs.double(),)), targets)
+            assert float(row[name]) == pytest.approx(losses.mean().item(), rel=2e-5)  # five digits
