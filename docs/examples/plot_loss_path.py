@@ -2,8 +2,8 @@
 loss_path: a curve around a barrier
 ===================================
 
-Two networks with initialisations of their own have a barrier on the straight line between them. A curve whose bend is trained
-goes around it, and its volume can be measured at every point.
+Two networks with initialisations of their own have a barrier on the straight line between them. A curve whose bend is
+trained goes around it, and the volume of the basin can be measured at every point.
 """
 
 import matplotlib.pyplot as plt

@@ -23,6 +23,7 @@ COLORS = ("#D55E00", "#56B4E9", "#E69F00", "#CC79A7", "#009E73")
 SYMBOLS = ("circle", "square", "diamond", "cross", "x")
 DIGITS = 3  # of heights, in decades
 STEPS = 100  # of the slider over levels
+LIFT = 0.03  # of models over the surface, which would hide half of their marks, as a share of the range of heights
 STYLE = """
 * { box-sizing: border-box; }
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; margin: 0 auto; padding: 0.6rem 0.8rem; max-width: 90rem; }
@@ -176,7 +177,7 @@ def _content(plane: Surface) -> dict[str, Any]:
             "scene": {
                 "xaxis": {"title": {"text": plane.axis_names[0]}}, "yaxis": {"title": {"text": plane.axis_names[1]}},
                 "zaxis": {"title": {"text": LOSS_NAMES[plane.metric]}, "tickvals": ticks, "ticktext": words},
-                "aspectmode": "manual", "aspectratio": aspect, "camera": {"eye": {"x": 0.9, "y": -1.6, "z": 1.1}},
+                "aspectmode": "manual", "aspectratio": aspect, "camera": {"eye": {"x": 1.0, "y": -1.8, "z": 1.2}},
             },
         },
         "mapLayout": {
@@ -197,8 +198,9 @@ def _label(plane: Surface, mark: Mark, index: int) -> str:
 
 
 def _height(plane: Surface, mark: Mark, index: int) -> float:
-    """Return log10 of the loss of a model at a data size, within the range that is drawn."""
-    return float(np.log10(np.clip(mark.mean_loss[index], *plane.range)))
+    """Return the height of a model's mark at a data size: log10 of its loss within the range that is drawn, and LIFT."""
+    low, high = np.log10(plane.range)
+    return float(np.log10(np.clip(mark.mean_loss[index], *plane.range)) + LIFT * (high - low))
 
 
 def _look(number: int, size: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from minima_volume.landscapes.evaluation import Evaluation, choose_precision
+from minima_volume.landscapes.evaluation import Evaluation, PrecisionCheck
 from minima_volume.landscapes.landscape import Landscape
 from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.subspace import Subspace
@@ -67,7 +67,8 @@ def survey(
     about = "" if keep is None else landscape.fingerprint(subspace, points.tolist(), list(sizes))
     kept = RayFile(keep, about, KIND)
     spread = points[np.unique(np.linspace(0, len(points) - 1, PROBES).round().astype(int))]
-    dtype, rounding = choose_precision(landscape, subspace, spread)
+    check = PrecisionCheck(landscape, subspace)
+    dtype, rounding = check.choose(spread)
     hidden = None if progress is None else not progress
     bar: tqdm[Never]
     with tqdm(total=len(points), unit="point", disable=hidden) as bar:
@@ -75,7 +76,7 @@ def survey(
         if dtype == torch.float32:
             # Small losses are differences of large numbers, so that the lowest points have the largest relative errors.
             lowest = points[np.argsort(means.loss[:, -1])[:PROBES]]
-            needed, there = choose_precision(landscape, subspace, lowest)
+            needed, there = check.choose(lowest)
             rounding = max(rounding, there)
             if needed == torch.float64:
                 dtype, landscape.failures = needed, {}

@@ -16,6 +16,7 @@ from torch import nn
 
 from minima_volume import loss_line, loss_path, loss_plane
 from minima_volume.errors import ResultsError, UserError
+from minima_volume.landscapes import html
 from minima_volume.landscapes.plane import Plane
 from tests.landscapes.problems import three, with_weights
 from tests.project import ROOT
@@ -204,7 +205,7 @@ def test_sliders_move_surface_and_contours_in_a_browser(plane: Plane, tmp_path: 
         assert look["curve"] == plane.sizes[index]
         for (name, height), mark in zip(look["names"], plane.models, strict=True):
             assert name.startswith(f"{mark.name}: {mark.mean_loss[index]:.3g}")
-            assert height == pytest.approx(np.log10(mark.mean_loss[index]), abs=1e-6)
+            assert height == pytest.approx(np.log10(mark.mean_loss[index]) + html.LIFT * (high - low), abs=1e-6)
         assert look["inner"] == width and look["width"] <= width and look["right"] <= width
     assert seen["before"]["level"][0] == pytest.approx(np.log10(1.1), abs=(high - low) / 100)
     assert seen["after"]["level"] == pytest.approx([low + 0.8 * (high - low)] * 2, abs=1e-9)
