@@ -62,7 +62,7 @@ def _volumes(axes: Axes, rows: pd.DataFrame, shown: list[int], base: int) -> Non
         part = rows[rows["level"] == level]
         axes.plot(part["typical_log_volume"], part["test_accuracy"], "o", color=color, ms=4)
         if level in shown:
-            place = part[["typical_log_volume", "test_accuracy"]].mean()
+            place = part["typical_log_volume"].mean(), part["test_accuracy"].max()
             axes.annotate(f"{base + level:,}", place, (0, 6), textcoords="offset points", ha="center", size=7)
     axes.margins(x=0.12, y=0.15)
     axes.set(xlabel=f"{tables.NAMES['typical_log_volume']} (nats)", ylabel="test accuracy")

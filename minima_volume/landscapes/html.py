@@ -43,6 +43,8 @@ document.head.append(library);
 """
 SHOW = """const found = %s, text = value => Number(value.toPrecision(3)).toString();
 const config = {responsive: true, displaylogo: false};
+const eye = found.surfaceLayout.scene.camera.eye;
+if (innerWidth < 600) for (const axis in eye) eye[axis] *= 1.35;
 await Plotly.newPlot("surface", found.surface, found.surfaceLayout, config);
 await Plotly.newPlot("map", found.map, found.mapLayout, config);
 if (found.curves) await Plotly.newPlot("curves", found.curves, found.curvesLayout, config);
@@ -146,13 +148,9 @@ def _content(plane: Surface) -> dict[str, Any]:
     ticks = np.arange(np.ceil(low), np.floor(high) + 1).tolist() or [low, high]
     words = [f"{10.0**tick:.3g}" for tick in ticks]
     scale = {"cmin": low, "cmax": high, "zmin": low, "zmax": high, "colorscale": "Viridis"}
-    bar = {
-        "title": {"text": LOSS_NAMES[plane.metric]},
-        "tickvals": ticks,
-        "ticktext": words,
-        "thickness": 12,
-        "len": 0.8,
-    }
+    # Above the map, because beside it a phone would have no room.
+    bar = {"title": {"text": LOSS_NAMES[plane.metric], "side": "top"}, "tickvals": ticks, "ticktext": words, "thickness": 10,
+           "orientation": "h", "y": 1.01, "yanchor": "bottom", "len": 0.9}  # fmt: skip
     line = {"show": True, "start": low, "end": low + 1e-6, "size": 1, "color": "white", "width": 6}
     hover = "x %{x:.3g}<br>y %{y:.3g}<br>log10 loss %{z:.2f}<extra></extra>"
     spans = [float(np.ptp(values)) for values in (plane.x, plane.y)]
