@@ -130,7 +130,7 @@ OTHERS := $(filter-out $(FOLDERS) figs videos docs,$(patsubst %/,%,$(wildcard */
 $(OTHERS):
 	@printf "'%s' is a folder, not a target: run 'make help' for a list of the targets.\n" $(call quoted,$@) >&2; exit 2
 
-TARGETS := help quickstart all figs toy slices videos report compare readme new_experiment docs validate trust local_volumes sharpness bench bench-large test test-slow test-torch torture check clean
+TARGETS := help quickstart all figs toy slices profiles videos report compare readme new_experiment docs validate trust local_volumes sharpness bench bench-large test test-slow test-torch torture check clean
 .PHONY: FORCE $(OTHERS) $(TARGETS) $(FOLDERS)
 quickstart: ## poisoned labels on bundled 8x8 digits; needs no download, takes about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
@@ -150,11 +150,18 @@ toy: $(foreach name,$(TOYS),toy_models/out/$(name).pdf toy_models/out/$(name).pn
 
 # Figures only draw, so the planes of loss that they show are measured here.
 SLICED := modulo_data modulo_grokking
-$(SLICED:%=$(R)/%/slices.csv): $(R)/%/slices.csv: minima_volume/planes/random_plane.py minima_volume/planes/plane.py $(R)/%/repeat_0/minima.json | $(READY)
+$(SLICED:%=$(R)/%/slices.csv): $(R)/%/slices.csv: minima_volume/planes/random_plane.py $(R)/%/repeat_0/minima.json | $(READY)
 	@$(PY) -m minima_volume.planes.random_plane $* --scale $(SCALE)
 
 slices: $(SLICED:%=$(R)/%/slices.csv) ## loss on planes around minima of modular addition, for `make figs`
 	@echo "Planes are up to date: $^"
+
+PROFILED := mnist_data
+$(PROFILED:%=$(R)/%/profiles.csv): $(R)/%/profiles.csv: minima_volume/planes/profiles.py $(R)/%/repeat_0/minima.json | $(READY)
+	@$(PY) -m minima_volume.planes.profiles $* --scale $(SCALE)
+
+profiles: $(PROFILED:%=$(R)/%/profiles.csv) ## loss along rays through the minima with the least and the most data, for `make figs`
+	@echo "Profiles are up to date: $^"
 
 videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) ## loss-landscape videos and exports whose minima exist; QUALITY=draft or final
 	@$(PY) -m videos.make_all --scale $(SCALE)

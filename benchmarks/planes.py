@@ -14,10 +14,11 @@ from benchmarks.large_models import LARGE
 from benchmarks.problems import clusters
 from minima_volume import loss_plane
 from minima_volume.landscapes import basis
-from minima_volume.landscapes.evaluation import Evaluation, choose_precision
+from minima_volume.landscapes.evaluation import Evaluation, PrecisionCheck
 from minima_volume.landscapes.landscape import Landscape
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.subspace import Subspace
-from minima_volume.landscapes.totals import Floats
+from minima_volume.landscapes.survey import PROBES
 from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.pipeline.cost import forward_operations, matmul_rate
 from minima_volume.pipeline.provenance import device_name
@@ -124,8 +125,9 @@ def _resnet(runs: int) -> Row:
         axes = basis.orthonormal(drawn, "directions") * scales
         subspace = Subspace(landscape.minimum.parameters, landscape.minimum.layout, axes)
         points = np.stack(np.meshgrid(np.linspace(-5, 5, TIMED // 2), [-5.0, 5.0]), axis=-1).reshape(-1, 2)
-        dtype, _ = choose_precision(landscape, subspace, points)
-        choose_precision(landscape, subspace, points)  # as `survey` does it at the lowest points
+        check = PrecisionCheck(landscape, subspace)
+        dtype, _ = check.choose(points[:PROBES])
+        check.choose(points[:PROBES])  # as `survey` does it at the lowest points
         checks = time.perf_counter() - started
         evaluation, size = Evaluation(landscape, subspace, (landscape.n_samples,), dtype), LARGE_SIDE**2
         found = evaluation.means(points).loss[:, -1]

@@ -23,6 +23,7 @@ from figs import (
     local_volumes,
     methods,
     power_law,
+    profiles,
     published,
     radii,
     rank_stability,
@@ -44,7 +45,7 @@ from minima_volume.text import no_reader_needed, spell_what_terminals_lack
 # Each has draw(study, scale), which returns the files that it wrote, none if the study has no such figure.
 FIGURES: tuple[ModuleType, ...] = (
     fixed_landscape, varying_landscape, power_law, generalisation, methods, grokking, radii, cutoffs, rank_stability,
-    published, boundaries, slices, local_volumes, trust,
+    published, boundaries, slices, profiles, local_volumes, trust,
 )  # fmt: skip
 
 # Each has draw(scale), and shows all studies.

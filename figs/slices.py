@@ -80,7 +80,7 @@ def draw(study: str, scale: str) -> list[Path]:
         axes.set_ylabel(f"{label}\nradius along $g_2$")
     bar = figure.colorbar(image, ax=list(grid.flat), label="mean squared error", shrink=0.7, extend="both")
     marks.log_ticks(bar.ax.yaxis)
-    caption = _caption(found[0].repeat, settings.thresholds)
+    caption = _caption(found[0].repeat, settings.thresholds, int(frame["n_params"].iloc[0]))
     return marks.finish(figure, grid.flat, frame, replace(settings, title=TITLE), scale, "slices", caption)
 
 
@@ -97,12 +97,13 @@ def _panel(axes: Axes, radius: Floats, loss: Floats, colors: LogNorm, thresholds
     return image
 
 
-def _caption(repeat: int, thresholds: list[float]) -> list[str]:
-    """Return the sentences below the figure."""
+def _caption(repeat: int, thresholds: list[float], n_params: int) -> list[str]:
+    """Return the sentences below the figure; the cosine of the angle between two random directions is about 1/√n."""
     names = ("solid", "dashed", "dotted")
     lines = ", ".join(f"{name} {t:g}" for name, t in zip(names, sorted(thresholds, reverse=True), strict=False))
     return [
         f"repeat {repeat}, filter-normalised coordinates",
+        f"$g_1$, $g_2$: random, orthogonal up to about {np.degrees(n_params**-0.5):.1f}°",
         "dot: the minimum",
         f"white: loss thresholds ({lines}); none where the loss does not cross it",
     ]

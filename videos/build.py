@@ -14,7 +14,7 @@ from minima_volume.drawing import style
 from minima_volume.errors import UserError
 from minima_volume.pipeline.parent import end_with_make, end_with_parent
 from minima_volume.pipeline.settings import threads
-from minima_volume.planes import grid
+from minima_volume.planes import study_plane
 from minima_volume.storage import archives, atomic
 from minima_volume.text import spell_what_terminals_lack
 from videos import elements, encode
@@ -62,7 +62,7 @@ def quality_setting(scale: str) -> Quality:
 
 def _fingerprint(artifact: Artifact) -> str:
     """Return the fingerprint of an artifact and of the code that draws it."""
-    code = sorted({*artifact.code(), *(str(module.__file__) for module in (grid, elements, style))})
+    code = sorted({*artifact.code(), *(str(module.__file__) for module in (study_plane, elements, style))})
     return archives.fingerprint(artifact.fingerprint, [sha256(Path(name).read_bytes()).hexdigest() for name in code])
 
 

@@ -13,11 +13,11 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from minima_volume.drawing import style
-from minima_volume.planes.grid import Floats, Grid
+from minima_volume.landscapes.node_losses import Floats
+from minima_volume.planes.study_plane import StudyPlane
 from videos.render import DrawFrame, Film, Scene, timeline
 
 COLORS, MARKERS = (style.VERMILION, style.SKY, style.ORANGE), ("o", "s", "^")
-PLACES = ((0, 0), (1, 0), (0, 1))
 LEFT, RIGHT = (-13, 0), (13, 0)  # points between a mark and its name
 OUTLINED: list[AbstractPathEffect] = [patheffects.withStroke(linewidth=4.2, foreground=style.BLACK)]
 PLATE = {"facecolor": "#00000099", "edgecolor": "none", "boxstyle": "round,pad=0.22"}
@@ -65,18 +65,34 @@ def heading(figure: Figure, title: str, subtitle: str, scale: str) -> None:
         style.mark_quick(figure)
 
 
-def plane_heading(figure: Figure, grid: Grid) -> None:
+def plane_heading(figure: Figure, data: StudyPlane) -> None:
     """Write what a film over data sizes shows, with the data and the network."""
-    info = grid.info
+    info = data.info
     title = f"Loss on the plane through three minima: {info['data']}"
     lines = f"white line, dashed line: loss threshold {info['threshold']:g}"
-    heading(figure, title, f"network {info['model']}, repeat {info['repeat']}; {lines}", info["scale"])
+    heading(
+        figure, title, f"network {info['model']}, repeat {info['repeat']}; {geometry(data)}; {lines}", info["scale"]
+    )
 
 
-def progress(figure: Figure, grid: Grid) -> list[DrawFrame]:
+def geometry(data: StudyPlane) -> str:
+    """Return the angle between the minima, and whether they started from the same weights."""
+    start = "one initialisation, " * data.info["one_initialisation"]
+    return f"{start}angle at A {data.plane.angle:.0f}°"
+
+
+def plane_axes(axes: Axes, data: StudyPlane) -> None:
+    """Set limits and labels of a map with true lengths and angles."""
+    plane = data.plane
+    axes.set(xlim=plane.x[[0, -1]], ylim=plane.y[[0, -1]], aspect="equal")
+    axes.set_xlabel("from A towards B (length)", labelpad=1)
+    axes.set_ylabel("orthogonal to it", labelpad=0)
+
+
+def progress(figure: Figure, data: StudyPlane) -> list[DrawFrame]:
     """Prepare the right column: the data size in large digits and the loss of each minimum so far."""
     curves = figure.add_axes((COLUMN, 0.13, 0.285, 0.36))
-    return [counter(figure, grid.sizes, COLUMN, 0.755, "training samples in the landscape"), loss_curves(curves, grid)]
+    return [counter(figure, data.sizes, COLUMN, 0.755, "training samples in the landscape"), loss_curves(curves, data)]
 
 
 def counter(figure: Figure, values: Sequence[float] | NDArray[Any], x: float, y: float, words: str) -> DrawFrame:
@@ -90,19 +106,19 @@ def counter(figure: Figure, values: Sequence[float] | NDArray[Any], x: float, y:
     return show
 
 
-def loss_curves(axes: Axes, grid: Grid) -> DrawFrame:
+def loss_curves(axes: Axes, data: StudyPlane) -> DrawFrame:
     """Prepare the mean loss at each minimum against the data size, up to the present one, and the threshold."""
-    heights, threshold = grid.at_corners().clip(grid.floor, grid.ceiling), grid.info["threshold"]
-    axes.set(xscale="log", yscale="log", xlim=(grid.sizes[0] * 0.94, grid.sizes[-1] * 1.06))
-    axes.set_ylim(grid.floor, grid.ceiling)
-    axes.axhspan(grid.floor, threshold, color=style.PALE, alpha=0.6, lw=0)
+    heights, threshold = data.at_corners().clip(data.floor, data.ceiling), data.info["threshold"]
+    axes.set(xscale="log", yscale="log", xlim=(data.sizes[0] * 0.94, data.sizes[-1] * 1.06))
+    axes.set_ylim(data.floor, data.ceiling)
+    axes.axhspan(data.floor, threshold, color=style.PALE, alpha=0.6, lw=0)
     axes.axhline(threshold, color=style.BLACK, lw=1.2, ls="--")
-    axes.set_xticks([corner["n_train"] for corner in grid.info["corners"]])
+    axes.set_xticks([corner["n_train"] for corner in data.info["corners"]])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel="training samples in the landscape", ylabel=grid.loss_name)
-    parts = list(zip(heights, COLORS, MARKERS, grid.info["corners"], strict=True))
+    axes.set(xlabel="training samples in the landscape", ylabel=data.loss_name)
+    parts = list(zip(heights, COLORS, MARKERS, data.info["corners"], strict=True))
     lines = [axes.plot([], [], color=color, animated=True)[0] for _, color, _, _ in parts]
     heads = [
         axes.plot([], [], marker, ms=8, color=color, label=corner_label(corner), **HEAD)[0]
@@ -112,8 +128,8 @@ def loss_curves(axes: Axes, grid: Grid) -> DrawFrame:
 
     def show(index: int) -> None:
         for height, line, head in zip(heights, lines, heads, strict=True):
-            line.set_data(grid.sizes[: index + 1], height[: index + 1])
-            head.set_data([grid.sizes[index]], [height[index]])
+            line.set_data(data.sizes[: index + 1], height[: index + 1])
+            head.set_data([data.sizes[index]], [height[index]])
 
     return show
 
@@ -123,12 +139,14 @@ def corner_label(corner: dict[str, Any]) -> str:
     return f"{corner['letter']}: trained on {count(corner['n_train'])}"
 
 
-def corners_on(axes: Axes, names: Sequence[str]) -> None:
+def corners_on(axes: Axes, data: StudyPlane, names: Sequence[str]) -> None:
     """Draw the three minima on a map with their names."""
-    for place, color, marker, name in zip(PLACES, COLORS, MARKERS, names, strict=True):
-        axes.plot(*place, marker, ms=10, color=color, mew=1.6, **HEAD)
-        aside, align = (RIGHT, "left") if place[0] else (LEFT, "right")
-        axes.annotate(name, place, aside, textcoords="offset points", ha=align, va="center", animated=True, **NAME)
+    for mark, color, marker, name in zip(data.corners, COLORS, MARKERS, names, strict=True):
+        axes.plot(mark.x, mark.y, marker, ms=10, color=color, mew=1.6, **HEAD)
+        aside, align = (RIGHT, "left") if mark.x > data.plane.x.mean() else (LEFT, "right")
+        axes.annotate(
+            name, (mark.x, mark.y), aside, textcoords="offset points", ha=align, va="center", animated=True, **NAME
+        )
 
 
 def short_name(corner: dict[str, Any]) -> str:
@@ -142,20 +160,57 @@ def frame_last(axes: Axes) -> None:
         side.set_animated(True)
 
 
-def loss_bar(axes: Axes, grid: Grid, levels: Floats, ticks: dict[float, str]) -> None:
+def loss_bar(axes: Axes, data: StudyPlane, levels: Floats, ticks: dict[float, str]) -> None:
     """Draw the colour scale with the threshold; ticks are given by log10 of the loss."""
     colors = matplotlib.colormaps[style.LEVEL_MAP]
     middle = np.linspace(0, 1, len(levels) - 1)
     axes.bar(0, np.diff(levels), 1, bottom=levels[:-1], color=colors(middle))
-    axes.axhline(np.log10(grid.info["threshold"]), color="white", lw=2.4, path_effects=OUTLINED)
-    axes.set(xlim=(-0.5, 0.5), ylim=levels[[0, -1]], xticks=(), ylabel=grid.loss_name)
+    axes.axhline(np.log10(data.info["threshold"]), color="white", lw=2.4, path_effects=OUTLINED)
+    axes.set(xlim=(-0.5, 0.5), ylim=levels[[0, -1]], xticks=(), ylabel=data.loss_name)
     axes.set_yticks([*ticks], [*ticks.values()])
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
 
 
-def film_over_sizes(name: str, scene: Scene, data: Grid, fps: int) -> Film:
+def film_over_sizes(name: str, scene: Scene, data: StudyPlane, fps: int) -> Film:
     """Return a film through all data sizes that stops at each minimum's own training set."""
     own = [data.size_index(corner["n_train"]) for corner in data.info["corners"]]
     states = timeline(len(data.sizes), SECONDS, fps, [(index, PAUSE) for index in (*own, own[-1])])
     return Film(name, scene, states, poster=own[1], fingerprint=data.info["fingerprint"])
+
+
+class Track:
+    """What checkpoints of a run recorded, interpolated linearly in the logarithm of the epoch.
+
+    Args:
+        checkpoints: One mapping of numbers for each, `epoch` among them, in ascending order.
+        steps: Number of moments.
+        first: What is added to epochs before the logarithm, so that a run may start at epoch 0.
+    """
+
+    def __init__(self, checkpoints: list[dict[str, Any]], steps: int, first: int = 0) -> None:
+        self.checkpoints = checkpoints
+        self.known = np.log([checkpoint["epoch"] + first for checkpoint in checkpoints])
+        self.moments = np.linspace(self.known[0], self.known[-1], steps)
+        self.epochs = np.exp(self.moments) - first
+
+    def of(self, name: str) -> Floats:
+        """Return a recorded number at every moment."""
+        return np.interp(self.moments, self.known, [checkpoint[name] for checkpoint in self.checkpoints])
+
+
+def trail(axes: Axes, track: Track) -> DrawFrame:
+    """Prepare the path over a map up to the present moment, with a ring where the network is."""
+    x, y = track.of("x"), track.of("y")
+    lines = [
+        axes.plot([], [], color=color, lw=width, zorder=3, animated=True)[0]
+        for color, width in ((style.BLACK, 3.2), (style.YELLOW, 1.8))
+    ]
+    head = axes.plot([], [], "o", ms=16, mfc="none", mec=style.YELLOW, mew=2, zorder=7, animated=True)[0]
+
+    def show(state: int) -> None:
+        for line in lines:
+            line.set_data(x[: state + 1], y[: state + 1])
+        head.set_data([x[state]], [y[state]])
+
+    return show

@@ -12,7 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from minima_volume.drawing import style
-from minima_volume.planes import grid
+from minima_volume.landscapes.node_losses import Floats
+from minima_volume.planes import study_plane
+from minima_volume.planes.study_plane import StudyPlane
 from videos import build, elements
 from videos.render import DrawFrame, Film, timeline
 
@@ -33,14 +35,15 @@ class Grokking:
 
     def prepare(self, figure: Figure) -> DrawFrame:
         """Lay out the page and draw what does not change."""
-        data = grid.shared(self.path)
+        data = study_plane.shared(self.path)
         elements.use()
-        info, track = data.info, _Track(data.info["checkpoints"])
+        info, track = data.info, elements.Track(data.info["checkpoints"], STEPS)
         aside = max(checkpoint["distance"] for checkpoint in info["checkpoints"])
         path = f"yellow: path, up to {aside:.0f} beside the plane" if aside > 0.5 else "yellow: path"
         elements.heading(
             figure, f"Grokking on its own landscape: {info['data']}",
-            f"network {info['model']}, repeat {info['repeat']}; white: loss threshold {info['threshold']:g}; {path}",
+            f"network {info['model']}, repeat {info['repeat']}; angle at A {data.plane.angle:.0f}°; "
+            f"white: loss threshold {info['threshold']:g}; {path}",
             info["scale"],
         )  # fmt: skip
         maps = _two_landscapes(data)
@@ -60,59 +63,33 @@ class Grokking:
         return elements.combine(shows)
 
 
-class _Track:
-    """What the checkpoints recorded, interpolated linearly in the logarithm of the epoch."""
-
-    def __init__(self, checkpoints: list[dict[str, Any]]) -> None:
-        self.checkpoints = checkpoints
-        self.known = np.log([checkpoint["epoch"] for checkpoint in checkpoints])
-        self.moments = np.linspace(self.known[0], self.known[-1], STEPS)
-        self.epochs = np.exp(self.moments)
-
-    def of(self, name: str) -> grid.Floats:
-        """Return a recorded number at every moment."""
-        return np.interp(self.moments, self.known, [checkpoint[name] for checkpoint in self.checkpoints])
-
-
-def _two_landscapes(data: grid.Grid) -> list[grid.Floats]:
+def _two_landscapes(data: StudyPlane) -> list[Floats]:
     """Return log10 of the mean loss over the training pairs, which come first, and over the others."""
     n_train, n_all = (int(size) for size in data.sizes)
-    train, everything = data.mean_loss
+    train, everything = data.plane.mean_loss
     unseen = (everything * n_all - train * n_train) / (n_all - n_train)
     finite = [np.nan_to_num(values, nan=data.ceiling).clip(1e-12, data.ceiling) for values in (train, unseen)]
     return [np.log10(values) for values in finite]
 
 
-def _ticks(levels: grid.Floats) -> dict[float, str]:
+def _ticks(levels: Floats) -> dict[float, str]:
     """Return log10 of the numbers 1, 2 and 5 of every decade on the scale, with their names."""
     numbers = [digit * 10.0**decade for decade in range(-12, 4) for digit in (1, 2, 5)]
     return {float(np.log10(n)): f"{n:g}" for n in numbers if levels[0] <= np.log10(n) <= levels[-1]}
 
 
-def _map(axes: Axes, data: grid.Grid, heights: grid.Floats, levels: grid.Floats, track: _Track) -> DrawFrame:
+def _map(axes: Axes, data: StudyPlane, heights: Floats, levels: Floats, track: elements.Track) -> DrawFrame:
     """Draw a landscape, and prepare the path over it up to the present moment."""
     limit = float(np.log10(data.info["threshold"]))
-    axes.contourf(data.x, data.y, heights, levels, cmap=style.LEVEL_MAP, zorder=1)
+    axes.contourf(data.plane.x, data.plane.y, heights, levels, cmap=style.LEVEL_MAP, zorder=1)
     if heights.min() < limit < heights.max():
-        line = axes.contour(data.x, data.y, heights, [limit], colors="white", linewidths=2.4, linestyles="-", zorder=2)
+        line = axes.contour(
+            data.plane.x, data.plane.y, heights, [limit], colors="white", linewidths=2.4, linestyles="-", zorder=2
+        )
         line.set_path_effects(elements.OUTLINED)
-    axes.set(xlim=data.x[[0, -1]], ylim=data.y[[0, -1]], aspect="equal", xticks=(0, 1), yticks=(0, 1))
-    axes.set_xlabel(f"A → B  (distance {data.info['length_b']:.1f})", labelpad=1)
-    axes.set_ylabel(f"A → C  (distance {data.info['length_c']:.1f})", labelpad=0)
-    elements.corners_on(axes, [corner["letter"] for corner in data.info["corners"]])
-    x, y = track.of("x"), track.of("y")
-    trail = [
-        axes.plot([], [], color=color, lw=width, zorder=3, animated=True)[0]
-        for color, width in ((style.BLACK, 3.2), (style.YELLOW, 1.8))
-    ]
-    head = axes.plot([], [], "o", ms=16, mfc="none", mec=style.YELLOW, mew=2, zorder=7, animated=True)[0]
-
-    def show(state: int) -> None:
-        for line in trail:
-            line.set_data(x[: state + 1], y[: state + 1])
-        head.set_data([x[state]], [y[state]])
-
-    return show
+    elements.plane_axes(axes, data)
+    elements.corners_on(axes, data, [corner["letter"] for corner in data.info["corners"]])
+    return elements.trail(axes, track)
 
 
 def _legend(axes: Axes, corners: list[dict[str, Any]]) -> tuple[list[Artist], list[str]]:
@@ -124,7 +101,7 @@ def _legend(axes: Axes, corners: list[dict[str, Any]]) -> tuple[list[Artist], li
     return handles, labels
 
 
-def _accuracies(axes: Axes, track: _Track) -> DrawFrame:
+def _accuracies(axes: Axes, track: elements.Track) -> DrawFrame:
     """Prepare the accuracy on both kinds of pairs up to the present epoch, with dots at checkpoints."""
     axes.set(xscale="log", xlim=(track.epochs[0] * 0.9, track.epochs[-1] * 1.1), ylim=(-0.02, 1.04))
     axes.set(xlabel="epochs", yticks=(0, 0.5, 1))
@@ -152,7 +129,7 @@ def film(scale: str, folder: Path, fps: int) -> Film:
 
     path = checkpoints.checkpoint_plane(STUDY, scale, folder)
     states = timeline(STEPS, SECONDS, fps, [(0, 1.0), (STEPS - 1, 2.0)])
-    return Film("grokking", Grokking(path), states, STEPS - 1, grid.read(path).info["fingerprint"])
+    return Film("grokking", Grokking(path), states, STEPS - 1, study_plane.read(path).info["fingerprint"])
 
 
 FILMS: dict[str, build.Entry] = {"grokking": film}

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from minima_volume.drawing import style
 from minima_volume.errors import ResultsError
-from minima_volume.planes.grid import Floats
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.storage import archives, layout
 from minima_volume.storage import tables as storage_tables
 from minima_volume.storage.atomic import read_bytes

@@ -11,8 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from minima_volume.planes import grid
+from minima_volume.landscapes.plane import Plane
+from minima_volume.landscapes.surface import Mark
+from minima_volume.planes import study_plane
+from minima_volume.planes.study_plane import StudyPlane
 from videos import encode, render
 from videos.encode import Quality
 from videos.render import Film, FramePool
@@ -66,21 +70,37 @@ class Speed:
         return [(name, seconds / self.whole) for name, seconds in self.phases.items()]
 
 
-def example(path: Path, n_sizes: int, side: int = SIDE) -> grid.Grid:
+def example(path: Path, n_sizes: int, side: int = SIDE) -> StudyPlane:
     """Store a plane with three basins that rise one after the other, and return it. It needs no training."""
     x = np.linspace(-0.5, 1.5, side)
     sizes = np.unique(np.geomspace(30, 30 + 10 * n_sizes, n_sizes).round().astype(np.int64))
-    places, across = ((0, 0), (1, 0), (0, 1)), np.stack(np.meshgrid(x, x))
-    squares = np.stack([sum((across[i] - place[i]) ** 2 for i in (0, 1)) for place in places])
-    rise = np.linspace(0, 4, len(sizes))[:, None, None]
-    basins = [1e-3 * np.exp(9 * square + lag * rise) for square, lag in zip(squares, (2, 1, 0), strict=True)]
+    places, across = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)), np.stack(np.meshgrid(x, x))
+    rise = np.linspace(0, 4, len(sizes))
+
+    def loss(nodes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return losses (sizes, …) at nodes (2, …)."""
+        squares = [sum((nodes[i] - place[i]) ** 2 for i in (0, 1)) for place in places]
+        basins = [1e-3 * np.exp(9 * square + np.multiply.outer(lag * rise, np.ones_like(square)))
+                  for square, lag in zip(squares, (2, 1, 0), strict=True)]  # fmt: skip
+        found: NDArray[np.float64] = 1 / sum(1 / (basin + 1e-3) for basin in basins)
+        return found
+
+    nan = (float("nan"),) * len(sizes)
+    marks = [Mark(letter, *place, 0.0, tuple(loss(np.array(place)).tolist()), nan)
+             for letter, place in zip("ABC", places, strict=True)]  # fmt: skip
+    mean_loss = loss(across)
+    plane = Plane(
+        mean_loss=mean_loss, error_rate=np.full_like(mean_loss, np.nan), loss_se=np.zeros(across.shape[1:]),
+        sizes=tuple(sizes.tolist()), metric="loss", batch_norm="frozen", dtype="float64", rounding=0.0, notes=(), x=x, y=x,
+        models=tuple(marks), tracks=(), angle=90.0, axis_names=("from A towards B", "orthogonal to it"), coordinates="raw",
+        eigenvalues=(), explained=(), threshold=0.1, n_params=2,
+    )  # fmt: skip
     corners = [{"letter": letter, "level": int(n), "n_train": int(n), "test_accuracy": 0.0}
                for letter, n in zip("ABC", sizes[[0, len(sizes) // 2, -1]], strict=True)]  # fmt: skip
     info = {"fingerprint": "", "scale": "quick", "data": "three basins", "model": "none", "repeat": 0, "threshold": 0.1,
-            "loss": "cross_entropy", "corners": corners, "length_b": 1.0, "length_c": 1.0, "angle": 90.0}  # fmt: skip
-    made = grid.Grid(info, x, x, sizes, 1 / sum(1 / (basin + 1e-3) for basin in basins))
-    grid.write(path, made)
-    return made
+            "loss": "cross_entropy", "corners": corners, "one_initialisation": True}  # fmt: skip
+    study_plane.write(path, StudyPlane(info, plane))
+    return StudyPlane(info, plane)
 
 
 @contextmanager

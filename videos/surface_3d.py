@@ -13,7 +13,9 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from scipy.ndimage import map_coordinates
 
 from minima_volume.drawing import style
-from minima_volume.planes import grid
+from minima_volume.landscapes.node_losses import Floats
+from minima_volume.planes import study_plane
+from minima_volume.planes.study_plane import StudyPlane
 from minima_volume.planes.triples import TRIPLES, Triple
 from videos import build, elements
 from videos.render import DrawFrame, Film
@@ -32,7 +34,7 @@ class Surface:
 
     def prepare(self, figure: Figure) -> DrawFrame:
         """Lay out the page and draw what does not change."""
-        data = grid.shared(self.path)
+        data = study_plane.shared(self.path)
         elements.use()
         elements.plane_heading(figure, data)
         space = figure.add_axes((-0.05, -0.03, 0.70, 0.98), projection="3d", computed_zorder=False, animated=True)
@@ -41,7 +43,7 @@ class Surface:
         return elements.combine(shows)
 
 
-def _surface(space: Axes3D, data: grid.Grid) -> DrawFrame:
+def _surface(space: Axes3D, data: StudyPlane) -> DrawFrame:
     """Prepare the coloured surface, the threshold's contour on it, and a pin on each minimum."""
     lowest, highest = np.log10([data.floor, data.ceiling])
     limit = float(np.log10(data.info["threshold"]))
@@ -59,7 +61,7 @@ def _surface(space: Axes3D, data: grid.Grid) -> DrawFrame:
         heights = data.drawn(index)
         corners = _faces(data, heights)
         paint = colors((corners[..., 2].mean(axis=1) - lowest) / (highest - lowest))
-        paint[:, :3] *= _brightness(corners, rise=(highest - lowest) / HEIGHT, span=data.x[-1] - data.x[0])[:, None]
+        paint[:, :3] *= _brightness(corners, rise=(highest - lowest) / HEIGHT, span=np.ptp(data.plane.x))[:, None]
         faces.set_verts(corners)
         faces.set_facecolor(paint)
         for line in data.outline(index):
@@ -71,13 +73,13 @@ def _surface(space: Axes3D, data: grid.Grid) -> DrawFrame:
     return show
 
 
-def _faces(data: grid.Grid, heights: grid.Floats) -> grid.Floats:
+def _faces(data: StudyPlane, heights: Floats) -> Floats:
     """Return the four corners (faces, 4, 3) of every cell of the grid."""
-    nodes = np.stack([*np.meshgrid(data.x, data.y), heights], axis=-1)
+    nodes = np.stack([*np.meshgrid(data.plane.x, data.plane.y), heights], axis=-1)
     return np.stack([nodes[:-1, :-1], nodes[:-1, 1:], nodes[1:, 1:], nodes[1:, :-1]], axis=2).reshape(-1, 4, 3)
 
 
-def _brightness(corners: grid.Floats, *, rise: float, span: float) -> grid.Floats:
+def _brightness(corners: Floats, *, rise: float, span: float) -> Floats:
     """Return the brightness of each face, from DARKEST to 1. Lengths are measured in the box, where all sides are equal."""
     scaled = corners / (span, span, rise)
     normals = np.cross(scaled[:, 2] - scaled[:, 0], scaled[:, 3] - scaled[:, 1])
@@ -85,14 +87,14 @@ def _brightness(corners: grid.Floats, *, rise: float, span: float) -> grid.Float
     return DARKEST + (1 - DARKEST) * lit.clip(0, 1)
 
 
-def _frame(space: Axes3D, data: grid.Grid) -> None:
+def _frame(space: Axes3D, data: StudyPlane) -> None:
     """Draw the axes with their names, and pale walls."""
     lowest, highest = np.log10([data.floor, data.ceiling])
-    space.set(xlim=data.x[[0, -1]], ylim=data.y[[0, -1]], zlim=(lowest, highest), xticks=(0, 1), yticks=(0, 1))
+    space.set(xlim=data.plane.x[[0, -1]], ylim=data.plane.y[[0, -1]], zlim=(lowest, highest))
     space.set_proj_type("ortho")
     space.set_box_aspect((1, 1, HEIGHT), zoom=0.88)
-    space.set_xlabel(f"A → B (distance {data.info['length_b']:.1f})", labelpad=7)
-    space.set_ylabel(f"A → C (distance {data.info['length_c']:.1f})", labelpad=7)
+    space.set_xlabel("from A towards B (length)", labelpad=7)
+    space.set_ylabel("orthogonal to it", labelpad=7)
     decades = data.decades()
     space.set_zticks([*decades], [*decades.values()])
     space.set_zlabel(data.loss_name, labelpad=8)
@@ -103,13 +105,14 @@ def _frame(space: Axes3D, data: grid.Grid) -> None:
         side._axinfo["grid"]["color"] = style.PALE
 
 
-def _pins(space: Axes3D, data: grid.Grid, index: int, length: float) -> list[Artist]:
+def _pins(space: Axes3D, data: StudyPlane, index: int, length: float) -> list[Artist]:
     """Draw a pin on each minimum, its head in the minimum's colour and shape, with its name."""
     drawn: list[Artist] = []
     feet = np.log10(data.at_corners()[:, index].clip(data.floor, data.ceiling))
-    for (x, y), foot, color, marker, corner in zip(
-        elements.PLACES, feet, elements.COLORS, elements.MARKERS, data.info["corners"], strict=True
+    for mark, foot, color, marker, corner in zip(
+        data.corners, feet, elements.COLORS, elements.MARKERS, data.info["corners"], strict=True
     ):
+        x, y = mark.x, mark.y
         drawn += space.plot([x, x], [y, y], [foot, foot + length], color=style.BLACK, lw=1.6, zorder=3)
         drawn += space.plot([x], [y], [foot + length], marker, ms=11, color=color, mec="white", mew=1.6, zorder=5)
         name = elements.short_name(corner)
@@ -118,25 +121,26 @@ def _pins(space: Axes3D, data: grid.Grid, index: int, length: float) -> list[Art
 
 
 def _visible(
-    line: grid.Floats, level: float, heights: grid.Floats, data: grid.Grid, azimuth: float
+    line: Floats, level: float, heights: Floats, data: StudyPlane, azimuth: float
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Return which points of a contour the surface does not hide: the line of sight of each is followed to the eye."""
     e, a = np.radians([ELEVATION, azimuth])
-    span, rise = data.x[-1] - data.x[0], (np.log10(data.ceiling) - np.log10(data.floor)) / HEIGHT
+    span, rise = np.ptp(data.plane.x), (np.log10(data.ceiling) - np.log10(data.floor)) / HEIGHT
     way = np.linspace(0.02, 1, 60)[:, None]
     x, y = (line[:, i] + way * np.cos(e) * (np.cos(a), np.sin(a))[i] * span for i in (0, 1))
     z = level + way * np.sin(e) * rise
-    nodes = [(y - data.y[0]) / span * (len(data.y) - 1), (x - data.x[0]) / span * (len(data.x) - 1)]
+    across, along = data.plane.x, data.plane.y
+    nodes = [(y - along[0]) / span * (len(along) - 1), (x - across[0]) / span * (len(across) - 1)]
     ground = map_coordinates(heights, nodes, order=1, mode="constant", cval=-np.inf)
     return ~(ground > z + 0.02).any(axis=0)
 
 
 def film(triple: Triple, scale: str, folder: Path, fps: int) -> Film:
     """Return the film of a triple; its plane is computed if necessary."""
-    from minima_volume.planes import plane
+    from minima_volume.planes import through_minima
 
-    path = plane.triple_grid(triple, scale, folder)
-    return elements.film_over_sizes(f"{triple.name}_surface", Surface(path), grid.read(path), fps)
+    path = through_minima.triple_plane(triple, scale, folder)
+    return elements.film_over_sizes(f"{triple.name}_surface", Surface(path), study_plane.read(path), fps)
 
 
 FILMS: dict[str, build.Entry] = {f"{triple.name}_surface": partial(film, triple) for triple in TRIPLES}

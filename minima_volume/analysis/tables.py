@@ -152,6 +152,23 @@ def slices(scale: str, study: str) -> pd.DataFrame:
     return frame
 
 
+def profiles(scale: str, study: str) -> pd.DataFrame:
+    """Return the rows of profiles.csv: for each minimum and direction the same radii with three losses.
+
+    Raises:
+        ResultsError: The table is missing, damaged, has a loss that is not a positive number, or lacks part of a ray.
+    """
+    again = f"delete it and run `make profiles SCALE={scale}`"
+    frame = _read(scale, study, layout.PROFILES, layout.PROFILE_COLUMNS)
+    losses = frame[["base_loss", "train_loss", "test_loss"]]
+    if not (np.isfinite(losses) & (losses > 0)).all(axis=None):
+        raise ResultsError(f"Expected losses above 0 in all profiles of {study}, got others: {again}.")
+    _check_unique(frame, ["repeat", "level", "direction", "radius"], study)
+    if frame.groupby(["repeat", "level", "direction"]).size().nunique() > 1:
+        raise ResultsError(f"Expected the same radii along every ray in the profiles of {study}, got others: {again}.")
+    return frame
+
+
 def local_volumes(scale: str, study: str) -> pd.DataFrame | None:
     """Return the rows of local_volumes.csv that have a value, with `error`, the larger of the two; None without the table.
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from minima_volume.errors import UserError
 from minima_volume.landscapes.line import loss_line
-from minima_volume.landscapes.totals import Floats
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.networks.adapters import Data, LossFunction
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from minima_volume.errors import UserError, is_memory_error
 from minima_volume.landscapes.batch_norm import recalibrate
 from minima_volume.landscapes.landscape import Landscape
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.subspace import Mover, Subspace, SubspaceRays
-from minima_volume.landscapes.totals import Floats, Means, Totals
+from minima_volume.landscapes.totals import Means, Totals
 from minima_volume.networks.losses import zero_one_loss
 from minima_volume.networks.minimum import Samples
 from minima_volume.networks.objective import SampleObjective
@@ -182,31 +183,40 @@ class Evaluation:
         totals.add(places, to_float64(losses), wrong)
 
 
-def choose_precision(landscape: Landscape, subspace: Subspace, points: Floats) -> tuple[torch.dtype, float]:
-    """Return the precision that resolves the losses at points, and how far float32 is from float64 in relative terms.
-
-    The points are evaluated in both precisions on the first samples.
+class PrecisionCheck:
+    """Compares float32 with float64 on the first samples, at a few points at a time.
 
     Args:
         landscape: The model with its loss and data.
         subspace: The points θ₀ + Σᵢ xᵢ·dᵢ.
-        points: Coordinates x (points, axes) of a few points.
-
-    Returns:
-        The precision, and the largest relative difference; NaN if it could not be compared.
     """
-    user = landscape.user
-    if user.final_dtype != torch.float64:
-        return user.dtype, math.nan
-    if user.dtype == torch.float64:
-        return torch.float64, 0.0
-    few = PROBE_IMAGES if landscape.tile else PROBE_SAMPLES
-    size = landscape.n_samples if user.samples is None else min(few, landscape.n_samples)
-    before = dict(landscape.failures)
-    rough = Evaluation(landscape, subspace, (size,), torch.float32).means(points).loss
-    exact = Evaluation(landscape, subspace, (size,), torch.float64, "module").means(points).loss
-    landscape.failures = before  # a point counts once, when all are evaluated
-    fine = np.isfinite(exact)
-    difference = np.abs(rough - exact)[fine] / np.maximum(np.abs(exact)[fine], np.finfo(np.float64).tiny)
-    worst = float(np.max(difference, initial=0.0)) if np.array_equal(np.isfinite(rough), fine) else math.inf
-    return (torch.float32 if worst <= FLOAT32_RTOL else torch.float64), worst
+
+    def __init__(self, landscape: Landscape, subspace: Subspace) -> None:
+        self.landscape, user = landscape, landscape.user
+        few = PROBE_IMAGES if landscape.tile else PROBE_SAMPLES
+        size = landscape.n_samples if user.samples is None else min(few, landscape.n_samples)
+        # Both keep what they prepare for the next points.
+        self.rough = Evaluation(landscape, subspace, (size,), torch.float32)
+        self.exact = Evaluation(landscape, subspace, (size,), torch.float64, "module")
+
+    def choose(self, points: Floats) -> tuple[torch.dtype, float]:
+        """Return the precision that resolves the losses at points, and how far float32 is from float64 in relative terms.
+
+        Args:
+            points: Coordinates x (points, axes) of a few points.
+
+        Returns:
+            The precision, and the largest relative difference; NaN if it could not be compared.
+        """
+        landscape, user = self.landscape, self.landscape.user
+        if user.final_dtype != torch.float64:
+            return user.dtype, math.nan
+        if user.dtype == torch.float64:
+            return torch.float64, 0.0
+        before = dict(landscape.failures)
+        rough, exact = self.rough.means(points).loss, self.exact.means(points).loss
+        landscape.failures = before  # a point counts once, when all are evaluated
+        fine = np.isfinite(exact)
+        difference = np.abs(rough - exact)[fine] / np.maximum(np.abs(exact)[fine], np.finfo(np.float64).tiny)
+        worst = float(np.max(difference, initial=0.0)) if np.array_equal(np.isfinite(rough), fine) else math.inf
+        return (torch.float32 if worst <= FLOAT32_RTOL else torch.float64), worst

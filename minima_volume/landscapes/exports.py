@@ -4,7 +4,7 @@ A plane as .npz needs no pickle. `numpy.load` returns these arrays:
 
 - `x` (nx,), `y` (ny,): coordinates of the nodes;
 - `mean_loss`, `error_rate` (sizes, ny, nx), `loss_se` (ny, nx), `sizes` (sizes,);
-- `model_x`, `model_y`, `model_distance`, `model_loss`, `model_error_rate` (models,);
+- `model_x`, `model_y`, `model_distance` (models,), `model_mean_loss`, `model_error_rate` (models, sizes);
 - `track_0`, `track_1`, … (checkpoints, 3): x, y and distance of a path;
 - `info`: JSON text with everything else, the names of models and tracks among it, and a checksum.
 
@@ -21,15 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minima_volume.errors import ResultsError
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.profile import LossProfile
 from minima_volume.landscapes.surface import Mark, Surface, Track
-from minima_volume.landscapes.totals import Floats
 from minima_volume.storage import archives, atomic, tables
 
-KIND, LINE_KIND = "minima_volume.plane/1", "minima_volume.line/1"
+KIND, LINE_KIND = "minima_volume.plane/2", "minima_volume.line/1"
 ADVICE = "Evaluate and save it again."
 GRID = ("x", "y", "mean_loss", "error_rate", "loss_se")
-NUMBERS = ("x", "y", "distance", "loss", "error_rate")
+NUMBERS = ("x", "y", "distance", "mean_loss", "error_rate")
 COLUMNS = ("samples", "x", "y", "mean_loss", "error_rate")
 LINE_COLUMNS = ("samples", "t", "mean_loss", "error_rate", "test_loss", "test_error_rate")
 LINE_ARRAYS = ("t", "mean_loss", "error_rate", "loss_se", "test_loss", "test_error_rate")
@@ -81,7 +81,10 @@ def read_plane(path: Path) -> dict[str, Any]:
     if info.pop("kind", None) != KIND:
         raise ResultsError(f"Expected a plane in {path}, got another archive: check the path.")
     columns = zip(*(arrays[f"model_{name}"].tolist() for name in NUMBERS), strict=True)
-    models = tuple(Mark(name, *numbers) for name, numbers in zip(info.pop("models"), columns, strict=True))
+    models = tuple(
+        Mark(name, x, y, distance, tuple(losses), tuple(rates))
+        for name, (x, y, distance, losses, rates) in zip(info.pop("models"), columns, strict=True)
+    )
     tracks = tuple(Track(name, *arrays[f"track_{i}"].T) for i, name in enumerate(info.pop("tracks")))
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in info.items()}
     plain |= {name: arrays[name] for name in GRID} | {"sizes": tuple(arrays["sizes"].tolist())}

@@ -50,7 +50,7 @@ def plot_plane(plane: Surface, index: int = -1) -> "Figure":
                 axes.contour(plane.x, plane.y, heights, level, colors=color, linewidths=width, linestyles="solid")
             bar.ax.axhline(level[0], color="white", lw=1.4)
         _draw_tracks(axes, plane)
-        _draw_marks(axes, plane)
+        _draw_marks(axes, plane, index)
         figure.legend(loc="outside lower left", ncols=3, title=f"{LOSS_NAMES[plane.metric]} of the models")
         x, y = plane.axis_labels()
         axes.set(xlabel=x, ylabel=y, aspect="equal", xlim=plane.x[[0, -1]], ylim=plane.y[[0, -1]])
@@ -94,18 +94,9 @@ def plot_surface(plane: Surface, index: int = -1) -> "Figure":
             )
         for mark, color, marker in _styled(plane):
             if _within(plane, mark):
-                place = [np.log10(np.clip(mark.loss, *plane.range))]
-                axes.plot(
-                    [mark.x],
-                    [mark.y],
-                    place,
-                    marker,
-                    color=color,
-                    mec="white",
-                    ms=7,
-                    zorder=4,
-                    label=_label(mark, plane),
-                )
+                place = [np.log10(np.clip(mark.mean_loss[index], *plane.range))]
+                label = _label(mark, plane, index)
+                axes.plot([mark.x], [mark.y], place, marker, color=color, mec="white", ms=7, zorder=4, label=label)
         ticks = _decades(low, high)
         axes.set_zticks(ticks, [f"{10.0**tick:.3g}" for tick in ticks])
         spans = np.ptp(plane.x), np.ptp(plane.y)
@@ -191,20 +182,20 @@ def _within(plane: Surface, mark: Mark) -> bool:
     return bool(plane.x[0] <= mark.x <= plane.x[-1] and plane.y[0] <= mark.y <= plane.y[-1])
 
 
-def _label(mark: Mark, plane: Surface) -> str:
+def _label(mark: Mark, plane: Surface, index: int) -> str:
     """Return the name of a model, its loss, and its distance if it does not lie on the plane."""
     away = f", {mark.distance:.3g} off the plane" * (plane.is_off(mark))
-    return f"{mark.name}: {mark.loss:.3g}{away}"
+    return f"{mark.name}: {mark.mean_loss[index]:.3g}{away}"
 
 
-def _draw_marks(axes: "Axes", plane: Surface) -> None:
+def _draw_marks(axes: "Axes", plane: Surface, index: int) -> None:
     """Draw the models; hollow ones do not lie on the plane."""
     shown: dict[str, Any] = {"ms": 7, "mew": 1.2, "ls": "none", "zorder": 5}
     for mark, color, marker in _styled(plane):
         off = plane.is_off(mark)
         axes.plot(
-            mark.x, mark.y, marker, mfc="none" if off else color, mec=color if off else "white", label=_label(mark, plane),
-            **shown,
+            mark.x, mark.y, marker, mfc="none" if off else color, mec=color if off else "white",
+            label=_label(mark, plane, index), **shown,
         )  # fmt: skip
 
 

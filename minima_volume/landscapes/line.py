@@ -14,10 +14,9 @@ from minima_volume.landscapes import basis, exports, figure
 from minima_volume.landscapes.alignment import align_parameters
 from minima_volume.landscapes.batch_norm import BatchNorm
 from minima_volume.landscapes.landscape import Landscape, parameters_of_model
-from minima_volume.landscapes.node_losses import losses_of
 from minima_volume.landscapes.profile import LossProfile
 from minima_volume.landscapes.subspace import Subspace
-from minima_volume.landscapes.survey import survey
+from minima_volume.landscapes.survey import losses_of, survey
 from minima_volume.networks.adapters import Data, LossFunction
 from minima_volume.networks.arguments import Names, as_count
 from minima_volume.networks.losses import Metric

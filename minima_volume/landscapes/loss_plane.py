@@ -16,12 +16,11 @@ from minima_volume.landscapes.basis import Basis
 from minima_volume.landscapes.batch_norm import BatchNorm
 from minima_volume.landscapes.directions import Axes, Directions, axes_of
 from minima_volume.landscapes.landscape import Landscape, parameters_of_model
-from minima_volume.landscapes.node_losses import losses_of
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.plane import Plane
 from minima_volume.landscapes.subspace import Subspace
 from minima_volume.landscapes.surface import ON_PLANE, Mark, Track
-from minima_volume.landscapes.survey import means_of, survey
-from minima_volume.landscapes.totals import Floats
+from minima_volume.landscapes.survey import losses_of, means_of, survey
 from minima_volume.networks.adapters import Data, LossFunction
 from minima_volume.networks.arguments import Names, as_count, as_thresholds
 from minima_volume.networks.losses import Metric
@@ -52,6 +51,7 @@ def loss_plane(
     others: Mapping[str, Any] | None = None,
     nodes: int = 41,
     extent: Extent | None = None,
+    margin: float = MARGIN,
     threshold: float | None = None,
     sizes: Sequence[int] | None = None,
     metric: Metric = "loss",
@@ -81,6 +81,7 @@ def loss_plane(
         nodes: Number of points along each axis.
         extent: Lowest and highest x, lowest and highest y; by default a square with a margin around all models, or as far
             as filters move by their own norm.
+        margin: Room around the models, as a share of the largest distance between their coordinates.
         threshold: A loss whose contour is drawn; with metric="accuracy" the lowest accuracy, as in `measure_volume`.
         sizes: Numbers of samples whose mean losses are read off in the same pass, of the first samples each.
         metric: "loss"; "accuracy" for the error rate alone; or "kl" for the divergence from the first model.
@@ -137,7 +138,7 @@ def loss_plane(
         frame = Basis(first, layout, scales, basis.orthonormal(axes.vectors, "models or directions"))
         return plane_on(
             landscape, frame, marked, names=axes.names, reach=axes.reach, eigenvalues=axes.eigenvalues, angle=angle,
-            nodes=nodes, extent=extent, threshold=threshold, sizes=sizes, normalise=normalise, keep=keep,
+            nodes=nodes, extent=extent, margin=margin, threshold=threshold, sizes=sizes, normalise=normalise, keep=keep,
             progress=progress, notes=notes,
         )  # fmt: skip
 
@@ -155,6 +156,7 @@ def plane_on(
     tracks: Sequence[Track] = (),
     nodes: int = 41,
     extent: Extent | None = None,
+    margin: float = MARGIN,
     threshold: float | None = None,
     sizes: Sequence[int] | None = None,
     normalise: bool = False,
@@ -170,7 +172,7 @@ def plane_on(
     points = [place for place, _ in places] + [
         point for track in tracks for point in zip(track.x, track.y, strict=True)
     ]
-    x, y = grid_around(np.array(points, dtype=np.float64), nodes, extent, reach)
+    x, y = grid_around(np.array(points, dtype=np.float64), nodes, extent, reach, margin)
     sizes = landscape.as_sizes(sizes)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     # Models are evaluated as points of the plane, and those off the plane once more by themselves.
@@ -184,8 +186,8 @@ def plane_on(
         for each, (place, distance), values in zip(
             marked,
             places,
-            zip(means.loss[: len(marked), -1].tolist(), means.error_rate[: len(marked), -1].tolist(), strict=True),
-            strict=True,
+            zip(map(tuple, means.loss.tolist()), map(tuple, means.error_rate.tolist()), strict=True),
+            strict=False,  # the nodes follow
         )
     )
     return Plane(
@@ -196,28 +198,36 @@ def plane_on(
     )  # fmt: skip
 
 
-def grid_around(points: Floats, nodes: int, extent: Extent | None, reach: float) -> tuple[Floats, Floats]:
+def grid_around(
+    points: Floats, nodes: int, extent: Extent | None, reach: float, margin: float = MARGIN
+) -> tuple[Floats, Floats]:
     """Return coordinates (nodes,) along both axes of a square that holds all points, or of the given extent.
 
     Raises:
-        UserError: The extent is empty.
+        UserError: The extent is empty, or the margin below 0.
     """
+    if not 0 <= margin < math.inf:
+        raise UserError(
+            f"Expected a margin of at least 0, got {margin}: 0.25 leaves a quarter of the largest distance."
+        )
     if extent is not None:
         if len(extent) != 4 or not (extent[0] < extent[1] and extent[2] < extent[3]):
             raise UserError(f"Expected extent as (x0, x1, y0, y1) with x0 < x1 and y0 < y1, got {extent}: correct it.")
         return np.linspace(*extent[:2], nodes), np.linspace(*extent[2:], nodes)
     low, high = points.min(axis=0), points.max(axis=0)
-    half = max(float((high - low).max()) * (0.5 + MARGIN), reach)
+    half = max(float((high - low).max()) * (0.5 + margin), reach)
     half = half if half > 0 else 1.0
     x, y = (np.linspace(centre - half, centre + half, nodes) for centre in (low + high) / 2)
     return x, y
 
 
-def _values(landscape: Landscape, frame: Basis, parameters: Parameters, sizes: Sequence[int]) -> tuple[float, float]:
-    """Return the loss and the error rate at a model itself, wherever it lies."""
+def _values(
+    landscape: Landscape, frame: Basis, parameters: Parameters, sizes: Sequence[int]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the losses and error rates (sizes,) at a model itself, wherever it lies."""
     away = frame.displacement(parameters) * frame.scales
     means = means_of(landscape, Subspace(frame.parameters, frame.layout, away[None]), np.ones((1, 1)), sizes)
-    return float(means.loss[0, -1]), float(means.error_rate[0, -1])
+    return tuple(means.loss[0].tolist()), tuple(means.error_rate[0].tolist())
 
 
 def _relations(corners: Sequence[Named], landscape: Landscape) -> list[str]:

@@ -1,15 +1,16 @@
 """Losses at the nodes of a line or a plane: what every result of this wing holds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
-from minima_volume.landscapes.batch_norm import BatchNorm
-from minima_volume.landscapes.landscape import Landscape
-from minima_volume.landscapes.survey import Survey
-from minima_volume.landscapes.totals import Floats
-from minima_volume.networks.losses import Metric
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # results are read and drawn without torch
+    from minima_volume.landscapes.batch_norm import BatchNorm
+    from minima_volume.networks.losses import Metric
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,8 +33,8 @@ class NodeLosses:
     error_rate: Floats
     loss_se: Floats
     sizes: tuple[int, ...]
-    metric: Metric
-    batch_norm: BatchNorm
+    metric: "Metric"
+    batch_norm: "BatchNorm"
     dtype: str
     rounding: float
     notes: tuple[str, ...]
@@ -47,29 +48,3 @@ class NodeLosses:
     def accuracy(self) -> Floats:
         """Share of right predictions over all samples, (*nodes,)."""
         return 1 - self.error_rate[-1]
-
-
-def losses_of(
-    landscape: Landscape, found: Survey, sizes: tuple[int, ...], nodes: tuple[int, ...], notes: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return the fields of `NodeLosses` by name.
-
-    Args:
-        landscape: The model with its loss and data.
-        found: Means at points, of which the last ones are the nodes.
-        sizes: Numbers of samples, ascending.
-        nodes: Numbers of nodes along each axis.
-        notes: Sentences in addition to those of the landscape.
-    """
-    means, last = found.means, slice(-prod(nodes), None)
-    return {
-        "mean_loss": means.loss[last].T.reshape(len(sizes), *nodes),
-        "error_rate": means.error_rate[last].T.reshape(len(sizes), *nodes),
-        "loss_se": means.loss_se[last].reshape(nodes),
-        "sizes": sizes,
-        "metric": landscape.metric,
-        "batch_norm": landscape.batch_norm,
-        "dtype": found.dtype,
-        "rounding": found.rounding,
-        "notes": (*landscape.notes(), *notes),
-    }

@@ -15,10 +15,9 @@ from minima_volume.errors import NumericsError, UserError
 from minima_volume.landscapes import basis
 from minima_volume.landscapes.landscape import Landscape, parameters_of_model
 from minima_volume.landscapes.line import Line
-from minima_volume.landscapes.node_losses import losses_of
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.subspace import Subspace
-from minima_volume.landscapes.survey import survey
-from minima_volume.landscapes.totals import Floats
+from minima_volume.landscapes.survey import losses_of, survey
 from minima_volume.networks.adapters import Data, LossFunction
 from minima_volume.networks.arguments import Names, as_count
 from minima_volume.networks.directions import generator

@@ -85,13 +85,15 @@ class Plane(Surface):
         """
         exports.save_landscaper(Path(path), self)
 
-    def to_html(self, path: str | Path) -> None:
-        """Write a page that turns with the mouse, has a slider and needs no other file.
+    def to_html(self, path: str | Path, *, title: str = "", text: str = "") -> None:
+        """Write a page that turns with the mouse, has sliders and needs no other file.
 
         Args:
             path: The file to write.
+            title: Title of the page; by default it names the number of parameters.
+            text: A paragraph about the models and the data.
 
         Raises:
             UserError: If plotly is not installed.
         """
-        html.write_plane(Path(path), self)
+        html.write_plane(Path(path), self, title, text)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minima_volume.landscapes.node_losses import NodeLosses
-from minima_volume.landscapes.totals import Floats
+from minima_volume.landscapes.node_losses import Floats, NodeLosses
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

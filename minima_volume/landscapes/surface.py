@@ -1,13 +1,15 @@
 """Losses on a plane: what pictures and exports know of it."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
-from minima_volume.landscapes.node_losses import NodeLosses
-from minima_volume.landscapes.totals import Floats
+from minima_volume.errors import UserError
+from minima_volume.landscapes.node_losses import Floats, NodeLosses
 
 # Distances from a plane, as a share of its width, that are rounding.
 ON_PLANE = 1e-9
@@ -22,16 +24,21 @@ class Mark:
         x: Coordinate of the nearest point of the plane.
         y: The other coordinate.
         distance: Distance of the model from that point, in the unit of the axes.
-        loss: Mean loss of the model itself over all samples.
-        error_rate: Its share of wrong predictions; NaN without classes.
+        mean_loss: Mean loss of the model itself over the first samples, (sizes,).
+        error_rate: Its share of wrong predictions, (sizes,); NaN without classes.
     """
 
     name: str
     x: float
     y: float
     distance: float
-    loss: float
-    error_rate: float
+    mean_loss: tuple[float, ...]
+    error_rate: tuple[float, ...]
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the model itself over all samples."""
+        return self.mean_loss[-1]
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class Surface(NodeLosses):
     def range(self) -> tuple[float, float]:
         """Lowest and highest loss that is drawn: at most six decades, the lowest above 0."""
         finite = self.mean_loss[np.isfinite(self.mean_loss)]
-        marks = [mark.loss for mark in self.models if math.isfinite(mark.loss)]
+        marks = [loss for mark in self.models for loss in mark.mean_loss if math.isfinite(loss)]
         low, high = min([float(finite.min()), *marks]), float(finite.max())
         low = max(low, high * 1e-6, 1e-300)
         return low, max(high, low * (1 + 1e-9))
@@ -98,6 +105,32 @@ class Surface(NodeLosses):
         """Return log10 of the mean loss (ny, nx) at a data size, within `range`; NaN is drawn at the top."""
         low, high = self.range
         return np.log10(np.clip(np.nan_to_num(self.mean_loss[index], nan=high, posinf=high), low, high))
+
+    def at_sizes(self, sizes: Sequence[int]) -> Self:
+        """Return the same plane at some of its data sizes.
+
+        Args:
+            sizes: Numbers of samples, some of `sizes`.
+
+        Raises:
+            UserError: The losses at a size are not known.
+        """
+        unknown = [size for size in sizes if size not in self.sizes]
+        if unknown or not sizes:
+            known = f"{len(self.sizes):,} sizes from {self.sizes[0]:,} to {self.sizes[-1]:,}"
+            raise UserError(f"Expected some of {known}, got {unknown or 'none'}: evaluate the plane with these sizes.")
+        places = sorted({self.sizes.index(size) for size in sizes})
+        models = [
+            replace(mark, mean_loss=tuple(mark.mean_loss[k] for k in places),
+                    error_rate=tuple(mark.error_rate[k] for k in places))
+            for mark in self.models
+        ]  # fmt: skip
+        all_samples = places[-1] == len(self.sizes) - 1  # standard errors are known for these only
+        return replace(
+            self, models=tuple(models), mean_loss=self.mean_loss[places], error_rate=self.error_rate[places],
+            sizes=tuple(self.sizes[k] for k in places),
+            loss_se=self.loss_se if all_samples else np.full_like(self.loss_se, np.nan),
+        )  # fmt: skip
 
     def axis_labels(self) -> tuple[str, str]:
         """Return the names of the axes with the unit of their lengths."""

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from minima_volume.landscapes.evaluation import Evaluation, choose_precision
+from minima_volume.landscapes.evaluation import Evaluation, PrecisionCheck
 from minima_volume.landscapes.landscape import Landscape
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.landscapes.subspace import Subspace
-from minima_volume.landscapes.totals import Floats, Means
+from minima_volume.landscapes.totals import Means
 from minima_volume.storage.ray_file import RayFile
 
 KIND = "minima_volume.landscape points/1"
@@ -65,7 +67,8 @@ def survey(
     about = "" if keep is None else landscape.fingerprint(subspace, points.tolist(), list(sizes))
     kept = RayFile(keep, about, KIND)
     spread = points[np.unique(np.linspace(0, len(points) - 1, PROBES).round().astype(int))]
-    dtype, rounding = choose_precision(landscape, subspace, spread)
+    check = PrecisionCheck(landscape, subspace)
+    dtype, rounding = check.choose(spread)
     hidden = None if progress is None else not progress
     bar: tqdm[Never]
     with tqdm(total=len(points), unit="point", disable=hidden) as bar:
@@ -73,13 +76,39 @@ def survey(
         if dtype == torch.float32:
             # Small losses are differences of large numbers, so that the lowest points have the largest relative errors.
             lowest = points[np.argsort(means.loss[:, -1])[:PROBES]]
-            needed, there = choose_precision(landscape, subspace, lowest)
+            needed, there = check.choose(lowest)
             rounding = max(rounding, there)
             if needed == torch.float64:
                 dtype, landscape.failures = needed, {}
                 bar.reset()
                 means = _blocks(Evaluation(landscape, subspace, sizes, needed), points, kept, bar)
     return Survey(means, str(dtype).removeprefix("torch."), rounding)
+
+
+def losses_of(
+    landscape: Landscape, found: Survey, sizes: tuple[int, ...], nodes: tuple[int, ...], notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the fields of `NodeLosses` by name.
+
+    Args:
+        landscape: The model with its loss and data.
+        found: Means at points, of which the last ones are the nodes.
+        sizes: Numbers of samples, ascending.
+        nodes: Numbers of nodes along each axis.
+        notes: Sentences in addition to those of the landscape.
+    """
+    means, last = found.means, slice(-prod(nodes), None)
+    return {
+        "mean_loss": means.loss[last].T.reshape(len(sizes), *nodes),
+        "error_rate": means.error_rate[last].T.reshape(len(sizes), *nodes),
+        "loss_se": means.loss_se[last].reshape(nodes),
+        "sizes": sizes,
+        "metric": landscape.metric,
+        "batch_norm": landscape.batch_norm,
+        "dtype": found.dtype,
+        "rounding": found.rounding,
+        "notes": (*landscape.notes(), *notes),
+    }
 
 
 def _blocks(evaluation: Evaluation, points: Floats, kept: RayFile, bar: "tqdm[Never]") -> Means:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Floats = NDArray[np.float64]
+from minima_volume.landscapes.node_losses import Floats
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from minima_volume.errors import ResultsError, UserError
 from minima_volume.landscapes.basis import Basis
 from minima_volume.landscapes.batch_norm import BatchNorm
 from minima_volume.landscapes.landscape import Landscape
-from minima_volume.landscapes.loss_plane import Extent, Named, plane_on
+from minima_volume.landscapes.loss_plane import MARGIN, Extent, Named, plane_on
 from minima_volume.landscapes.plane import Plane
 from minima_volume.landscapes.principal import principal_axes, track_of
 from minima_volume.networks.adapters import Data, LossFunction
@@ -148,6 +148,7 @@ class Trajectory:
         name: str = "run",
         nodes: int = 41,
         extent: Extent | None = None,
+        margin: float = MARGIN,
         threshold: float | None = None,
         sizes: Sequence[int] | None = None,
         metric: Metric = "loss",
@@ -170,6 +171,7 @@ class Trajectory:
             name: Name of this trajectory.
             nodes: Number of points along each axis.
             extent: Lowest and highest x, lowest and highest y; by default a square with a margin around all checkpoints.
+            margin: That margin, as a share of the largest distance between their coordinates.
             threshold: A loss whose contour is drawn.
             sizes: Numbers of samples whose mean losses are read off in the same pass.
             metric: "loss", "accuracy" or "kl".
@@ -209,7 +211,7 @@ class Trajectory:
                 marked.append(Named(f"end of {key}", parameters_of(end)))
             return plane_on(
                 landscape, frame, marked, names=("component 1", "component 2"), explained=explained, tracks=tracks,
-                nodes=nodes, extent=extent, threshold=threshold, sizes=sizes, keep=keep, progress=progress,
+                nodes=nodes, extent=extent, margin=margin, threshold=threshold, sizes=sizes, keep=keep, progress=progress,
             )  # fmt: skip
 
 

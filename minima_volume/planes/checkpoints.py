@@ -1,23 +1,19 @@
 """The plane through three checkpoints of one training run, the loss on it, and the run's path over it."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.pipeline.parallel import run_tasks
 from minima_volume.pipeline.study import Repeat
-from minima_volume.planes import plane as planes_plane
-from minima_volume.planes import sources
+from minima_volume.planes import sources, study_plane, through_minima
 from minima_volume.storage import archives
 from minima_volume.training.trainer import evaluate
 
-SIDE = {"quick": 33, "paper": 61}  # points per side, with nodes at 0 and 1
+NODES = {"quick": 33, "paper": 61}  # along each axis
 FITTED = 0.99  # training accuracy from which the training samples count as memorised
 
 
@@ -66,36 +62,30 @@ def corners_of(rows: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
     return rows[0]["epoch"], fitted["epoch"], rows[-1]["epoch"]
 
 
-def project(plane: planes_plane.Plane, minimum: Minimum) -> dict[str, float]:
-    """Return the nearest point (x, y) on the plane to a checkpoint, and its distance in parameter space."""
-    start, to_b, to_c = (vector.cpu().double() for vector in plane.vectors())
-    axes = torch.stack([to_b, to_c], dim=1)
-    away = minimum.layout.flatten(minimum.parameters).cpu().double() - start
-    place = torch.linalg.lstsq(axes, away).solution
-    return {"x": place[0].item(), "y": place[1].item(), "distance": (away - axes @ place).norm().item()}
-
-
 def checkpoint_plane(name: str, scale: str, folder: Path) -> Path:
-    """Return the grid file of the plane of a run, computed now if it is missing or out of date.
+    """Return the archive of the plane of a run, computed now if it is missing or out of date.
 
     Raises:
         ResultsError: Checkpoints are missing. The message names the command that trains them.
     """
     study, settings = sources.open_study(name, scale)
     repeat, found = sources.load_trained(study, scale, study.levels, settings)
-    x = np.linspace(planes_plane.FROM, planes_plane.TO, SIDE[scale])
-    prints = [header["fingerprint"] for header, _ in found.values()]
-    wanted = archives.fingerprint(prints, study.thresholds[0], x.tolist(), FITTED)
-    path = folder / "grokking_plane.npz"
-    if archives.read_if_current(archives.read_arrays, path, wanted) is not None:
+    prints, path = [header["fingerprint"] for header, _ in found.values()], folder / "grokking_plane.npz"
+    wanted = archives.fingerprint(
+        "orthonormal", prints, study.thresholds[0], NODES[scale], through_minima.MARGIN, FITTED
+    )
+    if study_plane.is_current(path, wanted):
         return path
     samples, minima = ordered_samples(repeat), {epoch: minimum for epoch, (_, minimum) in found.items()}
     rows = accuracies(repeat, minima, samples)
     epochs = corners_of(rows)
-    a, b, c = (minima[epoch].parameters for epoch in epochs)
-    plane = planes_plane.Plane(repeat.model, (a, b, c), samples)
-    track = [row | project(plane, minima[row["epoch"]]) for row in rows]
-    info = planes_plane.describe(repeat, scale, [found[epoch][0] for epoch in epochs])
-    info |= {"name": "grokking", "checkpoints": track, "fingerprint": wanted}
-    run = partial(run_tasks, threads=settings.workers, label=f"{study.name} plane")
-    return planes_plane.compute_grid(path, plane, x, np.array([study.base, len(samples)]), info, run)
+    plane = through_minima.plane_through(
+        path, repeat, [minima[epoch].parameters for epoch in epochs], samples, nodes=NODES[scale], sizes=[study.base],
+        others={f"epoch {epoch}": minimum.parameters for epoch, minimum in minima.items()},
+    )  # fmt: skip
+    places = plane.models[len(epochs) :]
+    track = [
+        row | {"x": mark.x, "y": mark.y, "distance": mark.distance} for row, mark in zip(rows, places, strict=True)
+    ]
+    info = through_minima.describe(repeat, scale, [found[epoch][0] for epoch in epochs])
+    return through_minima.store(path, info | {"name": "grokking", "checkpoints": track, "fingerprint": wanted}, plane)

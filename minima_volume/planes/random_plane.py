@@ -8,19 +8,16 @@ pairs and the mean over all others.
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from minima_volume.errors import UserError
-from minima_volume.networks import directions
+from minima_volume.landscapes.node_losses import Floats
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.pipeline.parallel import run_tasks
 from minima_volume.pipeline.study import Repeat
 from minima_volume.planes import checkpoints, sources
-from minima_volume.planes import plane as planes_plane
-from minima_volume.planes.grid import Floats
+from minima_volume.planes.along_directions import losses_at
 from minima_volume.storage import layout as storage_layout
 from minima_volume.storage import tables
 from minima_volume.text import spell_what_terminals_lack
@@ -31,23 +28,17 @@ SIDE = {"quick": 21, "paper": 41}  # points per side; odd, so that one is the mi
 DIGITS = 5  # significant digits of a loss in the table: more than a picture shows
 
 
-def plane_at(repeat: Repeat, minimum: Minimum, samples: Samples) -> planes_plane.Plane:
-    """Return the plane spanned by the study's first two directions at radius 1 around a minimum."""
-    layout = minimum.layout
-    block = directions.draw_directions(repeat.study.direction_seed, [0, 1], layout.n_params)
-    units = (block / directions.direction_norms(block).unsqueeze(1)).to(minimum.scales)
-    start = layout.flatten(minimum.parameters)
-    ends = [layout.split(start + minimum.scales * unit) for unit in units]
-    return planes_plane.Plane(repeat.model, (minimum.parameters, ends[0], ends[1]), samples)
+def two_losses(repeat: Repeat, minimum: Minimum, samples: Samples, x: Floats, n_train: int) -> tuple[Floats, Floats]:
+    """Return the mean losses (len(x), len(x)) over the first `n_train` samples and over the others, a row for each y.
 
-
-def two_losses(plane: planes_plane.Plane, x: Floats, n_train: int, run: planes_plane.RunTasks) -> tuple[Floats, Floats]:
-    """Return the mean losses (len(x), len(x)) over the first `n_train` samples and over the others, a row for each y."""
-    sizes = np.array([n_train, len(plane.samples)])
-    tasks = [partial(planes_plane.row_sums, plane, x, x[j : j + 1], sizes) for j in range(len(x))]
-    rows = run(tasks, unit="rows")
-    seen, everything = np.concatenate(rows, axis=1)
-    return seen / n_train, (everything - seen) / (sizes[1] - n_train)
+    The axes are the study's first two directions themselves, because radii are measured along them. In n dimensions the
+    cosine of their angle is of the order of 1/√n.
+    """
+    points = np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2)
+    sizes = np.array([n_train, len(samples)])
+    sums = losses_at(repeat, minimum, samples, points, sizes.tolist()) * sizes
+    seen, everything = sums.T.reshape(2, len(x), len(x))
+    return seen / n_train, (everything - seen) / (len(samples) - n_train)
 
 
 def two_levels(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) -> tuple[int, int]:
@@ -57,14 +48,12 @@ def two_levels(repeat: Repeat, minima: Mapping[int, Minimum], samples: Samples) 
     return repeat.study.levels[0], repeat.study.levels[-1]
 
 
-def rows_of(
-    run: planes_plane.RunTasks, repeat: Repeat, minima: Mapping[int, Minimum], scale: str
-) -> Iterator[dict[str, object]]:
+def rows_of(repeat: Repeat, minima: Mapping[int, Minimum], scale: str) -> Iterator[dict[str, object]]:
     """Yield the rows of the table: two minima, every point of their planes."""
     samples, x = checkpoints.ordered_samples(repeat), np.linspace(-REACH, REACH, SIDE[scale])
     for level in two_levels(repeat, minima, samples):
         n_train = repeat.study.n_train(level)
-        losses = two_losses(plane_at(repeat, minima[level], samples), x, n_train, run)
+        losses = two_losses(repeat, minima[level], samples, x, n_train)
         for j, i in np.ndindex(len(x), len(x)):
             seen, unseen = (f"{values[j, i]:.{DIGITS}g}" if np.isfinite(values[j, i]) else "" for values in losses)
             values = (repeat.number, level, n_train, x[i], x[j], seen, unseen)
@@ -79,10 +68,9 @@ def write_slices(name: str, scale: str) -> Path:
     """
     study, settings = sources.open_study(name, scale)
     repeat, found = sources.load_trained(study, scale, study.levels, settings)
-    run = partial(run_tasks, threads=settings.workers, label=f"{study.name} slices")
     minima = {level: minimum for level, (_, minimum) in found.items()}
     path = storage_layout.study_folder(scale, name) / storage_layout.SLICES
-    tables.write_recorded_table(path, storage_layout.SLICE_COLUMNS, rows_of(run, repeat, minima, scale))
+    tables.write_recorded_table(path, storage_layout.SLICE_COLUMNS, rows_of(repeat, minima, scale))
     return path
 
 

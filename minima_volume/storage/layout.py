@@ -26,7 +26,7 @@ TETHERED_FOLDER, SHARPNESS_FOLDER = "tethered", "sharpness"
 # Tables of a repeat and, gathered from all repeats, of a study.
 VOLUMES, CUTOFFS = "volumes.csv", "cutoffs.csv"
 # Tables of a study only.
-SLICES, ORDERINGS, CONFIDENCES = "slices.csv", "orderings.csv", "confidences.csv"
+SLICES, PROFILES, ORDERINGS, CONFIDENCES = "slices.csv", "profiles.csv", "orderings.csv", "confidences.csv"
 LOCAL_VOLUMES, SAMPLERS, SHARPNESS = "local_volumes.csv", "samplers.csv", "sharpness.csv"
 # Tables of all studies of a scale.
 COMPARISON, COMPARISON_TRENDS = "comparison.csv", "comparison_trends.csv"
@@ -46,6 +46,7 @@ VOLUME_COLUMNS = (
 )  # fmt: skip
 CUTOFF_COLUMNS = ("study", "data", "model", "repeat", "level", "threshold", "cutoff", "n_samples", "final_mean_loss")
 SLICE_COLUMNS = ("repeat", "level", "n_train", "radius_1", "radius_2", "seen_loss", "unseen_loss")
+PROFILE_COLUMNS = ("repeat", "level", "n_train", "direction", "radius", "base_loss", "train_loss", "test_loss")
 ORDERING_COLUMNS = ("study", "repeat", "level", "threshold", "estimator", "sigma", "value", "error", "verdict")
 CONFIDENCE_COLUMNS = ("study", "repeat", "estimator", "sigma", "order", "confidence", "falling")
 LOCAL_VOLUME_COLUMNS = (

@@ -19,6 +19,7 @@ HEADERS = {
     "typical_log_volume_se log_volume_grid grid_directions loss_at_zero train_loss test_loss test_accuracy "
     "train_accuracy unseen_accuracy",
     "slices.csv": "repeat level n_train radius_1 radius_2 seen_loss unseen_loss",
+    "profiles.csv": "repeat level n_train direction radius base_loss train_loss test_loss",
     "cutoffs.csv": "study data model repeat level threshold cutoff n_samples final_mean_loss",
     "orderings.csv": "study repeat level threshold estimator sigma value error verdict",
     "local_volumes.csv": "study data model repeat level landscape threshold norms sigma status log_gamma log_gamma_se "

@@ -30,6 +30,7 @@ from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc
 from minima_volume.storage.archives import FORMAT, fingerprint, read_json
 from minima_volume.storage.layout import (
     CUTOFF_COLUMNS,
+    PROFILE_COLUMNS,
     ROOT,
     SLICE_COLUMNS,
     VOLUME_COLUMNS,
@@ -116,9 +117,9 @@ def test_words_that_are_stored_stay() -> None:
 
 
 def test_columns_of_tables_stay() -> None:
-    made = (VOLUME_COLUMNS, SLICE_COLUMNS, CUTOFF_COLUMNS, published.COLUMNS, trends.COLUMNS)
+    made = (VOLUME_COLUMNS, SLICE_COLUMNS, PROFILE_COLUMNS, CUTOFF_COLUMNS, published.COLUMNS, trends.COLUMNS)
     assert len(RECORDS) >= 24 and len(TABLES) >= 60  # each is a test below
-    own = ("volumes.csv", "slices.csv", "cutoffs.csv", "comparison.csv", "comparison_trends.csv")
+    own = ("volumes.csv", "slices.csv", "profiles.csv", "cutoffs.csv", "comparison.csv", "comparison_trends.csv")
     assert [" ".join(columns) for columns in made] == [HEADERS[name] for name in own]
 
 

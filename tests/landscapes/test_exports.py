@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from minima_volume import loss_line, loss_path, loss_plane
-from minima_volume.errors import ResultsError
+from minima_volume.errors import ResultsError, UserError
+from minima_volume.landscapes import html
 from minima_volume.landscapes.plane import Plane
 from tests.landscapes.problems import three, with_weights
 from tests.project import ROOT
@@ -52,6 +53,18 @@ def test_an_archive_reads_back_and_needs_no_pickle(plane: Plane, tmp_path: Path)
     with pytest.raises(ResultsError, match="another archive"):
         loss_line(*three(mlp)[:2], nn.CrossEntropyLoss(), DATA, nodes=3, progress=False).save(tmp_path / "line.npz")
         Plane.load(tmp_path / "line.npz")
+
+
+def test_a_plane_at_fewer_sizes_keeps_their_losses(plane: Plane) -> None:
+    small = plane.at_sizes([10])
+    assert small.sizes == (10,) and np.isnan(small.loss_se).all()  # errors are those of all samples
+    np.testing.assert_array_equal(small.loss, plane.mean_loss[0])
+    assert [mark.loss for mark in small.models] == [mark.mean_loss[0] for mark in plane.models]
+    np.testing.assert_array_equal(plane.at_sizes([30, 10]).mean_loss, plane.mean_loss)
+    np.testing.assert_array_equal(plane.at_sizes([30]).loss_se, plane.loss_se)
+    for sizes in ([11], []):
+        with pytest.raises(UserError, match="evaluate the plane with these sizes"):
+            plane.at_sizes(sizes)
 
 
 def test_a_path_is_saved_without_its_models(tmp_path: Path) -> None:
@@ -135,8 +148,10 @@ addEventListener('error', event => told.push(event.message));
 addEventListener('unhandledrejection', event => told.push(String(event.reason)));</script>"""
 DRIVE = """<script>addEventListener('load', async () => {
 const pause = time => new Promise(go => setTimeout(go, time)), seen = {};
+const found = name => document.getElementById(name)._fullData.slice(1).map(trace => [trace.name, trace.z[0]]);
 const look = () => ({heights: Array.from(surface._fullData[0].z, row => Array.from(row)),
   level: [surface._fullData[0].contours.z.start, map._fullData[1].contours.start], samples: samples.textContent,
+  names: found('surface'), curve: document.getElementById('curves')._fullLayout.shapes[0].x0,
   width: document.documentElement.scrollWidth, inner: innerWidth, webgl: surface.querySelectorAll('canvas').length,
   right: Math.max(...[...document.querySelectorAll('.view, input')].map(part => part.getBoundingClientRect().right))});
 const slide = async (input, value) => { input.value = value; input.dispatchEvent(new Event('input')); await pause(400); };
@@ -185,8 +200,12 @@ def test_sliders_move_surface_and_contours_in_a_browser(plane: Plane, tmp_path: 
     assert seen["told"] == []
     low, high = np.log10(plane.range)
     for look, index in ((seen["before"], 1), (seen["after"], 0)):
-        np.testing.assert_allclose(look["heights"], plane.drawn(index), atol=1e-4)  # four digits are in the page
+        np.testing.assert_allclose(look["heights"], plane.drawn(index), atol=1e-3)  # three digits are in the page
         assert look["samples"] == str(plane.sizes[index]) and look["webgl"] > 0
+        assert look["curve"] == plane.sizes[index]
+        for (name, height), mark in zip(look["names"], plane.models, strict=True):
+            assert name.startswith(f"{mark.name}: {mark.mean_loss[index]:.3g}")
+            assert height == pytest.approx(np.log10(mark.mean_loss[index]) + html.LIFT * (high - low), abs=1e-6)
         assert look["inner"] == width and look["width"] <= width and look["right"] <= width
     assert seen["before"]["level"][0] == pytest.approx(np.log10(1.1), abs=(high - low) / 100)
     assert seen["after"]["level"] == pytest.approx([low + 0.8 * (high - low)] * 2, abs=1e-9)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from benchmarks import accelerator, bench, schemes, timing
-from minima_volume import measure_volume
+from minima_volume import loss_plane, measure_volume
 from minima_volume.crossings.scan import Target
 from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.networks.losses import CRITERIA, cross_entropy
@@ -22,7 +23,6 @@ from minima_volume.networks.parameters import layout_of, parameters_of
 from minima_volume.networks.precision import full_float32
 from minima_volume.pipeline.provenance import device_name
 from minima_volume.planes import deformation
-from minima_volume.planes import plane as planes
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.training.models import mlp
 from minima_volume.training.recipe import Recipe
@@ -31,7 +31,6 @@ from tests.fake_devices import Elsewhere, Pretended
 from tests.project import ROOT
 from tests.ray_problems import trained
 from tests.study_runs import TINY, Stages, rows, run
-from tests.videos.films import small_plane
 
 # Relative tolerance of radii for the rounding of different devices.
 SAME = 1e-5
@@ -138,27 +137,28 @@ def test_the_potential_of_samplers(device: str) -> None:
 
 def test_planes_and_deformed_boundaries(device: str) -> None:
     """The data of films."""
-    plane, there = small_plane(lambda: mlp(5, 8, 3), torch.float32), torch.device(device)
-    corners = tuple(
-        {name: tensor.detach().to(there, torch.float32) for name, tensor in c.items()} for c in plane.corners
-    )
-    samples = plane.samples.to(torch.device("cpu"), torch.float32).to(there)
-    x, sizes = np.linspace(-0.5, 1.5, 5), np.array([10, 37])
-    moved = planes.Plane(mlp(5, 8, 3).to(there), corners, samples)
-    np.testing.assert_allclose(planes.row_sums(moved, x, x, sizes), planes.row_sums(plane, x, x, sizes), rtol=1e-4)
+    there = torch.device(device)
+    models = [mlp(5, 8, 3).eval() for _ in range(3)]
+    data = torch.randn(37, 5), torch.randint(0, 3, (37,))
+    found = []
+    for place in (torch.device("cpu"), there):
+        moved = [deepcopy(model).to(place) for model in models]
+        here = tuple(tensor.to(place) for tensor in data)
+        found.append(loss_plane(*moved, loss=nn.CrossEntropyLoss(), data=here, nodes=5, sizes=(10,), progress=False))
+    np.testing.assert_allclose(found[1].mean_loss, found[0].mean_loss, rtol=1e-4)
 
     model, samples = trained((2, 6, 2), 40, 60)
     model, samples = (
         nn.Sequential(*model, nn.Linear(2, 1)),
         replace(samples, criterion=CRITERIA["binary_cross_entropy"]),
     )
-    found = []
+    deformed = []
     for place in (torch.device("cpu"), there):
         parameters = {name: tensor.detach().to(place) for name, tensor in parameters_of(model).items()}
         minimum = Minimum.of(parameters, layout_of(parameters))
-        found.append(deformation.deform(model.to(place), minimum, samples.to(place), threshold=2.0, seed=0)[1])
+        deformed.append(deformation.deform(model.to(place), minimum, samples.to(place), threshold=2.0, seed=0)[1])
     for name in ("radii", "losses"):
-        np.testing.assert_allclose(found[1][name], found[0][name], rtol=1e-4)
+        np.testing.assert_allclose(deformed[1][name], deformed[0][name], rtol=1e-4)
 
 
 def test_all_stages(device: str, stages: Stages, tmp_path: Path) -> None:

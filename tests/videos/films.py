@@ -1,20 +1,16 @@
 """Stand-ins for drawing processes and stages, and decoded films."""
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
-import torch
-from torch import nn
 
-from minima_volume.networks.losses import cross_entropy
-from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.networks.parameters import layout_of, parameters_of
+from minima_volume.networks.minimum import Minimum
+from minima_volume.networks.parameters import layout_of
 from minima_volume.pipeline.study import Repeat
-from minima_volume.planes import plane
 from minima_volume.training.models import initial_parameters
 from videos import encode, render
 
@@ -35,22 +31,6 @@ class OneHand:
             yield render.picture(scene, state, size.width, size.height)
 
 
-class Serial:
-    """Run tasks one by one, with an interrupt before task `stop`."""
-
-    def __init__(self, stop: int | None = None) -> None:
-        self.stop, self.done = stop, 0
-
-    def __call__(self, tasks: Sequence[Callable[[], Any]], unit: str) -> list[Any]:
-        found = []
-        for number, task in enumerate(tasks):
-            if number == self.stop:
-                raise KeyboardInterrupt
-            found.append(task())
-            self.done += 1
-        return found
-
-
 def frames_of(path: Path) -> np.ndarray:
     """All frames of a film or GIF (n, height, width, 3), decoded by the ffmpeg of imageio-ffmpeg."""
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-fps_mode", "passthrough", "-"]
@@ -68,13 +48,3 @@ def some_minima(repeat: Repeat) -> dict[int, Minimum]:
     """Return untrained networks instead of the minima of a repeat."""
     found = [initial_parameters(repeat.study.model, seed) for seed in range(len(repeat.study.levels))]
     return {level: Minimum.of(p, layout_of(p)) for level, p in zip(repeat.study.levels, found, strict=True)}
-
-
-def small_plane(make: Callable[[], nn.Module], dtype: torch.dtype) -> Any:
-    """Three random networks and 37 samples."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        models = [make() for _ in range(3)]
-        inputs, targets = torch.randn(37, 5, dtype=torch.float64), torch.randint(0, 3, (37,))
-    a, b, c = (parameters_of(model.double()) for model in models)
-    return plane.Plane(models[0].eval(), (a, b, c), Samples(inputs, targets, cross_entropy), dtype)

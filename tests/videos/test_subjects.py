@@ -14,11 +14,11 @@ from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of
 from minima_volume.pipeline.study import Repeat, find_study
-from minima_volume.planes import checkpoints, deformation, grid
+from minima_volume.planes import checkpoints, deformation, study_plane
+from minima_volume.planes.study_plane import StudyPlane
 from minima_volume.storage import archives, layout, tables
-from minima_volume.training.models import mlp
-from tests.videos.films import TINY, small_plane
-from videos import boundary, grokking_path, growing_volume, render
+from tests.videos.films import TINY
+from videos import boundary, descent, elements, grokking_path, growing_volume, render
 
 ROWS = [
     # level, landscape, repeat, status, log volume, typical log volume
@@ -107,45 +107,49 @@ def loss_of_logits(outputs: Tensor, targets: Tensor) -> Tensor:
     )
 
 
-def test_checkpoints_are_projected_on_their_plane() -> None:
-    plane = small_plane(lambda: mlp(5, 7, 3), torch.float64)
-    a, b, c = plane.corners
-    inside = {name: a[name] + 0.3 * (b[name] - a[name]) - 0.2 * (c[name] - a[name]) for name in a}
-    place = checkpoints.project(plane, Minimum.of(inside, plane.layout))
-    assert place == {"x": pytest.approx(0.3), "y": pytest.approx(-0.2), "distance": pytest.approx(0, abs=1e-12)}
-    rows = [
-        {"epoch": e, "train_accuracy": t} for e, t in ((100, 0.5), (200, 0.9), (400, 0.995), (800, 1.0), (1600, 1.0))
-    ]
-    assert checkpoints.corners_of(rows) == (100, 400, 1600)
-    assert checkpoints.corners_of(rows[:3]) == (100, 200, 400)
-    with pytest.raises(ResultsError, match="three checkpoints"):
-        checkpoints.corners_of(rows[:2])
-
-
 def test_unseen_pairs_follow_the_seen_ones(example: Any, tmp_path: Path) -> None:
     repeat = Repeat(find_study("modulo_grokking").at_scale("quick"), 0)
     samples, base = checkpoints.ordered_samples(repeat), repeat.study.base
     torch.testing.assert_close(samples.inputs[:base], repeat.samples.inputs[:base])
     numbers = samples.inputs.reshape(-1, 2, 97).argmax(-1)
     assert len(torch.unique(numbers, dim=0)) == len(samples) == 97 * 97
-    data = replace(example[0], sizes=np.array([10, 40]), mean_loss=example[0].mean_loss[[0, 1]])
+    data = two_sizes(example[0])
     train, unseen = (10**heights for heights in grokking_path._two_landscapes(data))
     drawn = np.maximum(train, unseen) < data.ceiling
     assert drawn.mean() > 0.5
-    np.testing.assert_allclose(((10 * train + 30 * unseen) / 40)[drawn], data.mean_loss[1][drawn], rtol=1e-9)
+    mixed = ((10 * train + 30 * unseen) / 40)[drawn]
+    np.testing.assert_allclose(mixed, data.plane.mean_loss[1][drawn], rtol=1e-9)
+
+
+def two_sizes(data: StudyPlane, **info: Any) -> StudyPlane:
+    """The example at two data sizes, 10 and 40."""
+    return replace(
+        data, info=data.info | info, plane=replace(data.plane, sizes=(10, 40), mean_loss=data.plane.mean_loss[[0, 1]])
+    )
 
 
 def test_grokking_is_drawn(example: Any, tmp_path: Path) -> None:
-    data = example[0]
     track = [{"epoch": e, "x": x, "y": y, "distance": 0.0, "train_accuracy": 1.0, "unseen_accuracy": u}
              for e, x, y, u in ((100, 0, 0, 0.0), (400, 1, 0, 0.1), (1600, 0, 1, 0.9))]  # fmt: skip
-    two = replace(
-        data, info=data.info | {"checkpoints": track}, sizes=np.array([10, 40]), mean_loss=data.mean_loss[[0, 1]]
-    )
-    grid.write(tmp_path / "plane.npz", two)
+    study_plane.write(tmp_path / "plane.npz", two_sizes(example[0], checkpoints=track))
     scene = grokking_path.Grokking(tmp_path / "plane.npz")
     states = (0, grokking_path.STEPS // 2, grokking_path.STEPS - 1)
     assert len({render.picture(scene, state, TINY.width, TINY.height) for state in states}) == 3
-    moments = grokking_path._Track(track)
+    moments = elements.Track(track, grokking_path.STEPS)
     middle = grokking_path.STEPS // 2
     assert moments.epochs[middle] == pytest.approx(400) and moments.of("x")[middle] == pytest.approx(1)
+
+
+def test_a_descent_is_drawn(example: Any, tmp_path: Path) -> None:
+    track = [{"epoch": e, "x": x, "y": 0.1, "distance": x, "train_loss": 1.0 - x, "test_loss": 2.0 - x}
+             for e, x in ((0, 0.9), (9, 0.5), (99, 0.0))]  # fmt: skip
+    plane = replace(example[0].plane, explained=(0.9, 0.05))
+    data = StudyPlane(example[0].info | {"checkpoints": track, "corners": [], "n_train": 40}, plane)
+    study_plane.write(tmp_path / "plane.npz", data)
+    scene = descent.Descent(tmp_path / "plane.npz")
+    states = (0, descent.STEPS // 2, descent.STEPS - 1)
+    assert len({render.picture(scene, state, TINY.width, TINY.height) for state in states}) == 3
+    moments = elements.Track(track, descent.STEPS, first=1)
+    middle = descent.STEPS // 2  # evenly in the logarithm of 1 + epoch
+    assert moments.epochs[[0, middle, -1]] == pytest.approx([0, 9, 99])
+    assert moments.of("distance")[middle] == pytest.approx(0.5)
