@@ -35,6 +35,7 @@ def tasks(known: Undisturbed, *, short: bool) -> dict[str, list[Task]]:
         lambda: [environments.of_another_folder(folder)],
         lambda: [environments.changed(folder)],
         lambda: [environments.linked(folder)],
+        lambda: [environments.other_files(folder)],
         lambda: [chains.own_package(known.copy("own_package"), CHAIN)],
     ]
     found["at once"] = [
