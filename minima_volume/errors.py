@@ -22,7 +22,11 @@ class DataError(UserError):
 
 
 class ResultsError(UserError):
-    """A stored file is missing, damaged or does not fit the present settings, or cannot be written."""
+    """A stored file is missing, damaged or does not fit the present settings."""
+
+
+class WriteError(UserError):
+    """A file cannot be written; unlike what is missing, this is never passed over."""
 
 
 class NumericsError(UserError):

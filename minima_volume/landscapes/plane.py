@@ -44,7 +44,8 @@ class Plane(Surface):
             path: The file to write.
 
         Raises:
-            ResultsError: The path ends in something else, or cannot be written.
+            ResultsError: The path ends in something else.
+            WriteError: The file cannot be written.
         """
         exports.save_plane(Path(path), self)
 
@@ -70,7 +71,8 @@ class Plane(Surface):
             path: The file to write.
 
         Raises:
-            ResultsError: The path ends in something else, or cannot be written.
+            ResultsError: The path ends in something else.
+            WriteError: The file cannot be written.
         """
         exports.save_mesh(Path(path), self)
 
@@ -81,7 +83,8 @@ class Plane(Surface):
             path: The file to write.
 
         Raises:
-            ResultsError: The path ends in something else, or cannot be written.
+            ResultsError: The path ends in something else.
+            WriteError: The file cannot be written.
         """
         exports.save_landscaper(Path(path), self)
 

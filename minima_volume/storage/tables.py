@@ -52,7 +52,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         rows: Values by column. Other keys are ignored.
 
     Raises:
-        ResultsError: If the file cannot be written.
+        WriteError: If the file cannot be written.
     """
     write_text(path, table_text(columns, rows))
 
@@ -66,7 +66,7 @@ def write_recorded_table(path: Path, columns: Sequence[str], rows: Iterable[Mapp
         rows: Values by column. Other keys are ignored.
 
     Raises:
-        ResultsError: If a file cannot be written.
+        WriteError: If a file cannot be written.
     """
     write_tables(path.with_suffix(".json"), {path: table_text(columns, rows)}, {})
 
@@ -82,7 +82,7 @@ def write_tables(record: Path, tables: Mapping[Path, str], content: Mapping[str,
         content: What else the record holds.
 
     Raises:
-        ResultsError: If a file cannot be written.
+        WriteError: If a file cannot be written.
     """
     *others, (last, text) = tables.items()
     for path, other in others:
@@ -90,6 +90,12 @@ def write_tables(record: Path, tables: Mapping[Path, str], content: Mapping[str,
     sums = {path.name: sha256(table.encode()).hexdigest() for path, table in tables.items()}
     write_record(record, {**content, "tables": sums})
     write_text(last, text)
+
+
+def changed_at(path: Path) -> float:
+    """Return when a file changed or came to its place, in seconds since the epoch; a copy may keep an older file time."""
+    found = path.stat()
+    return max(found.st_mtime, found.st_ctime)
 
 
 def read_table(path: Path, columns: Sequence[str], *, recorded: bool = True) -> list[dict[str, str]]:

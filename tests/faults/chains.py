@@ -1,6 +1,7 @@
 """The chain of stages of one study: two makes with other settings, settings under older times, and killed parents."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -57,6 +58,40 @@ def future_results(sandbox: Sandbox, study: str, expected: Tables) -> Row:
         idle = second.text.strip().count("\n") == 0 and "is up to date" in second.text
         lost += first.code != 0 or second.code != 0 or not idle or bool(late) or sandbox.tables(study) != expected
     return Row("settings", "results from the future: mended in one run", 4, lost)
+
+
+def stale_pictures(sandbox: Sandbox, study: str) -> Row:
+    """Keep a picture with a time in the future, or newer than a copied table, while the table changes: it is drawn again."""
+    lost, picture = [], sandbox.folder / "figs" / "quick" / f"{study}.png"
+    before, later = picture.read_bytes(), time.time() + 1e7
+    sandbox.make(study, THREADS="1", DIRECTIONS="30")
+    other = picture.read_bytes()
+    kept = sandbox.folder / "kept"
+    shutil.copytree(sandbox.study(study), kept)
+    for target in (study, "figs"):
+        sandbox.make(study, THREADS="1")
+        for suffix in (".pdf", ".png"):
+            os.utime(picture.with_suffix(suffix), (later, later))
+        # The results of other settings arrive with their own, older times.
+        shutil.rmtree(sandbox.study(study))
+        shutil.copytree(kept, sandbox.study(study))
+        done = sandbox.make(target, THREADS="1", DIRECTIONS="30")
+        if done.code or picture.read_bytes() != other:
+            lost.append(f"{target}: from the future")
+        shutil.rmtree(sandbox.study(study))
+        sandbox.make(study, THREADS="1")
+        shutil.rmtree(sandbox.study(study))
+        shutil.copytree(kept, sandbox.study(study))
+        done = sandbox.make(target, THREADS="1", DIRECTIONS="30")
+        if done.code or picture.read_bytes() != other:
+            lost.append(f"{target}: copied results")
+    return Row(
+        "settings",
+        "pictures from the future, or newer than copied results",
+        4,
+        len(lost) + (before == other),
+        "; ".join(lost),
+    )
 
 
 def killed_make(study: str, expected: Tables, seconds: float, moments: Sequence[float], folder: Path) -> Row:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tests.faults import chains, environments, new_experiments, orphans, words
+from tests.faults import chains, disks, environments, new_experiments, orphans, words
 from tests.faults.sandbox import Row, Sandbox, Tables
 
 Task = Callable[[], list[Row]]
@@ -46,7 +46,9 @@ def tasks(known: Undisturbed, *, short: bool) -> dict[str, list[Task]]:
     found["settings"] = [
         lambda: [chains.older_settings(known.copy("older"), CHAIN, tables)],
         lambda: [chains.future_results(known.copy("future"), CHAIN, tables)],
+        lambda: [chains.stale_pictures(known.copy("stale"), CHAIN)],
     ]
+    found["disk"] = [lambda: [disks.full_pictures(known.copy("pictures"), CHAIN)]]
     found["orphans"] = [
         lambda: [chains.killed_make(CHAIN, tables, seconds, (0.2, 0.4, 0.6, 0.8), folder)],
         lambda: [orphans.killed_figures(known.copy("figures"), (0.1, 1, 2, 4))],

@@ -1,12 +1,17 @@
 """Theme 8: intact files in the place of others, and tables without their records, are made again or refused by name."""
 
+import contextlib
+import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
+from minima_volume.pipeline.minimum_tables import rows_once
+from minima_volume.storage import layout
 from tests.faults.sandbox import Row
 from tests.faults.stages import GATHER, Results, as_of_an_older_run
 
@@ -144,6 +149,37 @@ def unrecorded(base: Results) -> Row:
                 lost.append(f"{name} {attack.__name__}")
     what = "tables of a repeat that their record does not describe: refused, made again once deleted"
     return Row(THEME, what, times, len(lost), "; ".join(lost))
+
+
+def minimum_rows(base: Results) -> Row:
+    """Exchange, copy, cut and flip the files of tables made minimum by minimum: each has the rows of its own minimum."""
+    results, lost = Results(base.folder.parent / "rows"), []
+
+    def path_of(place: tuple[Callable[[Path, int], Path], int, int]) -> Path:
+        file_of, repeat, level = place
+        return file_of(results.study / f"repeat_{repeat}", level)
+
+    kinds = (layout.local_path, layout.sharpness_path, layout.sampler_path)
+    places = [(kind, repeat, level) for kind in kinds for repeat in (0, 1) for level in (0, 80)]
+    # The same fingerprint everywhere, so that only place and checksum tell.
+    attacks: dict[str, Callable[[Path, Path], object]] = {
+        "copied": lambda path, other: shutil.copyfile(other, path),
+        "cut": lambda path, _: path.write_bytes(path.read_bytes()[:-9]),
+        "one digit up": lambda path, _: one_digit_up(path),
+        "emptied": lambda path, _: path.write_bytes(b""),
+    }
+    with mock.patch.object(layout, "ROOT", results.folder), contextlib.redirect_stdout(io.StringIO()):
+        for name, attack in attacks.items():
+            for i, place in enumerate(places):
+                for each in (place, places[i - 1]):
+                    rows_once(path_of(each), "same", each[2], lambda each=each: [{"value": repr(each)}])  # type: ignore[misc]
+                attack(path_of(place), path_of(places[i - 1]))
+                found = rows_once(path_of(place), "same", place[2], lambda: [{"value": "again"}])
+                if found.rows != [{"value": "again"}]:
+                    lost.append(f"{name} {path_of(place).parent.name}")
+                path_of(place).unlink()
+    what = "files of local volumes, sharpness and samplers in the place of others, cut, changed: made again"
+    return Row(THEME, what, len(attacks) * len(places), len(lost), "; ".join(lost[:5]))
 
 
 def company(base: Results) -> Row:
