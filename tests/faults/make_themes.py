@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tests.faults import chains, disks, environments, new_experiments, orphans, words
+from tests.faults import beside, chains, disks, environments, new_experiments, orphans, words
 from tests.faults.sandbox import Row, Sandbox, Tables
 
 Task = Callable[[], list[Row]]
@@ -54,6 +54,7 @@ def tasks(known: Undisturbed, *, short: bool) -> dict[str, list[Task]]:
         lambda: [orphans.killed_figures(known.copy("figures"), (0.1, 1, 2, 4))],
         lambda: [orphans.killed_videos(Sandbox(folder / "films"), (0.1, 1, 3, 6))],
     ]
+    found["killed"] = [lambda: beside.killed(Sandbox(folder / "beside"), CHAIN, (0.2, 0.5, 0.8))]
     found["new experiment"] = [
         lambda: [new_experiments.killed(Sandbox(folder / "new"))],
         lambda: [new_experiments.ignored(Sandbox(folder / "ignored"))],
