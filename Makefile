@@ -180,8 +180,9 @@ new_experiment: | $(READY) ## copy FROM=folder or study to a new experiment fold
 	@$(PYTHON) -m minima_volume.pipeline.environment docs
 	@touch $@
 
+# All pages anew: a build that was killed leaves pages which are cut short and newer than their source.
 docs: | .venv/.docs ## the documentation as a website, docs/_build/html, warnings as errors; a minute
-	@$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
+	@$(PY) -m sphinx -W --keep-going -q -E -a docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 

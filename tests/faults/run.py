@@ -47,7 +47,7 @@ class Plan:
     all_themes: bool
 
 
-FULL = Plan({"digits_poison": 14, "swiss_data_x5": 6}, 1, (512, 20480), 2, 5, 8, all_themes=True)
+FULL = Plan({"digits_poison": 6, "swiss_data_x5": 4}, 1, (512, 20480), 2, 5, 8, all_themes=True)
 SHORT = Plan({"digits_poison": 2}, 0, (8192,), 1, 0, 1, all_themes=False)
 
 
