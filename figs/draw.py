@@ -36,7 +36,7 @@ from figs import (
 from minima_volume import analysis, drawing
 from minima_volume.analysis import tables
 from minima_volume.drawing import output
-from minima_volume.errors import ResultsError, UserError
+from minima_volume.errors import ResultsError, UserError, WriteError
 from minima_volume.pipeline.chain import AHEAD
 from minima_volume.pipeline.parent import end_with_make, end_with_parent
 from minima_volume.pipeline.settings import threads
@@ -69,6 +69,8 @@ def main(names: Iterable[str], scale: str) -> None:
     for overview in OVERVIEWS:
         try:
             say(_drew(overview.draw(scale)))
+        except WriteError:
+            raise
         except ResultsError as error:
             skipped.append((name_of(overview), "", str(error)))
     quick = " SCALE=quick" * (scale == "quick")
@@ -86,6 +88,8 @@ def draw_study(study: str, scale: str) -> tuple[list[str], list[Skipped]]:
             continue
         try:
             lines += _drew(figure.draw(study, scale))
+        except WriteError:
+            raise
         except ResultsError as error:
             skipped.append((name_of(figure), study, str(error)))
     return lines, skipped

@@ -34,7 +34,6 @@ _HOMES = {
     "DataError": "minima_volume.errors",
     "NumericsError": "minima_volume.errors",
     "ResultsError": "minima_volume.errors",
-    "WriteError": "minima_volume.errors",
 }
 __all__ = list(_HOMES)
 

@@ -22,11 +22,11 @@ class DataError(UserError):
 
 
 class ResultsError(UserError):
-    """A stored file is missing, damaged or does not fit the present settings."""
+    """A stored file is missing, damaged or does not fit the present settings, or cannot be written."""
 
 
-class WriteError(UserError):
-    """A file cannot be written; unlike what is missing, this is never passed over."""
+class WriteError(ResultsError):
+    """A file cannot be written."""
 
 
 class NumericsError(UserError):

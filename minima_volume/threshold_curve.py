@@ -134,8 +134,7 @@ class ThresholdCurve(Sequence[Measurement]):
             path: The file to write. Its name ends in .json.
 
         Raises:
-            ResultsError: If the name has another end.
-            WriteError: If the file cannot be written.
+            ResultsError: If the name has another end or the file cannot be written.
         """
         write_result(Path(path), KIND, self)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from minima_volume.analysis import claim_tables, claims, local, orders, power_law, published, sharpness, tables
 from minima_volume.analysis.markdown import MISSING, duration, ratio, signed, table, with_error
-from minima_volume.errors import ResultsError, UserError
+from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, atomic, layout
 from minima_volume.text import spell_what_terminals_lack
 
@@ -237,5 +237,5 @@ if __name__ == "__main__":
     spell_what_terminals_lack()
     try:
         print("Up to date with the results:", *map(layout.display_path, main()))
-    except UserError as error:
+    except ResultsError as error:
         sys.exit(f"error: {error}")

@@ -11,7 +11,7 @@ import pandas as pd
 from minima_volume.analysis import tables as analysis_tables
 from minima_volume.analysis import trends
 from minima_volume.analysis.student import limit_95
-from minima_volume.errors import ResultsError, UserError
+from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
 from minima_volume.storage import tables as storage_tables
 from minima_volume.text import spell_what_terminals_lack
@@ -219,5 +219,5 @@ if __name__ == "__main__":
     spell_what_terminals_lack()
     try:
         print(*map(layout.display_path, main()), sep="\n")
-    except UserError as error:
+    except ResultsError as error:
         sys.exit(f"error: {error}")

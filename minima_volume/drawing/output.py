@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from minima_volume.errors import UserError
+from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
 from minima_volume.text import spell_what_terminals_lack
 
@@ -34,7 +34,7 @@ def main(draw: Draw, description: str | None) -> None:
     given = parser.parse_args()
     try:
         written = draw(given.study, given.scale)
-    except UserError as error:
+    except ResultsError as error:
         sys.exit(f"error: {error}")
     for path in written:
         print(layout.display_path(path))

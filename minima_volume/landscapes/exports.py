@@ -43,8 +43,7 @@ def save_plane(path: Path, plane: Surface) -> None:
         plane: The plane.
 
     Raises:
-        ResultsError: The path ends in something else.
-        WriteError: The file cannot be written.
+        ResultsError: The path ends in something else, or cannot be written.
     """
     if _ending(path, ".npz", ".csv") == ".csv":
         rows = (
@@ -97,8 +96,7 @@ def save_line(path: Path, line: LossProfile) -> None:
         line: The line.
 
     Raises:
-        ResultsError: The path ends in something else.
-        WriteError: The file cannot be written.
+        ResultsError: The path ends in something else, or cannot be written.
     """
     arrays = {name: getattr(line, name) for name in LINE_ARRAYS if getattr(line, name) is not None}
     if _ending(path, ".npz", ".csv") == ".csv":
@@ -189,8 +187,7 @@ def save_mesh(path: Path, plane: Surface) -> None:
         plane: The plane.
 
     Raises:
-        ResultsError: The path ends in something else.
-        WriteError: The file cannot be written.
+        ResultsError: The path ends in something else, or cannot be written.
     """
     ending = _ending(path, ".vtp", ".obj")
     nodes, faces = surface_nodes(plane.x, plane.y, plane.drawn()), triangles(len(plane.x), len(plane.y))

@@ -50,8 +50,7 @@ class Line(LossProfile):
             path: The file to write.
 
         Raises:
-            ResultsError: The path ends in something else.
-            WriteError: The file cannot be written.
+            ResultsError: The path ends in something else, or cannot be written.
         """
         exports.save_line(Path(path), self)
 

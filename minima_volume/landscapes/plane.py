@@ -44,8 +44,7 @@ class Plane(Surface):
             path: The file to write.
 
         Raises:
-            ResultsError: The path ends in something else.
-            WriteError: The file cannot be written.
+            ResultsError: The path ends in something else, or cannot be written.
         """
         exports.save_plane(Path(path), self)
 
@@ -71,8 +70,7 @@ class Plane(Surface):
             path: The file to write.
 
         Raises:
-            ResultsError: The path ends in something else.
-            WriteError: The file cannot be written.
+            ResultsError: The path ends in something else, or cannot be written.
         """
         exports.save_mesh(Path(path), self)
 
@@ -83,8 +81,7 @@ class Plane(Surface):
             path: The file to write.
 
         Raises:
-            ResultsError: The path ends in something else.
-            WriteError: The file cannot be written.
+            ResultsError: The path ends in something else, or cannot be written.
         """
         exports.save_landscaper(Path(path), self)
 

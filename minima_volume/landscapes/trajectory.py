@@ -118,7 +118,7 @@ class Trajectory:
 
         Raises:
             UserError: The model has other parameters than in the first call.
-            WriteError: The file cannot be written.
+            ResultsError: The file cannot be written.
         """
         model = plain_module(model)
         named = {name: p.detach() for name, p in model.named_parameters()}

@@ -32,7 +32,7 @@ def write_asked(folder: Path, experiment: Path) -> None:
         experiment: The folder of its config.py and its stages.
 
     Raises:
-        WriteError: A file cannot be written.
+        ResultsError: A file cannot be written.
     """
     path = folder / ASKED
     given = " ".join(f"{name}={os.environ[name]}" for name in SETTINGS if os.environ.get(name))

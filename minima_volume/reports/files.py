@@ -63,8 +63,7 @@ def write_result(path: Path, kind: str, value: object) -> None:
         value: The result, a dataclass.
 
     Raises:
-        ResultsError: If the name has another end.
-        WriteError: If the file cannot be written.
+        ResultsError: If the name has another end or the file cannot be written.
     """
     if path.suffix.lower() != ".json":
         raise ResultsError(

@@ -50,7 +50,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         content: The object.
 
     Raises:
-        WriteError: If the file cannot be written.
+        ResultsError: If the file cannot be written.
     """
     with atomic_write(path) as scratch:
         scratch.write_bytes((json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
@@ -65,7 +65,7 @@ def write_record(path: Path, content: Mapping[str, Any], *, movable: bool = Fals
         movable: Whether it stays readable under another name, as a user's own file.
 
     Raises:
-        WriteError: If the file cannot be written.
+        ResultsError: If the file cannot be written.
     """
     # As it will be read: with texts as keys.
     write_json(path, _header(path, json.loads(json.dumps(content)), {}, movable=movable))
@@ -105,7 +105,7 @@ def write_arrays(path: Path, info: Mapping[str, Any], arrays: Mapping[str, Any],
         movable: Whether it stays readable under another name, as a user's own file.
 
     Raises:
-        WriteError: If the file cannot be written.
+        ResultsError: If the file cannot be written.
     """
     header = _header(path, info, arrays, movable=movable)
     with atomic_write(path) as scratch, scratch.open("wb") as stream:
@@ -146,7 +146,7 @@ def write_tensors(path: Path, info: Mapping[str, Any], tensors: Mapping[str, Any
         tensors: Tensors by name.
 
     Raises:
-        WriteError: If the file cannot be written.
+        ResultsError: If the file cannot be written.
     """
     with extra("studies", "storing minima"):
         from safetensors import SafetensorError

@@ -13,7 +13,7 @@ from threading import Lock
 
 from filelock import FileLock, Timeout
 
-from minima_volume.errors import ResultsError, UserError, WriteError
+from minima_volume.errors import ResultsError, WriteError
 from minima_volume.storage import layout, scratch
 
 LOCK = ".lock"  # name of the file whose lock stands for its folder; it stays
@@ -35,7 +35,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         A scratch path in the same folder. It replaces `path` if the block succeeds and is removed if not.
 
     Raises:
-        WriteError: If the file cannot be written.
+        ResultsError: If the file cannot be written.
     """
     try:
         _make_folder(path.parent)
@@ -157,7 +157,7 @@ def write_error(path: Path, error: Exception) -> WriteError:
         error: What went wrong.
 
     Returns:
-        A WriteError that names the file and the reason.
+        An error that names the file and the reason.
     """
     # An OSError raised by numpy has no number and therefore no text from the system.
     why = getattr(error, "strerror", None) or error
@@ -177,8 +177,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         Nothing. The lock is held inside the block.
 
     Raises:
-        ResultsError: If the lock file is a symbolic link, or its file system has no locks.
-        WriteError: If the folder cannot be written to.
+        ResultsError: If the folder cannot be written to.
     """
     with lock_file(folder / LOCK, f"Another process works in {folder}: waiting for it to finish."):
         for place in (folder, folder / layout.MINIMA_FOLDER, folder / layout.RAYS_FOLDER):
@@ -201,8 +200,7 @@ def lock_file(path: Path, waiting: str = "") -> Iterator[None]:
         Nothing. The lock is held inside the block.
 
     Raises:
-        ResultsError: If the file is a symbolic link, or its file system has no locks.
-        WriteError: If the file cannot be made.
+        ResultsError: If the file cannot be made, is a symbolic link, or its file system has no locks.
     """
     # A substitute for missing locks would stay behind when its process is killed.
     lock = FileLock(path, fallback_to_soft=False)
@@ -221,7 +219,7 @@ def lock_file(path: Path, waiting: str = "") -> Iterator[None]:
         lock.release()
 
 
-def _lock_error(path: Path, error: OSError) -> UserError:
+def _lock_error(path: Path, error: OSError) -> ResultsError:
     """Return the error to raise if a lock cannot be had."""
     if error.errno == errno.ELOOP:
         return ResultsError(f"Expected a lock file in {path}, got a symbolic link: delete the link and run again.")

@@ -26,7 +26,7 @@ def write_row(path: Path, number: int, row: Rows, *, checked: bool = True) -> No
         checked: Whether to write its checksum.
 
     Raises:
-        WriteError: If a file cannot be written.
+        ResultsError: If a file cannot be written.
     """
     content = row.tobytes()
     _write_at(path, number * len(content), content)

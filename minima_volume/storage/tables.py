@@ -52,7 +52,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         rows: Values by column. Other keys are ignored.
 
     Raises:
-        WriteError: If the file cannot be written.
+        ResultsError: If the file cannot be written.
     """
     write_text(path, table_text(columns, rows))
 
@@ -66,7 +66,7 @@ def write_recorded_table(path: Path, columns: Sequence[str], rows: Iterable[Mapp
         rows: Values by column. Other keys are ignored.
 
     Raises:
-        WriteError: If a file cannot be written.
+        ResultsError: If a file cannot be written.
     """
     write_tables(path.with_suffix(".json"), {path: table_text(columns, rows)}, {})
 
@@ -82,7 +82,7 @@ def write_tables(record: Path, tables: Mapping[Path, str], content: Mapping[str,
         content: What else the record holds.
 
     Raises:
-        WriteError: If a file cannot be written.
+        ResultsError: If a file cannot be written.
     """
     *others, (last, text) = tables.items()
     for path, other in others:
