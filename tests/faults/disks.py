@@ -35,10 +35,10 @@ def _continue(sandbox: Sandbox, study: str, expected: Tables) -> int:
 
 
 @contextmanager
-def mounted(folder: Path, kib: int) -> Iterator[bool]:
-    """Mount a file system of `kib` KiB in memory at `folder`; yield whether this user may mount one."""
+def mounted(folder: Path, kib: int, files: int = 0) -> Iterator[bool]:
+    """Mount a file system of `kib` KiB in memory at `folder`, for a number of files; yield whether this user may."""
     folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k,nr_inodes={files}", "tmpfs", str(folder)]  # 0: any number
     try:
         done = subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:

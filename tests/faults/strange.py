@@ -16,6 +16,7 @@ from unittest import mock
 
 from minima_volume.errors import DataError, ResultsError
 from minima_volume.storage import archives, layout
+from tests.faults.disks import mounted, remount
 from tests.faults.sandbox import Done, Row
 from tests.faults.stages import GATHER, Results
 
@@ -178,6 +179,24 @@ def data_files(base: Results) -> Row:
                 (folder_ / name).write_bytes(b"junk")
     what = "pipes, folders, devices, 6 GB, archives that expand to 2 GB in DATA_DIR"
     return Row(THEME, what, times, len(lost), "; ".join(lost))
+
+
+def few_files(base: Results) -> Row:
+    """Run all stages on disks for a few files only, as a quota leaves, then allow more: a sentence, and the same tables."""
+    numbers, lost, what = (5, 9, 14, 20, 27), [], "a disk on which only some more files may be made, then more"
+    for number in numbers:
+        results = Results(base.folder.parent / f"few_{number}")
+        with mounted(results.folder, 2**16, number) as possible:
+            if not possible:
+                return Row(THEME, what, 0, 0, "not done: this user may not mount a disk")
+            done = run(results)
+            named = done is not None and done.refused("Expected to write", "No space")
+            damaged = results.damaged()
+            remount(results.folder, "nr_inodes=1000")
+            done = run(results)
+            if not named or damaged or done is None or done.code or results.tables() != base.tables():
+                lost.append(f"{number} files")
+    return Row(THEME, what, len(numbers), len(lost), "; ".join(lost))
 
 
 def peak() -> int:

@@ -10,7 +10,8 @@ from unittest import mock
 
 import numpy as np
 
-from minima_volume.storage import archives, layout
+from minima_volume.errors import ResultsError
+from minima_volume.storage import archives, layout, tables
 from tests.faults.sandbox import Row
 from tests.faults.stages import GATHER, Results, as_of_an_older_run
 
@@ -178,6 +179,45 @@ def minimum_rows(base: Results) -> Row:
                 path_of(place).unlink()
     what = "files of local volumes, sharpness and samplers in the place of others, cut, changed: made again"
     return Row(THEME, what, len(attacks) * len(places), len(lost), "; ".join(lost[:5]))
+
+
+def study_tables(base: Results) -> Row:
+    """Put the tables of another study, with their records, in the place of a study's, and change them: no one reads them."""
+    root, lost = base.folder.parent / "tables", []
+    names = (
+        layout.VOLUMES, layout.LOCAL_VOLUMES, layout.SHARPNESS, layout.SAMPLERS, layout.SLICES, layout.ORDERINGS,
+        layout.CONFIDENCES,
+    )  # fmt: skip
+
+    def of_the_other_study(table: Path) -> None:
+        for path in (table, table.with_suffix(".json")):
+            shutil.copyfile(root / "paper" / "other" / path.name, path)
+
+    def of_another_table(table: Path) -> None:
+        other = table.with_name(layout.CUTOFFS)
+        for path, source in ((table, other), (table.with_suffix(".json"), other.with_suffix(".json"))):
+            shutil.copyfile(source, path)
+
+    attacks: tuple[Change, ...] = (of_the_other_study, of_another_table, one_digit_up, recordless, unlisted)
+    with mock.patch.object(layout, "ROOT", root):
+        for name in names:
+            for attack in attacks:
+                for study in ("own", "other"):
+                    for each in (name, layout.CUTOFFS):
+                        path = layout.study_folder("paper", study) / each
+                        tables.write_recorded_table(
+                            path, ("repeat", "value"), [{"repeat": 0, "value": f"{study} {each} 1"}]
+                        )
+                table = layout.study_folder("paper", "own") / name
+                assert tables.read_table(table, ("value",))
+                attack(table)
+                try:
+                    tables.read_table(table, ("value",))
+                except ResultsError:
+                    continue
+                lost.append(f"{name} {attack.__name__}")
+    what = "tables of a study in the place of another's, changed, without records: refused"
+    return Row(THEME, what, len(names) * len(attacks), len(lost), "; ".join(lost[:5]))
 
 
 def company(base: Results) -> Row:
