@@ -16,8 +16,8 @@ from tests.faults.sandbox import Row
 KINDS: tuple[Callable[[stages.Results], Row], ...] = (
     swaps.swapped, swaps.unrecorded, swaps.company, partial(swaps.bits, rounds=3), swaps.minimum_rows, swaps.study_tables,
     strange.irregular, strange.huge, strange.links, strange.lock_errors, strange.odd_names, strange.unsynced,
-    strange.records, strange.data_files,
-    strange.few_files, user_files.trajectories, user_files.full_disk, user_files.together,
+    strange.records, strange.data_files, strange.few_files, user_files.trajectories,
+    user_files.full_disk, user_files.together,
 )  # fmt: skip
 FEW = (
     swaps.swapped, swaps.unrecorded, swaps.minimum_rows, swaps.study_tables, strange.lock_errors, strange.odd_names,
