@@ -130,7 +130,7 @@ OTHERS := $(filter-out $(FOLDERS) figs videos docs,$(patsubst %/,%,$(wildcard */
 $(OTHERS):
 	@printf "'%s' is a folder, not a target: run 'make help' for a list of the targets.\n" $(call quoted,$@) >&2; exit 2
 
-TARGETS := help quickstart all figs toy slices profiles videos report compare readme new_experiment docs validate trust local_volumes sharpness bench bench-large test test-slow test-torch torture check clean
+TARGETS := help quickstart all figs toy slices profiles videos report compare readme new_experiment docs validate trust local_volumes sharpness bench bench-large test test-slow test-torch torture hashes check clean
 .PHONY: FORCE $(OTHERS) $(TARGETS) $(FOLDERS)
 quickstart: ## poisoned labels on bundled 8x8 digits; needs no download, takes about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
@@ -187,8 +187,9 @@ new_experiment: | $(READY) ## copy FROM=folder or study to a new experiment fold
 	@$(PYTHON) -m minima_volume.pipeline.environment docs
 	@touch $@
 
+# All pages anew: a build that was killed leaves pages which are cut short and newer than their source.
 docs: | .venv/.docs ## the documentation as a website, docs/_build/html, warnings as errors; a minute
-	@$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
+	@$(PY) -m sphinx -W --keep-going -q -E -a docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 
@@ -226,7 +227,7 @@ version = $(if $(or $(call without,$(subst .,,$1),$(DIGITS)),$(filter .% %.,$1),
 test-torch: | $(READY) ## run the library's tests with another torch: TORCH=2.9.1 (the lowest) or newest; minutes
 	@$(if $(or $(filter newest,$(TORCH)),$(call version,$(TORCH))),,$(error Expected TORCH to be newest or a version such as 2.9.1, got TORCH=$(TORCH)))
 	@[ -e $(OTHER)/.ready ] || { rm -rf $(OTHER); $(PYTHON) -m venv $(OTHER); }
-	@grep -vE '^($(OF_TORCH))==' constraints.txt > $(OTHER)/constraints.txt
+	@sed -E '/^($(OF_TORCH))==/,/[^\\]$$/d' constraints.txt > $(OTHER)/constraints.txt
 	@rm -f $(OTHER)/.ready
 	@$(PY) -m uv pip install --quiet --upgrade --python $(OTHER)/bin/python -c $(OTHER)/constraints.txt -e '.[studies,videos,dev]' torch$(if $(filter newest,$(TORCH)),,==$(TORCH))
 	@touch $(OTHER)/.ready
@@ -234,6 +235,10 @@ test-torch: | $(READY) ## run the library's tests with another torch: TORCH=2.9.
 
 torture: | $(READY) ## inject faults into copies of the real commands: kills, full disks, damage, bad numbers; up to 20 minutes
 	@$(PY) -m tests.faults.run
+
+# What builds the documentation needs Python 3.11.5; a file that is of no use on a machine has a checksum all the same.
+hashes: | $(READY) ## write the checksums of all files of the versions in constraints.txt into it, after a change of a version
+	@$(PY) -m uv pip compile constraints.txt --quiet --universal --no-deps --python-version 3.11.5 --generate-hashes --no-annotate --no-header --output-file constraints.txt
 
 check: | $(READY) ## check format, lint and types, then run the tests
 	@$(PY) -m ruff format --check .

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -36,10 +37,12 @@ from figs import (
 from minima_volume import analysis, drawing
 from minima_volume.analysis import tables
 from minima_volume.drawing import output
-from minima_volume.errors import ResultsError, UserError
+from minima_volume.errors import ResultsError, UserError, WriteError
+from minima_volume.pipeline.chain import AHEAD
 from minima_volume.pipeline.parent import end_with_make, end_with_parent
 from minima_volume.pipeline.settings import threads
 from minima_volume.storage import layout
+from minima_volume.storage.tables import changed_at
 from minima_volume.text import no_reader_needed, spell_what_terminals_lack
 
 # Each has draw(study, scale), which returns the files that it wrote, none if the study has no such figure.
@@ -67,6 +70,8 @@ def main(names: Iterable[str], scale: str) -> None:
     for overview in OVERVIEWS:
         try:
             say(_drew(overview.draw(scale)))
+        except WriteError:
+            raise
         except ResultsError as error:
             skipped.append((name_of(overview), "", str(error)))
     quick = " SCALE=quick" * (scale == "quick")
@@ -84,6 +89,8 @@ def draw_study(study: str, scale: str) -> tuple[list[str], list[Skipped]]:
             continue
         try:
             lines += _drew(figure.draw(study, scale))
+        except WriteError:
+            raise
         except ResultsError as error:
             skipped.append((name_of(figure), study, str(error)))
     return lines, skipped
@@ -146,7 +153,8 @@ def _is_fresh(picture: Path, study: str, scale: str) -> bool:
     files = [picture.with_suffix(suffix) for suffix in (".pdf", ".png")]
     if not all(file.exists() for file in files):
         return False
-    return min(file.stat().st_mtime for file in files) >= max(path.stat().st_mtime for path in needed)
+    drawn, made = [file.stat().st_mtime for file in files], max(map(changed_at, needed))
+    return min(drawn) >= made and max(drawn) <= time.time() + AHEAD
 
 
 if __name__ == "__main__":

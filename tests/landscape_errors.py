@@ -89,6 +89,21 @@ def opened_with_another_model(folder: Path, patch: pytest.MonkeyPatch) -> None:
     Trajectory.open(folder / "run", linear(3))
 
 
+def without_its_rows(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    Trajectory(folder / "run").record(linear())
+    (folder / "run").unlink()
+    Trajectory.open(folder / "run", linear())
+
+
+def with_the_rows_of_another(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    for name, bias in (("run", 0.0), ("other", 1.0)):
+        model = linear()
+        torch.nn.init.constant_(model.bias, bias)
+        Trajectory(folder / name).record(model)
+    (folder / "other").replace(folder / "run")
+    Trajectory.open(folder / "run", linear())
+
+
 def of_two_models(folder: Path, patch: pytest.MonkeyPatch) -> None:
     trajectory = recorded(0)
     trajectory.record(linear(3))
@@ -161,6 +176,9 @@ LANDSCAPE_MISTAKES: tuple[Mistake, ...] = (
     ("drew runs along one line", "checkpoints that span a plane, got some that lie on one line",
      drawn(0, 1, 1)),
     ("recorded over a trajectory", "got one: use Trajectory.open", over_a_trajectory),
+    ("lost the rows of a trajectory", "Expected a trajectory in", without_its_rows),
+    ("copied the rows of another run over a trajectory", "got another: one of the files is damaged or of another run",
+     with_the_rows_of_another),
     ("opened a trajectory that is not there", "Record it again",
      written("run", None, lambda path: Trajectory.open(path, linear()))),
     ("opened the trajectory of another model", "Expected a trajectory of this architecture in", opened_with_another_model),

@@ -22,7 +22,8 @@ UNPICKLER = "minima_volume/training/unpickling.py"  # admits arrays, lists, dict
 
 def pins() -> dict[str, str]:
     """Return the exact version of each distribution in constraints.txt that applies to this interpreter and system."""
-    lines = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line.strip()]
+    text = re.sub(r" *\\\n *--hash=\S+", "", (ROOT / "constraints.txt").read_text())
+    lines = [Requirement(line) for line in text.splitlines()]
     here = [line for line in lines if line.marker is None or line.marker.evaluate()]
     assert all(re.fullmatch(r"==[\w.]+", str(line.specifier)) for line in lines), "a constraint that is not exact"
     return {canonicalize_name(line.name): str(line.specifier).removeprefix("==") for line in here}
@@ -62,6 +63,13 @@ def test_every_dependency_is_pinned_to_what_is_installed() -> None:
     assert not other, f"installed in another version than constraints.txt says: {', '.join(other)}"
 
 
+def test_every_pin_has_the_checksums_of_its_files() -> None:
+    entries = re.split(r"(?m)^(?=\S)", (ROOT / "constraints.txt").read_text())[1:]
+    assert len(entries) > 100
+    form = re.compile(r"[^\\\n]+( \\\n    --hash=sha256:[0-9a-f]{64})+\n")
+    assert [entry.partition(" ")[0] for entry in entries if not form.fullmatch(entry)] == []
+
+
 def test_the_makefile_installs_with_the_pins() -> None:
     installs = re.findall(r"^.*\binstall\b.*$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     recipes = [line for line in installs if line.startswith("\t")]
@@ -70,8 +78,16 @@ def test_the_makefile_installs_with_the_pins() -> None:
 
 def test_the_environment_is_installed_with_the_pins() -> None:
     text = (ROOT / "minima_volume" / "pipeline" / "environment.py").read_text()
-    assert text.count('"install"') == text.count('"-c", root / MADE_FROM[1]') == 2
+    assert text.count('"install"') == 2
+    assert '"--require-hashes", "--no-deps", "-r", installer' in text and '"-c", pinned, "-b", pinned' in text
     assert environment.MADE_FROM[1] == "constraints.txt"
+
+
+def test_a_backend_of_torch_has_no_checksums_of_another_index() -> None:
+    without = environment.constraints(ROOT, backend="cpu")
+    assert "\ntorch==2.13.0\n" in without and re.search(r"\ntorchvision==\S+\n", without)
+    assert re.search(r"\nnumpy==\S+[^\n]* \\\n    --hash", without)
+    assert environment.constraints(ROOT, backend="") == (ROOT / "constraints.txt").read_text()
 
 
 def imported(module: ast.Module) -> Iterator[str]:

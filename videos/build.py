@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from minima_volume.drawing import style
-from minima_volume.errors import UserError
+from minima_volume.errors import UserError, WriteError
 from minima_volume.pipeline.parent import end_with_make, end_with_parent
 from minima_volume.pipeline.settings import threads
 from minima_volume.planes import study_plane
@@ -82,6 +82,8 @@ def make_artifact(name: str, entry: Entry, scale: str, folder: Path, size: Quali
     """Bring one artifact up to date and print what happened; return the number of files written, or None if skipped."""
     try:
         artifact = entry(scale, folder, size.fps)
+    except WriteError:  # a plane was measured and could not be stored
+        raise
     except UserError as error:
         print(f"skipped {name}: {error}", flush=True)
         return None

@@ -1,12 +1,12 @@
 """Checkpoints of a training run, kept in a memory-mapped file, and the plane in which the run moves most."""
 
-import json
 import os
 import weakref
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from tempfile import mkstemp
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +27,10 @@ from minima_volume.networks.losses import Metric
 from minima_volume.networks.parameters import Layout, parameters_of
 from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.networks.user_model import plain_module
+from minima_volume.storage import archives, row_file
 
-KIND = "minima_volume.trajectory/1"
+KIND, UNCHECKED = "minima_volume.trajectory/2", "minima_volume.trajectory/1"  # the first version had no checksums
+_ADVICE = "Record it again."
 
 
 class Trajectory:
@@ -37,8 +39,8 @@ class Trajectory:
     Any number of checkpoints is recorded; memory holds one at a time.
 
     Args:
-        path: The file; a header with the names of the parameters is written beside it, with .json added to its name. By
-            default a temporary file that disappears with the trajectory.
+        path: The file; a header with the names of the parameters and the checksums of the rows are written beside it, with
+            .json and .sums added to its name. By default a temporary file that disappears with the trajectory.
         only: Which parameters are recorded; see `measure_volume`. All others must stay as they are.
 
     Raises:
@@ -70,7 +72,7 @@ class Trajectory:
         self._file = Path(name) if self.path is None else self.path
         self._model: nn.Module | None = None
         self._layout: Layout | None = None
-        self._count = 0
+        self._count, self._checked = 0, path is not None
 
     @classmethod
     def open(cls, path: str | Path, model: nn.Module) -> "Trajectory":
@@ -84,21 +86,25 @@ class Trajectory:
             The trajectory. A checkpoint that was written in part is left out.
 
         Raises:
-            ResultsError: The file or its header is missing, or belongs to another architecture.
+            ResultsError: A file is missing or damaged, or belongs to another run or another architecture.
         """
-        found, header = cls.__new__(cls), Path(f"{path}.json")
-        try:
-            content = json.loads(header.read_text(encoding="utf-8"))
-            size = Path(path).stat().st_size
-        except (OSError, ValueError) as error:
-            raise ResultsError(f"Expected a trajectory in {path}, got: {error}. Record it again.") from error
-        shapes = tuple((name, tuple(shape)) for name, shape in content.get("shapes", ()))
+        found, path = cls.__new__(cls), Path(path)
+        content = archives.read_json(_header_of(path), advice=_ADVICE)
         own = {name: tuple(p.shape) for name, p in model.named_parameters()}
-        if content.get("kind") != KIND or any(own.get(name) != shape for name, shape in shapes):
+        shapes = _shapes_in(content)
+        if (
+            not shapes
+            or content.get("kind") not in (KIND, UNCHECKED)
+            or any(own.get(name) != at for name, at in shapes)
+        ):
             raise ResultsError(f"Expected a trajectory of this architecture in {path}, got another: check the path.")
-        found.path, found.only, found._layout = Path(path), [name for name, _ in shapes], Layout(shapes)
+        found.path, found.only, found._layout = path, [name for name, _ in shapes], Layout(shapes)
         found._model = deepcopy(plain_module(model)).eval()
-        found._file, found._count = Path(path), size // (4 * found._layout.n_params)
+        found._file, found._checked = path, content["kind"] == KIND
+        try:
+            found._count = row_file.count_rows(path, found._layout.n_params, checked=found._checked)
+        except OSError as error:
+            raise ResultsError(f"Expected a trajectory in {path}, got: {error}. {_ADVICE}") from error
         return found
 
     def __len__(self) -> int:
@@ -112,6 +118,7 @@ class Trajectory:
 
         Raises:
             UserError: The model has other parameters than in the first call.
+            ResultsError: The file cannot be written.
         """
         model = plain_module(model)
         named = {name: p.detach() for name, p in model.named_parameters()}
@@ -119,13 +126,11 @@ class Trajectory:
             self._layout, self._model = moving_layout(model, named, self.only), deepcopy(model).eval()
             if self.path is not None:
                 header = {"kind": KIND, "shapes": self._layout.shapes}
-                Path(f"{self.path}.json").write_text(json.dumps(header), encoding="utf-8")
+                archives.write_record(_header_of(self.path), header, movable=True)
         if any(name not in named or tuple(named[name].shape) != shape for name, shape in self._layout.shapes):
             raise UserError("Expected the parameters of the first call, got others: record one model per trajectory.")
         flat = self._layout.flatten({name: named[name].float() for name, _ in self._layout.shapes})
-        with self._file.open("r+b" if self._file.exists() else "w+b") as stream:
-            stream.seek(4 * self._layout.n_params * self._count)  # over a checkpoint that was written in part
-            stream.write(flat.cpu().numpy().tobytes())
+        row_file.write_row(self._file, self._count, flat.cpu().numpy(), checked=self._checked)
         self._count += 1
 
     @property
@@ -137,7 +142,7 @@ class Trajectory:
         """
         if self._layout is None or not self._count:
             raise UserError("Expected recorded checkpoints, got none: call trajectory.record(model) while it trains.")
-        return np.memmap(self._file, np.float32, "r", shape=(self._count, self._layout.n_params))
+        return row_file.map_rows(self._file, self._count, self._layout.n_params)
 
     def pca_plane(
         self,
@@ -213,6 +218,19 @@ class Trajectory:
                 landscape, frame, marked, names=("component 1", "component 2"), explained=explained, tracks=tracks,
                 nodes=nodes, extent=extent, margin=margin, threshold=threshold, sizes=sizes, keep=keep, progress=progress,
             )  # fmt: skip
+
+
+def _header_of(path: Path) -> Path:
+    """Return the file of a trajectory's header."""
+    return path.with_name(f"{path.name}.json")
+
+
+def _shapes_in(content: Mapping[str, Any]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Return the shapes of the parameters in a header; nothing if it has none that are whole."""
+    try:
+        return tuple((str(name), tuple(map(int, shape))) for name, shape in content["shapes"])
+    except (KeyError, TypeError, ValueError):
+        return ()
 
 
 def _load(model: nn.Module, layout: Layout, row: NDArray[np.float32]) -> None:

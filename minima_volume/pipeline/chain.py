@@ -12,12 +12,13 @@ from pathlib import Path
 
 from minima_volume.errors import UserError
 from minima_volume.pipeline.parent import end_what_follows_with_parent
-from minima_volume.storage import atomic, layout
+from minima_volume.storage import atomic, layout, tables
 from minima_volume.text import spell_what_terminals_lack
 
 ASKED = ".asked"  # make compares its time with those of the results
 CHAIN = ".make"  # the folder whose lock stands for the chain of stages
 SETTINGS = ("DIRECTIONS", "LEVELS")
+PICTURES = Path("figs")  # as in the Makefile
 AHEAD = 60.0  # seconds; clocks of file servers differ by less
 
 
@@ -54,6 +55,19 @@ def _reset_future(folder: Path) -> bool:
     return bool(late)
 
 
+def expire_picture(table: Path, picture: Path) -> None:
+    """Give the picture of a table the oldest time there is, if the table changed later or the picture is from the future.
+
+    Args:
+        table: The table, whose file time may be older than its content, as that of a copy.
+        picture: The picture, which make draws again if it is older than the table. Neither need exist.
+    """
+    if picture.exists() and table.exists():
+        drawn = picture.stat().st_mtime
+        if drawn > time.time() + AHEAD or drawn < tables.changed_at(table):
+            os.utime(picture, (0, 0))
+
+
 def main() -> None:
     """Lock the study, write what was asked for, and become the command, which keeps the lock."""
     spell_what_terminals_lack()
@@ -67,6 +81,7 @@ def main() -> None:
     try:
         with atomic.lock_folder(folder / CHAIN):
             write_asked(folder, given.experiment)
+            expire_picture(folder / layout.VOLUMES, PICTURES / given.scale / f"{given.study}.pdf")
             # The lock lasts until the last process that has its file open ends: a killed make frees it with its stages.
             for descriptor in range(3, 256):
                 try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from minima_volume.storage.scratch import SUFFIX, scratch_start, sweep
 
 FOLDER, NAME, READY = ".venv", "venv", ".ready"
 MADE_FROM = ("pyproject.toml", "constraints.txt")
+# UV_TORCH_BACKEND takes these from another index, whose files have other checksums.
+OF_BACKEND = ("torch", "torchvision")
 # Runs in the environment. Every file that an installer lists must be there with its size, every direct dependency must
 # import, and the package must come from the folder that is named.
 CHECK = """
@@ -121,10 +124,11 @@ def _build(root: Path, python: str) -> None:
     new, old = (root / f"{scratch_start(NAME)}{which}{SUFFIX}" for which in ("new", "old"))
     try:
         _run([python, "-m", "venv", "--prompt", FOLDER, new])
-        own = new / "bin" / "python"
-        pip: list[str | Path] = [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _run([*pip, "-c", root / MADE_FROM[1], "uv"])
-        _install(root, own, "all,dev")
+        installer = new / "uv.txt"
+        installer.write_text(pins(root)["uv"])
+        pip: list[str | Path] = [new / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        _run([*pip, "--disable-pip-version-check", "--require-hashes", "--no-deps", "-r", installer])
+        _install(root, new, "all,dev")
         if wrong := check(new, root):
             sys.exit(f"error: Expected a working {FOLDER}, got {wrong}: run the same command again.")
         _relocate(new, place)
@@ -134,10 +138,39 @@ def _build(root: Path, python: str) -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _install(root: Path, own: Path, extras: str) -> None:
-    """Install the package with some extras, in the versions of the constraints."""
+def pins(root: Path) -> dict[str, str]:
+    """Return the lines of the constraints by package: its versions with the checksums of their files.
+
+    Args:
+        root: The repository.
+    """
+    found: dict[str, str] = {}
+    for lines in re.split(r"(?m)^(?=[^\s#])", (root / MADE_FROM[1]).read_text()):
+        name = lines.partition("==")[0]
+        found[name] = found.get(name, "") + lines
+    return found
+
+
+def constraints(root: Path, backend: str) -> str:
+    """Return the constraints, without checksums for the packages that a backend of torch takes from its own index.
+
+    Args:
+        root: The repository.
+        backend: The value of UV_TORCH_BACKEND, empty for none.
+    """
+    lines = pins(root)
+    for name in OF_BACKEND if backend else ():
+        lines[name] = re.sub(r" *\\\n *--hash=\S+", "", lines.get(name, ""))
+    return "".join(lines.values())
+
+
+def _install(root: Path, place: Path, extras: str) -> None:
+    """Install the package with some extras into an environment, from the files that the constraints have checksums of."""
+    own, pinned = place / "bin" / "python", place / MADE_FROM[1]
+    pinned.write_text(constraints(root, os.environ.get("UV_TORCH_BACKEND", "")))
     uv: list[str | Path] = [own, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", own]
-    _run([*uv, "-c", root / MADE_FROM[1], "-e", f"{root}[{extras}]"])
+    # uv compares each file with the checksums that its constraint has; --require-hashes would refuse an editable package.
+    _run([*uv, "-c", pinned, "-b", pinned, "-e", f"{root}[{extras}]"])
 
 
 def _run(command: list[str | Path]) -> None:
@@ -191,7 +224,7 @@ def add_docs(root: Path) -> None:
     """
     place = root / FOLDER
     (place / READY).unlink()
-    _install(root, place / "bin" / "python", "all,dev,docs")
+    _install(root, place, "all,dev,docs")
     if wrong := check(place, root, without="nothing"):
         sys.exit(f"error: Expected a working {FOLDER}, got {wrong}: run the same command again.")
     _write(place / READY, record(root))

@@ -56,18 +56,19 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         scratch.write_bytes((json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
-def write_record(path: Path, content: Mapping[str, Any]) -> None:
+def write_record(path: Path, content: Mapping[str, Any], *, movable: bool = False) -> None:
     """Write a JSON object with its place and its checksum.
 
     Args:
         path: The file to write.
         content: The object.
+        movable: Whether it stays readable under another name, as a user's own file.
 
     Raises:
         ResultsError: If the file cannot be written.
     """
     # As it will be read: with texts as keys.
-    write_json(path, _header(path, json.loads(json.dumps(content)), {}, movable=False))
+    write_json(path, _header(path, json.loads(json.dumps(content)), {}, movable=movable))
 
 
 def read_json(path: Path, *, advice: str = RERUN) -> dict[str, Any]:

@@ -92,6 +92,12 @@ def write_tables(record: Path, tables: Mapping[Path, str], content: Mapping[str,
     write_text(last, text)
 
 
+def changed_at(path: Path) -> float:
+    """Return when a file changed or came to its place, in seconds since the epoch; a copy may keep an older file time."""
+    found = path.stat()
+    return max(found.st_mtime, found.st_ctime)
+
+
 def read_table(path: Path, columns: Sequence[str], *, recorded: bool = True) -> list[dict[str, str]]:
     """Read a CSV table and compare it with the checksum in its record.
 

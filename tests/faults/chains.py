@@ -1,6 +1,7 @@
 """The chain of stages of one study: two makes with other settings, settings under older times, and killed parents."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -50,13 +51,37 @@ def older_settings(sandbox: Sandbox, study: str, expected: Tables) -> Row:
 def future_results(sandbox: Sandbox, study: str, expected: Tables) -> Row:
     """Give results times in the future: one run mends them, the next one does nothing."""
     lost, later = 0, time.time() + 1e7
-    for name in ("repeat_0/minima.json", "repeat_0/rays.json", "volumes.csv", ".asked"):
+    for name in ("repeat_0/minima.json", "volumes.csv", ".asked"):
         os.utime(sandbox.study(study) / name, (later, later))
         first, second = (sandbox.make(study, THREADS="1") for _ in range(2))
         late = [path for path in sandbox.study(study).rglob("*") if path.stat().st_mtime > time.time() + 60]
         idle = second.text.strip().count("\n") == 0 and "is up to date" in second.text
         lost += first.code != 0 or second.code != 0 or not idle or bool(late) or sandbox.tables(study) != expected
-    return Row("settings", "results from the future: mended in one run", 4, lost)
+    return Row("settings", "results from the future: mended in one run", 3, lost)
+
+
+def stale_pictures(sandbox: Sandbox, study: str) -> Row:
+    """Copy results of other settings under a picture that looks newer, or is from the future: it is drawn again."""
+    place, kept, lost = sandbox.folder / "figs" / "quick", sandbox.folder / "kept", []
+    names = [f"{study}.pdf", f"{study}.png"]
+    before = {name: (place / name).read_bytes() for name in names}
+    sandbox.make(study, THREADS="1", DIRECTIONS="30")
+    after = {name: (place / name).read_bytes() for name in names}
+    shutil.copytree(sandbox.study(study), kept)
+    for target in (study, "figs"):
+        for seconds in (0, 1e7):
+            shutil.rmtree(sandbox.study(study))
+            shutil.copytree(kept, sandbox.study(study))  # with the file times
+            for name in names:
+                (place / name).write_bytes(before[name])
+                # Newer than any file time of the results, but older than their arrival.
+                drawn = (kept / "volumes.csv").stat().st_mtime + 0.001
+                os.utime(place / name, (drawn, time.time() + seconds if seconds else drawn))
+            done = sandbox.make(target, THREADS="1", DIRECTIONS="30")
+            if done.code or {name: (place / name).read_bytes() for name in names} != after:
+                lost.append(f"make {target}, {'from the future' if seconds else 'copied results'}")
+    what = "pictures from the future, or newer than copied results"
+    return Row("settings", what, 4, len(lost) + (before == after), "; ".join(lost))
 
 
 def killed_make(study: str, expected: Tables, seconds: float, moments: Sequence[float], folder: Path) -> Row:
@@ -143,7 +168,8 @@ EIGHT = (
 def eight(expected: dict[str, Tables], folder: Path) -> Row:
     """Run eight studies in eight terminals at once; those whose tables are known have the same ones."""
     sandbox = Sandbox(folder / "eight")
-    running = {study: sandbox.start(study, THREADS="1", DIRECTIONS="50") for study in EIGHT if study not in expected}
+    few = {"THREADS": "1", "DIRECTIONS": "25", "LEVELS": "1"}
+    running = {study: sandbox.start(study, **few) for study in EIGHT if study not in expected}
     running |= {study: sandbox.start(study, THREADS="1") for study in expected}
     ends = {study: wait_for(process) for study, process in running.items()}
     lost = [

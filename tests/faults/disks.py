@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,10 +35,10 @@ def _continue(sandbox: Sandbox, study: str, expected: Tables) -> int:
 
 
 @contextmanager
-def mounted(folder: Path, kib: int) -> Iterator[bool]:
-    """Mount a file system of `kib` KiB in memory at `folder`; yield whether this user may mount one."""
+def mounted(folder: Path, kib: int, files: int = 0) -> Iterator[bool]:
+    """Mount a file system of `kib` KiB in memory at `folder`, for a number of files; yield whether this user may."""
     folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k,nr_inodes={files}", "tmpfs", str(folder)]  # 0: any number
     try:
         done = subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
@@ -64,6 +65,25 @@ def full(study: str, expected: Tables, kib: int, folder: Path) -> Row:
         remount(sandbox.folder / "results", "size=100m")
         lost += _continue(sandbox, study, expected)
     return Row("disk", what, 1, lost)
+
+
+def full_pictures(sandbox: Sandbox, study: str) -> Row:
+    """Draw pictures on a disk that is too small, of one study and of all, then enlarge it: no picture is cut or omitted."""
+    what, place, lost = "pictures on a full disk, then enlarged", sandbox.folder / "figs" / "quick", []
+    wanted = {path.name: path.read_bytes() for path in place.iterdir()} if sandbox.make("figs").code == 0 else {}
+    shutil.rmtree(place)
+    for target in (study, "figs"):
+        with mounted(place, 40) as possible:
+            if not possible:
+                return Row("disk", what, 0, 0, "not done: this user may not mount a disk")
+            if not sandbox.make(target, THREADS="1").refused(SAID, "figs/quick", "No space"):
+                lost.append(f"make {target}")
+            remount(place, "size=100m")
+            done = sandbox.make("figs", THREADS="1")
+            if done.code or {path.name: path.read_bytes() for path in place.iterdir()} != wanted:
+                lost.append(f"make {target}, then make figs")
+        place.rmdir()
+    return Row("disk", what, 2, len(lost) + (not wanted), "; ".join(lost))
 
 
 def locked(study: str, expected: Tables, folder: Path) -> Row:

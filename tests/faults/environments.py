@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import uv
@@ -87,7 +88,12 @@ class Project:
         extras = [f"{name} = {[part for extra, part in needs if extra == name]}\n" for name in ("all", "dev", "docs")]
         (folder / "pyproject.toml").write_text(PYPROJECT + "".join(extras))
         (folder / "backend.py").write_text(f"NEEDS = {needs!r}\n{BACKEND}")
-        (folder / "constraints.txt").write_text("".join(f"{name}==1\n" for name in ("uv", *PARTS, DOCS)))
+        (folder / "constraints.txt").write_text("".join(self.pin(name) for name in ("uv", *PARTS, DOCS)))
+
+    def pin(self, name: str, version: str = "1") -> str:
+        """Return the constraint of a package with the checksum of its wheel."""
+        wheel = self.wheels / f"{name}-{version}-py3-none-any.whl"
+        return f"{name}=={version} \\\n    --hash=sha256:{sha256(wheel.read_bytes()).hexdigest()}\n"
 
     def start(self, target: str = ".venv/.ready") -> subprocess.Popen[str]:
         """Start the set-up as the leader of a process group."""
@@ -190,7 +196,7 @@ def changed(folder: Path) -> Row:
     lost += not refused.refused("error: Expected to set up .venv") or not project.works() or bool(project.left())
     broken = {"part1/__init__.py": "raise ValueError('broken')\n"}
     write_wheel(project.wheels, "part1", "2", broken)
-    constraints.write_text(before.replace("part1==1", "part1==2"))
+    constraints.write_text(before.replace(project.pin("part1"), project.pin("part1", "2")))
     refused = project.make()
     lost += not refused.refused("error: Expected a working .venv", "part1", "broken") or not project.works()
     constraints.write_text(f"# A comment.\n{before}")
@@ -198,6 +204,23 @@ def changed(folder: Path) -> Row:
     lost += done.code != 0 or "Setting up" in done.text
     return Row(
         "set-up", "other requirements under an older time, one that is not there, one that does not import", 3, lost
+    )
+
+
+def other_files(folder: Path) -> Row:
+    """Put another file under the name and version of a package, and of the installer: no set-up installs it."""
+    lost = []
+    for name in ("part2", "uv"):
+        project = Project(folder / f"other_{name}")
+        genuine = (project.wheels / f"{name}-1-py3-none-any.whl").read_bytes()
+        write_wheel(project.wheels, name, "1", {f"{name}/__init__.py": "VALUE = 'another'\n"})
+        refused = project.make().refused("error: Expected to set up .venv", name)
+        left = (project.folder / ".venv").exists() or project.left()
+        (project.wheels / f"{name}-1-py3-none-any.whl").write_bytes(genuine)
+        if not refused or left or project.make().code or not project.works():
+            lost.append(name)
+    return Row(
+        "set-up", "another file under a package's name and version: not installed", 2, len(lost), "; ".join(lost)
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tests.faults import chains, environments, new_experiments, orphans, words
+from tests.faults import beside, chains, disks, environments, new_experiments, orphans, words
 from tests.faults.sandbox import Row, Sandbox, Tables
 
 Task = Callable[[], list[Row]]
@@ -35,22 +35,26 @@ def tasks(known: Undisturbed, *, short: bool) -> dict[str, list[Task]]:
         lambda: [environments.of_another_folder(folder)],
         lambda: [environments.changed(folder)],
         lambda: [environments.linked(folder)],
+        lambda: [environments.other_files(folder)],
         lambda: [chains.own_package(known.copy("own_package"), CHAIN)],
     ]
     found["at once"] = [
-        lambda: [chains.other_directions(CHAIN, ((30, 60), (20, 50)), folder)],
-        lambda: [chains.stopped(CHAIN, tables, seconds, (0.3, 0.7), folder)],
+        lambda: [chains.other_directions(CHAIN, ((30, 60),), folder)],
+        lambda: [chains.stopped(CHAIN, tables, seconds, (0.5,), folder)],
         lambda: [chains.eight(known.tables, folder)],
     ]
     found["settings"] = [
         lambda: [chains.older_settings(known.copy("older"), CHAIN, tables)],
         lambda: [chains.future_results(known.copy("future"), CHAIN, tables)],
+        lambda: [chains.stale_pictures(known.copy("stale"), CHAIN)],
     ]
+    found["disk"] = [lambda: [disks.full_pictures(known.copy("pictures"), CHAIN)]]
     found["orphans"] = [
-        lambda: [chains.killed_make(CHAIN, tables, seconds, (0.2, 0.4, 0.6, 0.8), folder)],
-        lambda: [orphans.killed_figures(known.copy("figures"), (0.1, 1, 2, 4))],
-        lambda: [orphans.killed_videos(Sandbox(folder / "films"), (0.1, 1, 3, 6))],
+        lambda: [chains.killed_make(CHAIN, tables, seconds, (0.3, 0.6), folder)],
+        lambda: [orphans.killed_figures(known.copy("figures"), (0.1, 2))],
+        lambda: [orphans.killed_videos(Sandbox(folder / "films"), (0.1, 3))],
     ]
+    found["killed"] = [lambda: beside.killed(Sandbox(folder / "beside"), CHAIN, (0.3, 0.7))]
     found["new experiment"] = [
         lambda: [new_experiments.killed(Sandbox(folder / "new"))],
         lambda: [new_experiments.ignored(Sandbox(folder / "ignored"))],

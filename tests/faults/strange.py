@@ -1,6 +1,7 @@
 """Theme 9: pipes, links, huge files, missing locks and odd names are refused or replaced; nothing waits or is clobbered."""
 
 import errno
+import gzip
 import os
 import resource
 import signal
@@ -13,8 +14,9 @@ from pathlib import Path
 from types import FrameType
 from unittest import mock
 
-from minima_volume.errors import ResultsError
+from minima_volume.errors import DataError, ResultsError
 from minima_volume.storage import archives, layout
+from tests.faults.disks import mounted, remount
 from tests.faults.sandbox import Done, Row
 from tests.faults.stages import GATHER, Results
 
@@ -130,6 +132,71 @@ HUGE: tuple[tuple[Callable[[Path], None], str], ...] = (
     (zeros, STORED[0]), (zeros, STORED[1]), (zip_bomb, STORED[2]), (long_text, STORED[2]), (long_text, STORED[4]),
     (long_text, STORED[6]), (long_text, STORED[8]), (long_text, "run.json"),
 )  # fmt: skip
+
+
+def gzip_bomb(path: Path) -> None:
+    """Write an archive of some MB that expands to 2 GB of zeros."""
+    with gzip.open(path, "wb", compresslevel=1) as stream:
+        for _ in range(2**5):
+            stream.write(bytes(2**26))
+
+
+def data_files(base: Results) -> Row:
+    """Put something else in the place of each published file in DATA_DIR: it is refused unread, or by its checksum."""
+    from minima_volume.training import datasets
+
+    lost, times, root = [], 0, base.folder.parent / "data"
+    images = datasets.IDX_SETS["mnist"]
+    sets = {
+        "MNIST/raw": (images.checksums(), lambda: datasets.load_idx(images, root, 0)),
+        "cifar-10-batches-py": (datasets.CIFAR10_SHA256, lambda: datasets.load_cifar10(root, 0)),
+    }
+    bomb = base.folder.parent / "bomb.gz"
+    gzip_bomb(bomb)
+    attacks: tuple[Callable[[Path], object], ...] = (
+        os.mkfifo, Path.mkdir, long_text, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to(bomb),
+    )  # fmt: skip
+    for place, (sums, load) in sets.items():
+        folder_ = root / place
+        folder_.mkdir(parents=True)
+        for name in sums:
+            (folder_ / name).write_bytes(b"junk")
+        for name in sums:
+            for attack in attacks:
+                (folder_ / name).unlink()
+                attack(folder_ / name)
+                times += 1
+                try:
+                    with deadline(LIMIT), little_space(2**31):
+                        load()
+                except (DataError, ResultsError):
+                    fine = True
+                except Exception:  # no sentence, or it hangs
+                    fine = False
+                if not fine:
+                    lost.append(f"{name} {times}")
+                remove(folder_ / name)
+                (folder_ / name).write_bytes(b"junk")
+    what = "pipes, folders, devices, 6 GB, archives that expand to 2 GB in DATA_DIR"
+    return Row(THEME, what, times, len(lost), "; ".join(lost))
+
+
+def few_files(base: Results) -> Row:
+    """Run all stages on disks for a few files only, as a quota leaves, then allow more: a sentence, and the same tables."""
+    numbers, lost, what = (5, 9, 14, 20, 27), [], "a disk on which only some more files may be made, then more"
+    for number in numbers:
+        results = Results(base.folder.parent / f"few_{number}")
+        with mounted(results.folder, 2**16, number) as possible:
+            if not possible:
+                return Row(THEME, what, 0, 0, "not done: this user may not mount a disk")
+            done = run(results)
+            named = done is not None and done.refused("Expected to write", "No space")
+            damaged = results.damaged()
+            remount(results.folder, "nr_inodes=1000")
+            done = run(results)
+            if not named or damaged or done is None or done.code or results.tables() != base.tables():
+                lost.append(f"{number} files")
+    return Row(THEME, what, len(numbers), len(lost), "; ".join(lost))
 
 
 def peak() -> int:

@@ -1,12 +1,17 @@
 """Theme 8: intact files in the place of others, and tables without their records, are made again or refused by name."""
 
+import contextlib
+import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
+from minima_volume.errors import ResultsError
+from minima_volume.storage import archives, layout, tables
 from tests.faults.sandbox import Row
 from tests.faults.stages import GATHER, Results, as_of_an_older_run
 
@@ -144,6 +149,75 @@ def unrecorded(base: Results) -> Row:
                 lost.append(f"{name} {attack.__name__}")
     what = "tables of a repeat that their record does not describe: refused, made again once deleted"
     return Row(THEME, what, times, len(lost), "; ".join(lost))
+
+
+def minimum_rows(base: Results) -> Row:
+    """Copy, cut, change and empty the files of tables made minimum by minimum: none counts as that of its minimum."""
+    results, lost = Results(base.folder.parent / "rows"), []
+
+    def path_of(place: tuple[Callable[[Path, int], Path], int, int]) -> Path:
+        file_of, repeat, level = place
+        return file_of(results.study / f"repeat_{repeat}", level)
+
+    kinds = (layout.local_path, layout.sharpness_path, layout.sampler_path)
+    places = [(kind, repeat, level) for kind in kinds for repeat in (0, 1) for level in (0, 80)]
+    # The same fingerprint everywhere, so that only place and checksum tell.
+    attacks: dict[str, Callable[[Path, Path], object]] = {
+        "copied": lambda path, other: shutil.copyfile(other, path),
+        "cut": lambda path, _: path.write_bytes(path.read_bytes()[:-9]),
+        "one digit up": lambda path, _: one_digit_up(path),
+        "emptied": lambda path, _: path.write_bytes(b""),
+    }
+    with mock.patch.object(layout, "ROOT", results.folder), contextlib.redirect_stdout(io.StringIO()):
+        for name, attack in attacks.items():
+            for i, place in enumerate(places):
+                for each in (place, places[i - 1]):
+                    archives.write_record(path_of(each), {"fingerprint": "same", "rows": [{"value": repr(each)}]})
+                attack(path_of(place), path_of(places[i - 1]))
+                if archives.read_if_current(archives.read_json, path_of(place), "same") is not None:
+                    lost.append(f"{name} {path_of(place).parent.name}")
+                path_of(place).unlink()
+    what = "files of local volumes, sharpness and samplers in the place of others, cut, changed: made again"
+    return Row(THEME, what, len(attacks) * len(places), len(lost), "; ".join(lost[:5]))
+
+
+def study_tables(base: Results) -> Row:
+    """Put the tables of another study, with their records, in the place of a study's, and change them: no one reads them."""
+    root, lost = base.folder.parent / "tables", []
+    names = (
+        layout.VOLUMES, layout.LOCAL_VOLUMES, layout.SHARPNESS, layout.SAMPLERS, layout.SLICES, layout.ORDERINGS,
+        layout.CONFIDENCES,
+    )  # fmt: skip
+
+    def of_the_other_study(table: Path) -> None:
+        for path in (table, table.with_suffix(".json")):
+            shutil.copyfile(root / "paper" / "other" / path.name, path)
+
+    def of_another_table(table: Path) -> None:
+        other = table.with_name(layout.CUTOFFS)
+        for path, source in ((table, other), (table.with_suffix(".json"), other.with_suffix(".json"))):
+            shutil.copyfile(source, path)
+
+    attacks: tuple[Change, ...] = (of_the_other_study, of_another_table, one_digit_up, recordless, unlisted)
+    with mock.patch.object(layout, "ROOT", root):
+        for name in names:
+            for attack in attacks:
+                for study in ("own", "other"):
+                    for each in (name, layout.CUTOFFS):
+                        path = layout.study_folder("paper", study) / each
+                        tables.write_recorded_table(
+                            path, ("repeat", "value"), [{"repeat": 0, "value": f"{study} {each} 1"}]
+                        )
+                table = layout.study_folder("paper", "own") / name
+                assert tables.read_table(table, ("value",))
+                attack(table)
+                try:
+                    tables.read_table(table, ("value",))
+                except ResultsError:
+                    continue
+                lost.append(f"{name} {attack.__name__}")
+    what = "tables of a study in the place of another's, changed, without records: refused"
+    return Row(THEME, what, len(names) * len(attacks), len(lost), "; ".join(lost[:5]))
 
 
 def company(base: Results) -> Row:

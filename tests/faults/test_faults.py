@@ -77,8 +77,16 @@ def test_what_counts_as_refused() -> None:
 
 def test_the_report_counts_what_was_lost() -> None:
     row = sandbox.Row
-    table = run.report([row("disk", "a", 2, 0), row("disk", "b", 1, 3)], 1.0)
-    assert "lost: 3" in str(table.title) and "3 times" in str(table.title) and table.row_count == 2
+    table = run.report([row("disk", "a", 2, 0), row("disk", "b", 1, 3), row("disk", "not done", 0, 0)], 1.0)
+    assert str(table.title) == "3 faults of 2 kinds in 1 s, lost: 3" and table.row_count == 3
+
+
+def test_a_fault_that_cannot_be_injected_counts_as_lost() -> None:
+    def fails() -> list[sandbox.Row]:
+        raise OSError("no disk")
+
+    (row,), _ = run.timed(fails)
+    assert row.lost == 1 and "fails" in row.what and "no disk" in row.note
 
 
 VOLUMES = (

@@ -1,6 +1,7 @@
 """All figures together: each is registered and drawn once, and quick ones are marked."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from matplotlib.figure import Figure
 from figs import draw, fixed_landscape, grokking, methods, power_law, radii
 from minima_volume import analysis
 from minima_volume.drawing import output
+from minima_volume.errors import WriteError
+from minima_volume.pipeline import chain
 from minima_volume.storage import layout
 from tests.figures.made_up_results import assert_readable, nested, sam_rows, write
 from tests.project import ROOT
@@ -53,6 +56,35 @@ def test_figures_are_drawn_once_and_missing_results_are_named(
     draw.main(["mnist_sam", "cifar_sam"], "paper")
     said = "skipped all figures of cifar_sam, mnist_sam: no paper results; `make <study>` makes them"
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("drawn", ["before the results came", "in the future"])
+def test_a_picture_with_a_doubtful_time_is_drawn_again(drawn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draw, "FIGURES", (fixed_landscape,))
+    write("mnist_sam", sam_rows(), scale="quick")
+    said, _ = draw.draw_study("mnist_sam", "quick")
+    table, picture = layout.study_folder("quick", "mnist_sam") / "volumes.csv", output.figure_path("quick", "mnist_sam")
+    for path in [path for path in table.parent.rglob("*") if path.is_file()]:
+        os.utime(path, (1e9, 1e9))  # as `cp -p` and `rsync -t` leave them
+    later = table.stat().st_ctime - 1 if drawn == "before the results came" else time.time() + 1e6
+    for suffix in (".pdf", ".png"):
+        os.utime(picture.with_suffix(suffix), (later, later))
+    assert draw.draw_study("mnist_sam", "quick")[0] == said
+    os.utime(picture.with_suffix(".pdf"), (later, later))
+    chain.expire_picture(table, picture.with_suffix(".pdf"))
+    assert picture.with_suffix(".pdf").stat().st_mtime == 0  # so that make draws it, too
+    draw.draw_study("mnist_sam", "quick")
+    chain.expire_picture(table, picture.with_suffix(".pdf"))
+    assert picture.with_suffix(".pdf").stat().st_mtime > 0
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draw, "FIGURES", (fixed_landscape,))
+    write("mnist_sam", sam_rows(), scale="quick")
+    output.ROOT.parent.mkdir(exist_ok=True)
+    output.ROOT.write_text("a file where the folder belongs")
+    with pytest.raises(WriteError, match=r"Expected to write .*mnist_sam\.pdf"):
+        draw.draw_study("mnist_sam", "quick")
 
 
 def test_what_is_skipped_is_said_once_for_each_reason() -> None:

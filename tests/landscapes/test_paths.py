@@ -1,5 +1,6 @@
 """Alignment, barriers between several models, curved paths, trajectories and their planes."""
 
+import json
 from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
@@ -185,6 +186,23 @@ def test_a_trajectory_goes_on_from_its_file(tmp_path: Path) -> None:
         Trajectory.open(path, nn.Linear(2, 2))
     with pytest.raises(UserError, match="first call"):
         first.record(nn.Linear(2, 2))
+
+
+def test_a_trajectory_without_checksums_is_read_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "run.bin"
+    _, model, rows = recorded(path, 0, 4)
+    Path(f"{path}.sums").unlink()
+    header = Path(f"{path}.json")
+    header.write_text(
+        json.dumps({"kind": "minima_volume.trajectory/1", "shapes": json.loads(header.read_text())["shapes"]})
+    )
+    again = Trajectory.open(path, model)
+    again.record(model)
+    np.testing.assert_array_equal(again.checkpoints, torch.cat([rows, rows[-1:]]).float().numpy())
+    assert not Path(f"{path}.sums").exists()
+    path.unlink()
+    with pytest.raises(ResultsError, match="Record it again"):
+        Trajectory.open(path, model)
 
 
 def test_several_runs_share_one_plane() -> None:

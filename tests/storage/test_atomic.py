@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from minima_volume.errors import ResultsError
+from minima_volume.errors import ResultsError, WriteError
 from minima_volume.storage import archives, atomic, tables
 
 
@@ -84,7 +84,7 @@ def test_failing_writers_leave_the_old_file(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ResultsError, match=r"Expected to write .*file/a\.json.*got"):
+    with pytest.raises(WriteError, match=r"Expected to write .*file/a\.json.*got"):
         archives.write_json(tmp_path / "file" / "a.json", {})
 
 
@@ -122,7 +122,7 @@ def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_locked(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(ResultsError, match=r"Expected to write .*\.lock, got 'Not a directory'"),
+        pytest.raises(WriteError, match=r"Expected to write .*\.lock, got 'Not a directory'"),
         atomic.lock_folder(tmp_path / "file" / "repeat_0"),
     ):
         pass

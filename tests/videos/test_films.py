@@ -13,9 +13,10 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from minima_volume.errors import ResultsError, UserError
+from minima_volume.errors import ResultsError, UserError, WriteError
 from minima_volume.pipeline.study import find_study
 from minima_volume.planes import sources
+from minima_volume.storage import archives
 from tests.project import ROOT
 from tests.videos.films import TINY, OneHand, described, frames_of
 from videos import build, encode, growing_volume, make_all, render, speed, surface_3d, surface_contours
@@ -189,3 +190,13 @@ def test_the_profile_adds_up(film: Any, hands: Any) -> None:
     shares = [float(line.split("%")[0]) for line in found.report().splitlines()[2:]]
     assert sum(shares) == pytest.approx(100, abs=0.3)  # rounded to a tenth each
     assert all(later >= 0 for later in shares) and list(pairwise(shares))
+
+
+def test_a_plane_that_cannot_be_stored_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(scale: str, folder: Path, fps: int) -> Any:
+        archives.write_arrays(folder / "a file" / "plane.npz", {}, {})
+
+    (tmp_path / "a file").touch()
+    monkeypatch.setattr(build, "folder_of", lambda scale: tmp_path)
+    with pytest.raises(WriteError, match=r"Expected to write .*plane\.npz"):
+        build.make_all_artifacts({"other": full}, "quick")
