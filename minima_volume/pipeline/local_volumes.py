@@ -34,7 +34,7 @@ SHALLOW, DEEP, MOST_BETWEEN = -1.0, -9.0, 2
 MOST_SAMPLES, MOST_OWN_SAMPLES = 6000, 2000
 # The same for landscapes beyond the training sets, of which there are tens, and the width there: the widest at which no run
 # on the committed minima of MNIST and of spirals left a doubt, in base and own landscapes.
-MOST_BEYOND_SAMPLES, BEYOND_SIGMAS = 1000, (0.05,)
+MOST_BEYOND_SAMPLES, BEYOND_SIGMAS = 200, (0.05,)
 
 
 class Effort(NamedTuple):
