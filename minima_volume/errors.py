@@ -25,6 +25,10 @@ class ResultsError(UserError):
     """A stored file is missing, damaged or does not fit the present settings, or cannot be written."""
 
 
+class WriteError(ResultsError):
+    """A file cannot be written."""
+
+
 class NumericsError(UserError):
     """Training or measuring produced a number that cannot be used."""
 

@@ -13,7 +13,7 @@ from threading import Lock
 
 from filelock import FileLock, Timeout
 
-from minima_volume.errors import ResultsError
+from minima_volume.errors import ResultsError, WriteError
 from minima_volume.storage import layout, scratch
 
 LOCK = ".lock"  # name of the file whose lock stands for its folder; it stays
@@ -149,7 +149,7 @@ def _umask_by_setting() -> int:
     return mask
 
 
-def write_error(path: Path, error: Exception) -> ResultsError:
+def write_error(path: Path, error: Exception) -> WriteError:
     """Return the error to raise if a file cannot be written.
 
     Args:
@@ -157,11 +157,11 @@ def write_error(path: Path, error: Exception) -> ResultsError:
         error: What went wrong.
 
     Returns:
-        A ResultsError that names the file and the reason.
+        An error that names the file and the reason.
     """
     # An OSError raised by numpy has no number and therefore no text from the system.
     why = getattr(error, "strerror", None) or error
-    return ResultsError(f"Expected to write {path}, got '{why}': free or unlock the folder and run again.")
+    return WriteError(f"Expected to write {path}, got '{why}': free or unlock the folder and run again.")
 
 
 @contextmanager
