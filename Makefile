@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 
 # Values are plain text. A $ would be expanded by make, and what comes out of that is not what was given.
-$(foreach name,SCALE DATA_DIR REPEATS DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY TORCH,$(if $(findstring $$,$(value $(name))),\
+$(foreach name,SCALE DATA_DIR REPEATS DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY STYLE TORCH,$(if $(findstring $$,$(value $(name))),\
   $(error Expected $(name) without a dollar sign, got $(name)=$(value $(name)))))
 SCALE ?= paper
 DATA_DIR ?= data
@@ -47,13 +47,15 @@ escaped = $(subst ?,\?,$(subst *,\*,$(subst [,\[,$(subst $(SPACE),\$(SPACE),$1))
 $(if $(filter data,$(DATA_DIR)),,$(if $(wildcard $(call escaped,$(DATA_DIR))/.),,$(error Expected DATA_DIR to \
   name a folder, got DATA_DIR=$(DATA_DIR), which does not exist: create the folder or omit DATA_DIR)))
 unexport REPEATS
-export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY
+$(if $(STYLE),$(if $(and $(filter paper talk,$(STYLE)),$(filter 1,$(words $(STYLE)))),,$(error Expected STYLE=paper or STYLE=talk, got STYLE=$(STYLE))))
+export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY STYLE
 # $(call quoted,text): the text as one word of a shell.
 quoted = '$(subst ','\'',$1)'
 
 PY := .venv/bin/python
 READY := .venv/.ready
 R := results/$(SCALE)
+F := figs/$(SCALE)$(if $(filter talk,$(STYLE)),/talk)
 LOOK := $(wildcard minima_volume/drawing/*.py minima_volume/analysis/*.py)
 repeats := $(shell seq 0 $$(($(REPEATS) - 1)))
 
@@ -70,7 +72,7 @@ locked = $(if $(DRY),,$(PY) -m minima_volume.pipeline.chain $1 $(SCALE) $2)
 
 define delegate
 .PHONY: $1
-$1 figs/$(SCALE)/$1.pdf: FORCE | $(READY)
+$1 $(F)/$1.pdf: FORCE | $(READY)
 	@$$(call locked,$1,$2) $$(MAKE) LOCKED=$1 REPEATS=$(REPEATS) $$@
 $(R)/$1/%: FORCE | $(READY)
 	@$$(call locked,$1,$2) $$(MAKE) LOCKED=$1 REPEATS=$(REPEATS) $$@
@@ -98,18 +100,18 @@ $(call stage,$1,$2,volume_estimation.py,volumes.csv,rays.json cutoffs.csv)
 
 $(R)/$1/volumes.csv: $(foreach i,$(repeats),$(R)/$1/repeat_$i/volumes.csv)
 	@$(PY) $2/volume_estimation.py $1 --scale $(SCALE) --repeats $(repeats) --gather
-.PRECIOUS: $(R)/$1/volumes.csv figs/$(SCALE)/$1.pdf
+.PRECIOUS: $(R)/$1/volumes.csv $(F)/$1.pdf
 
 # Another make may have ended since this one was told to wait, so the rule has no recipe: the file is there, or everything runs.
 $(R)/$1/.asked: ;
 
-figs/$(SCALE)/$1.pdf: figs/fixed_landscape.py $(LOOK) $(R)/$1/volumes.csv
+$(F)/$1.pdf: figs/fixed_landscape.py $(LOOK) $(R)/$1/volumes.csv
 	@$(PY) -m figs.fixed_landscape $1 --scale $(SCALE)
 
 .PHONY: $1
-$1: figs/$(SCALE)/$1.pdf
+$1: $(F)/$1.pdf
 	@! [ -e $(R)/$1/failures.txt ] || { cat $(R)/$1/failures.txt >&2; echo "error: $1 is complete except for the minima above." >&2; exit 1; }
-	@echo "$1 is up to date: $(R)/$1/volumes.csv, figs/$(SCALE)/$1.png"
+	@echo "$1 is up to date: $(R)/$1/volumes.csv, $(F)/$1.png"
 endef
 
 # ln γ of the minima that are stored, repeat by repeat; needs no rays.
@@ -138,7 +140,7 @@ quickstart: ## poisoned labels on bundled 8x8 digits; needs no download, takes a
 
 all: $(STUDIES) figs ## all studies and all figures
 
-figs: | $(READY) ## all figures whose results exist; prints which are skipped
+figs: | $(READY) ## all figures whose results exist; prints which are skipped; STYLE=talk for slides
 	@$(PY) -m figs.draw $(STUDIES) --scale $(SCALE)
 
 TOYS := $(patsubst toy_models/%.py,%,$(filter-out toy_models/__init__.py toy_models/closed_forms.py toy_models/diagram.py,$(wildcard toy_models/*.py)))
@@ -169,7 +171,8 @@ videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) #
 # What a reviewer's own machine makes in minutes: each of the paper's claims on small data.
 BRIEF := mnist_data mnist_poison mnist_sam mnist_batch_size mnist_imbalanced modulo_grokking swiss_data_x5 swiss_poison_x5
 # The committed pictures suffice for the committed tables; new ones come from `make figs`.
-report: $(if $(filter quick,$(SCALE)),$(BRIEF) figs) | $(READY) ## every claim on one page, docs/_build/report; SCALE=quick makes its numbers first
+report: $(if $(filter quick,$(SCALE)),$(BRIEF)) | $(READY) ## every claim on one page, docs/_build/report; SCALE=quick makes its numbers first
+	@$(if $(filter quick,$(SCALE)),$(PY) -m figs.draw --scale quick --only-claims)
 	@$(PY) -m minima_volume.analysis.report --scale $(SCALE)
 
 compare: | $(READY) ## compare with the published numbers: results/paper/comparison.csv and comparison_trends.csv
@@ -250,7 +253,7 @@ clean: ## remove quick results and figures; paper-scale results are kept
 	rm -rf results/quick figs/quick videos/quick
 
 help: ## show this list
-	@echo "make TARGET [SCALE=quick|paper] [REPEATS=n] [DIRECTIONS=n] [LEVELS=n] [DEVICE=cpu|cuda|mps] [DATA_DIR=path] [THREADS=n] [MEMORY=MiB] [DEBUG=1]"
+	@echo "make TARGET [SCALE=quick|paper] [REPEATS=n] [DIRECTIONS=n] [LEVELS=n] [DEVICE=cpu|cuda|mps] [DATA_DIR=path] [THREADS=n] [MEMORY=MiB] [STYLE=paper|talk] [DEBUG=1]"
 	@echo
 	@grep -hE '^[a-z_-]+:.*## ' Makefile | sed -E 's/^([a-z_-]+):.*## /  \1|/' | column -t -s '|'
 	@echo

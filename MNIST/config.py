@@ -48,6 +48,14 @@ DIGITS_DATA = Study(
     landscapes="nested",
     quick={"n_directions": 100},
 )
+DIGITS_DATA_BEYOND = replace(
+    DIGITS_DATA,
+    name="digits_data_beyond",
+    title="Growing landscapes of 8×8 digits",
+    thresholds=(0.1,),
+    landscapes="beyond",
+    n_directions=250,
+)
 
 LEVELS = (0, 540, 1940, 5940, 19940, 59940)  # 60 … 60,000 training samples
 QUICK_LEVELS = {"levels": (0, 240, 940), "n_directions": 25}
@@ -66,6 +74,15 @@ MNIST_DATA = Study(
     n_directions=500,
     landscapes="nested",
     quick=QUICK_LEVELS,
+)
+MNIST_DATA_BEYOND = replace(
+    MNIST_DATA,
+    name="mnist_data_beyond",
+    title="Growing landscapes of MNIST",
+    thresholds=(0.1,),
+    accuracies=(),
+    landscapes="beyond",
+    n_directions=50,
 )
 MNIST_DATA_RAW = replace(
     MNIST_DATA,
@@ -171,9 +188,11 @@ STUDIES = {
     for study in (
         DIGITS_POISON,
         DIGITS_DATA,
+        DIGITS_DATA_BEYOND,
         MNIST_POISON,
         MNIST_NOISE,
         MNIST_DATA,
+        MNIST_DATA_BEYOND,
         MNIST_DATA_RAW,
         MNIST_DATA_LARGE,
         MNIST_CNN_DATA,

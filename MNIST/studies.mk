@@ -1,13 +1,15 @@
 # The studies of this folder; about.NAME is the line of study NAME in `make help`.
-MNIST_STUDIES := digits_poison digits_data mnist_poison mnist_noise mnist_data mnist_data_raw mnist_data_large mnist_cnn_data mnist_batch_size mnist_batch_steps mnist_duplicates mnist_same_loss mnist_seeds digits_seeds
+MNIST_STUDIES := digits_poison digits_data digits_data_beyond mnist_poison mnist_noise mnist_data mnist_data_beyond mnist_data_raw mnist_data_large mnist_cnn_data mnist_batch_size mnist_batch_steps mnist_duplicates mnist_same_loss mnist_seeds digits_seeds
 # Small networks: one process runs all repeats of a stage.
-MNIST_TOGETHER := digits_poison digits_data digits_seeds
+MNIST_TOGETHER := digits_poison digits_data digits_data_beyond digits_seeds
 
 about.digits_poison := mislabelled extras on the bundled 8x8 digits; needs no download
 about.digits_data := more data on the bundled 8x8 digits, every nested landscape
+about.digits_data_beyond := the same minima in landscapes between and beyond their training sets: which is the largest
 about.mnist_poison := mislabelled extras on MNIST, volumes in the clean landscape
 about.mnist_noise := noise images as extras, volumes in the clean landscape
 about.mnist_data := 60 to 60,000 samples of MNIST, every nested landscape
+about.mnist_data_beyond := the same minima in landscapes between and beyond their training sets: which is the largest
 about.mnist_data_raw := the same minima in raw coordinates, without filter normalisation
 about.mnist_data_large := 60 to 60,000 samples of MNIST, larger network
 about.mnist_cnn_data := 60 to 60,000 samples of MNIST, convolutional network

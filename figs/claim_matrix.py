@@ -6,10 +6,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from minima_volume.analysis import claims
+from minima_volume.analysis import claims, verdicts
 from minima_volume.analysis.claim_tables import ESTIMATORS
 from minima_volume.analysis.claims import Judgement
-from minima_volume.drawing import output, style
+from minima_volume.drawing import marks, output, style
 
 COLORS = {"agrees": style.BLUE, "agrees in part": style.SKY, "undecided": style.GREY, "disagrees": style.VERMILION}
 ACROSS = 5  # dots beside each other before a cell starts a new line of dots
@@ -24,14 +24,14 @@ def draw(scale: str) -> list[Path]:
         return []
     style.use()
     heights = [max(2, *(-(-len(found) // ACROSS) for found in cells(each).values())) for each in judged]
-    figure, axes = plt.subplots(figsize=(style.DOUBLE_COLUMN, 1.5 + LINE * sum(heights)))
+    figure, axes = plt.subplots(figsize=(style.DOUBLE_COLUMN, 1.9 + LINE * sum(heights)))
     top = 0
     for each, height in zip(judged, heights, strict=True):
         _row(axes, each, top, height)
         top += height
     axes.set_xlim(-0.5, len(ESTIMATORS) - 0.5)
     axes.set_ylim(top, 0)
-    axes.set_xticks(range(len(ESTIMATORS)), [name.replace(", ", ",\n") for name in ESTIMATORS.values()], rotation=45,
+    axes.set_xticks(range(len(ESTIMATORS)), list(ESTIMATORS.values()), rotation=50,
                     ha="left", rotation_mode="anchor")  # fmt: skip
     axes.xaxis.tick_top()
     middles = [sum(heights[:i]) + height / 2 for i, height in enumerate(heights)]
@@ -43,9 +43,16 @@ def draw(scale: str) -> list[Path]:
         Line2D([], [], marker="o", lw=0, color=style.GREY, mfc="white", label="not converged, does not count")
     )
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
-    if scale == "quick":
-        style.mark_quick(figure)
-    return style.save(figure, output.figure_path(scale, "claim_matrix"))
+    words = [each.verdict for each in judged]
+    said = ", ".join(f"{words.count(word)} {word}" for word in verdicts.WORDS if word in words)
+    marks.title(figure, f"{len(judged)} claims: {said}")
+    empty = [
+        f"claim {each.claim.number} holds without a number that converged"
+        for each in judged
+        if each.verdict in (verdicts.HOLDS, verdicts.WEAKLY)
+        and not any(c for row in cells(each).values() for _, c in row)
+    ]
+    return marks.close(figure, output.figure_path(scale, "claim_matrix"), quick=scale == "quick", warnings=empty)
 
 
 def cells(each: Judgement) -> dict[str, list[tuple[str, bool]]]:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -34,15 +34,21 @@ def draw(study: str, scale: str) -> list[Path]:
     style.use()
     figure, (left, right) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 2.9))
     _sizes(left, rows)
-    _beyond(right, rows)
+    _beyond(right, rows, settings)
     right.set_xlabel(settings.level_axis)
     caption = [
-        f"cutoff: mean loss exceeds the threshold, {marks.count_repeats(rows)}, each a point",
+        f"cutoff: number of samples from which on the mean loss exceeds the threshold; {marks.count_repeats(rows)}, each a "
+        "point",
+        "dotted: a minimum that ends with its own training data",
+        "bars: medians of those that end",
         "open ▲: stays below over all data",
     ]
     if (rows["beyond"] <= 0).any():
         caption.append("×: ends within its own training set")
-    return marks.finish(figure, (left, right), rows, settings, scale, "cutoffs", caption)
+    finding, warned = statements.cutoffs(statements.at_largest_threshold(rows))
+    return marks.finish(
+        figure, (left, right), rows, settings, scale, "cutoffs", caption, finding=finding, warnings=warned
+    )
 
 
 def _sizes(axes: Axes, rows: pd.DataFrame) -> None:
@@ -63,13 +69,13 @@ def _sizes(axes: Axes, rows: pd.DataFrame) -> None:
             marks.log_ticks(axis)
     axes.set_xlabel("training-set size (samples)")
     axes.set_ylabel("cutoff (samples)")
-    axes.set_title("dotted: ends with its own data", loc="left")
+    axes.set_title("where minima end", loc="left")
     axes.legend(title="loss threshold", title_fontsize=7)
 
 
-def _beyond(axes: Axes, rows: pd.DataFrame) -> None:
+def _beyond(axes: Axes, rows: pd.DataFrame, settings: tables.Settings) -> None:
     """Draw new samples up to the cutoff: minima that never end at the top, those that fail at once at the bottom."""
-    steps, thresholds, absent = marks.places(rows["level"]), tables.thresholds(rows), []
+    steps, thresholds, absent = marks.places(rows["level"], settings), tables.thresholds(rows), []
     axes.set_yscale("log")
     colors = style.series_colors(len(thresholds))
     for number, (threshold, color) in enumerate(zip(thresholds, colors, strict=True)):
@@ -86,9 +92,9 @@ def _beyond(axes: Axes, rows: pd.DataFrame) -> None:
     marks.log_ticks(axes.yaxis)
     low, high = axes.get_ylim()
     axes.set_yticks([tick for tick in axes.get_yticks() if max(low, 1) <= tick <= high and tick % 1 == 0])
-    marks.level_ticks(axes, steps)
-    axes.set_ylabel("new samples until cutoff")
-    axes.set_title("bars: medians of those that end", loc="left")
+    marks.level_ticks(axes, steps, settings)
+    axes.set_ylabel("new samples\nuntil cutoff")
+    axes.set_title("how far beyond their own data", loc="left")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from figs import (
+    beyond,
     boundaries,
     claim_matrix,
     cutoffs,
@@ -35,7 +36,7 @@ from figs import (
     varying_landscape,
 )
 from minima_volume import analysis, drawing
-from minima_volume.analysis import tables
+from minima_volume.analysis import claims, tables
 from minima_volume.drawing import output
 from minima_volume.errors import ResultsError, UserError, WriteError
 from minima_volume.pipeline.chain import AHEAD
@@ -52,19 +53,28 @@ FIGURES: tuple[ModuleType, ...] = (
 )  # fmt: skip
 
 # Each has draw(scale), and shows all studies.
-OVERVIEWS: tuple[ModuleType, ...] = (claim_matrix, forest, reranking, local_overview, sharpness)
+OVERVIEWS: tuple[ModuleType, ...] = (claim_matrix, forest, reranking, beyond, local_overview, sharpness)
 
 
 Skipped = tuple[str, str, str]  # figure, study (empty for a figure of all studies), reason
 
 
-def main(names: Iterable[str], scale: str) -> None:
-    """Draw all figures of a scale that are older than their results, a line for each; then say once what was skipped."""
+def main(names: Iterable[str], scale: str, *, only_claims: bool = False) -> None:
+    """Draw all figures of a scale that are older than their results, a line for each; then say once what was skipped.
+
+    Args:
+        names: Studies to name if they have no results yet.
+        scale: `quick` or `paper`.
+        only_claims: Whether to draw only what the page of the claims shows.
+
+    Raises:
+        WriteError: A picture cannot be written.
+    """
     have, skipped = tables.studies(scale), []
     # Spawned, because a forked copy of a process with several threads may hang.
     count, start = max(1, min(threads(), len(have))), partial(end_with_parent, os.getpid())
     with ProcessPoolExecutor(count, get_context("spawn"), start) as pool:
-        for drawn, left in pool.map(draw_study, have, [scale] * len(have)):
+        for drawn, left in pool.map(partial(draw_study, scale=scale, only_claims=only_claims), have):
             say(drawn)
             skipped += left
     for overview in OVERVIEWS:
@@ -79,13 +89,15 @@ def main(names: Iterable[str], scale: str) -> None:
     say(summary([*skipped, *(("all figures", study, reason) for study in sorted(set(names) - set(have)))]))
 
 
-def draw_study(study: str, scale: str) -> tuple[list[str], list[Skipped]]:
+def draw_study(study: str, scale: str, only_claims: bool = False) -> tuple[list[str], list[Skipped]]:
     """Draw the figures of one study that are out of date; return a line for each, and what was skipped."""
+    shown = {claim.figure for claim in claims.CLAIMS}
     lines: list[str] = []
     skipped: list[Skipped] = []
     for figure in FIGURES:
         name = "" if figure is fixed_landscape else name_of(figure)
-        if _is_fresh(output.figure_path(scale, study, name), study, scale):
+        path = output.figure_path(scale, study, name)
+        if (only_claims and path.name not in shown) or _is_fresh(path, study, scale):
             continue
         try:
             lines += _drew(figure.draw(study, scale))
@@ -163,8 +175,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m figs.draw", description=__doc__)
     parser.add_argument("studies", nargs="*", help="studies to name if they have no results yet")
     parser.add_argument("--scale", default="paper", choices=("quick", "paper"))
+    parser.add_argument("--only-claims", action="store_true", help="draw only what the page of the claims shows")
     given = parser.parse_args()
     try:
-        main(given.studies, given.scale)
+        main(given.studies, given.scale, only_claims=given.only_claims)
     except UserError as error:
         sys.exit(f"error: {error}")

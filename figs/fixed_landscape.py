@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 
 # Levels up to which the legend names each.
@@ -24,12 +24,16 @@ def draw(study: str, scale: str) -> list[Path]:
     _accuracy(right, base, settings)
     natural = ["▲: found with the base data alone"] if settings.varies_data else []
     caption = [*natural, *marks.caveats(base)]
-    return marks.finish(figure, (left, right), frame, settings, scale, "", caption)
+    return marks.finish(
+        figure, (left, right), frame, settings, scale, "", caption,
+        finding=statements.along_levels(statements.at_largest_threshold(base)),
+        warnings=statements.crossing_thresholds(base),
+    )  # fmt: skip
 
 
 def _levels(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:
     """Draw one curve for each threshold. The minimum of the base data alone is a triangle."""
-    steps, absent = marks.places(base["level"]), []
+    steps, absent = marks.places(base["level"], settings), []
     thresholds = tables.thresholds(base)
     for number, (threshold, color) in enumerate(zip(thresholds, style.series_colors(len(thresholds)), strict=True)):
         here = base[base["threshold"] == threshold]
@@ -37,10 +41,12 @@ def _levels(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:
         absent.append((color, marks.series(axes, here, beside, "log_volume", color=color, label=f"{threshold:g}")))
         if settings.varies_data:
             natural = tables.summary(here, "log_volume").loc[min(steps)]
+            if natural["missing"]:
+                continue
             face = "white" if natural["bound"] else color
             axes.plot(beside[min(steps)], natural["mean"], "^", ms=7, color=color, mfc=face, zorder=4)
     marks.crosses((axes, absent))
-    marks.level_ticks(axes, steps)
+    marks.level_ticks(axes, steps, settings)
     axes.set_xlabel(settings.level_axis)
     axes.set_ylabel(f"{tables.NAMES['log_volume']} (nats)")
     style.nats(axes.yaxis)
@@ -57,7 +63,7 @@ def _accuracy(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None
         points = here[here["level"] == level]
         for bound, face in ((False, color), (True, "white")):
             part = points[(points["status"] == "censored") == bound]
-            label = f"{level:,}" if not bound else None
+            label = f"{settings.shown(level):,}" if not bound else None
             axes.plot(part["log_volume"], part["test_accuracy"], "o", color=color, mfc=face, label=label)
         absent.append((color, points.loc[points["log_volume"].isna(), "test_accuracy"].tolist()))
     marks.crosses_left(axes, absent)

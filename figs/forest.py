@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from minima_volume.analysis import published
+from minima_volume.analysis import published, statements
 from minima_volume.analysis.student import limit_95
-from minima_volume.drawing import output, style
+from minima_volume.drawing import marks, output, style
 
 OURS, THEIRS, SOLVED = style.BLUE, style.VERMILION, style.GREEN
 STEEP = 1.0  # slopes beyond this, of the poison studies, have a panel of their own
@@ -55,7 +55,16 @@ def _slopes(rows: pd.DataFrame) -> list[Path]:
     solved, *bars = zip(*grid[0, 0].get_legend_handles_labels(), strict=True)
     figure.legend(*zip(*bars, solved, strict=True), loc="outside lower center", ncols=3)
     style.label_panels(grid[0])
-    return style.save(figure, output.figure_path("paper", "forest", "slopes"))
+    same = (np.sign(rows["ours_slope"]) == np.sign(rows["published_slope"])).sum()
+    marks.title(
+        figure, f"{same} of {len(rows)} slopes in the base landscape have the published sign (bars: 95 % intervals)"
+    )
+    apart = [
+        row["study"] for row in rows.to_dict("records")
+        if abs(row["ours_slope"] - row["published_slope"]) > 4 * (row["ours_slope_se"] + row["published_slope_se"])
+    ]  # fmt: skip
+    warned = [f"intervals that miss each other by far: {', '.join(apart)}"] if apart else []
+    return marks.close(figure, output.figure_path("paper", "forest_slopes"), warnings=warned)
 
 
 def _bars(axes: Axes, rows: pd.DataFrame, at: np.ndarray, who: str, color: str, marker: str, label: str) -> None:
@@ -86,6 +95,8 @@ def _differences(volumes: pd.DataFrame) -> list[Path]:
     axes.set_ylim(-0.6, len(studies) - 0.4)
     axes.set_xlabel("ln E[$r^n$] by the published rule, ours − published (steps of the grid)")
     within = (known["within"] == "a grid step").sum()
-    axes.set_title(f"{within} of {len(known)} compared volumes agree within one step of the published grid")
-    figure.legend(loc="outside lower center", ncols=4)
-    return style.save(figure, output.figure_path("paper", "forest", "volumes"))
+    marks.title(figure, f"{within} of {len(known)} compared volumes agree within one step of the published grid")
+    figure.legend(loc="outside lower center", ncols=2)
+    return marks.close(figure, output.figure_path("paper", "forest_volumes"), warnings=[
+        f"{study}: {sentence}" for study, here in known.groupby("study") for sentence in statements.drifting(here)
+    ])  # fmt: skip

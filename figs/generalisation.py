@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -40,19 +40,24 @@ def draw(study: str, scale: str) -> list[Path]:
     figure, grid = plt.subplots(2, 2, figsize=(style.DOUBLE_COLUMN, 4.6))
     for column, name in enumerate(ESTIMATES):
         for row, outcome in enumerate(OUTCOMES):
-            _panel(grid[row, column], rows, name, outcome)
-        grid[1, column].set_xlabel(f"{tables.NAMES[name]} at threshold {rows['threshold'].iloc[0]:g} (nats)")
+            _panel(grid[row, column], rows, name, outcome, settings)
+        grid[1, column].set_xlabel(f"{tables.NAMES[name]} (nats)")
     handles = grid[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside right upper", title=settings.short_axis, title_fontsize=7)
     caption = [
-        "bars: standard error of the volume",
+        f"base landscape, threshold {rows['threshold'].iloc[0]:g}; bars: standard error of the volume",
         "ρ: Spearman's rank correlation over all minima",
         *marks.caveats(rows),
     ]
-    return marks.finish(figure, grid.flat, frame, settings, scale, "generalisation", caption)
+    finding, warned = statements.correlations(
+        {name: rank_correlation(rows, name, "test_accuracy") for name in ESTIMATES}
+    )
+    return marks.finish(
+        figure, grid.flat, frame, settings, scale, "generalisation", caption, finding=finding, warnings=warned
+    )
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, column: str, outcome: str) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, column: str, outcome: str, settings: tables.Settings) -> None:
     """Draw every minimum with the standard error of its volume, coloured by level."""
     levels, absent = sorted(rows["level"].unique()), []
     if outcome == "test_loss":
@@ -61,7 +66,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, column: str, outcome: str) -> None:
         here = rows[rows["level"] == level]
         for bound, face in ((False, color), (True, "white")):
             part = here[(here["status"] == "censored") == bound]
-            label = f"{level:,}" if not bound else None
+            label = f"{settings.shown(level):,}" if not bound else None
             axes.errorbar(
                 part[column], part[outcome], xerr=part[f"{column}_se"], ls="none", marker="o", color=color, mfc=face,
                 elinewidth=0.7, label=label,

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -48,12 +48,21 @@ def draw(study: str, scale: str) -> list[Path]:
         marks.log_ticks(axes.xaxis)
         axes.set_xlabel("training epochs")
     caption = [marks.repeats(frame), *marks.caveats(frame)]
-    return marks.finish(figure, panels, frame, settings, scale, "grokking", caption)
+    said = {
+        metric: statements.along_levels(statements.at_largest_threshold(frame[frame["metric"] == metric]))
+        for metric in criteria
+    }
+    return marks.finish(
+        figure, panels, frame, settings, scale, "grokking", caption,
+        finding="; ".join(f"by {metric}, {text.partition(',')[0]}" for metric, text in said.items()),
+    )  # fmt: skip
 
 
 def _accuracies(axes: Axes, rows: pd.DataFrame, epochs: dict[int, float]) -> None:
     """Draw training and test accuracy, and that on unseen samples if the test set holds training samples."""
     present = {column: label for column, label in ACCURACIES.items() if rows[column].notna().any()}
+    if "unseen_accuracy" in present:
+        present["test_accuracy"] = "all, training set included"
     for (column, label), color in zip(present.items(), style.SERIES, strict=False):
         marks.series(axes, rows.assign(status="ok"), epochs, column, color=color, label=label)
     axes.set_ylim(-0.03, 1.05)

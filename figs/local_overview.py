@@ -3,7 +3,6 @@
 from pathlib import Path
 from textwrap import fill
 
-import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -15,7 +14,7 @@ from minima_volume.drawing import marks, output, style
 from minima_volume.estimators.diagnostics import CONVERGED
 
 COLUMNS = 3
-TITLE_WIDTH = 34  # characters in a line above a panel
+TITLE_WIDTH = 24  # characters in a line above a panel
 # Units of length, with the name of each in the legend and the fill of its marks.
 UNITS = {"own": ("own norms", True), "first": ("norms of the first level", False)}
 
@@ -24,8 +23,12 @@ def draw(scale: str) -> list[Path]:
     """Draw a panel per study at the width with most levels, the widest of those."""
     found = {study: tables.local_volumes(scale, study) for study in tables.studies(scale)}
     frames = {study: frame for study, frame in found.items() if frame is not None and widest(frame) is not None}
-    # Seeds on the same samples are equally large: docs/sharpness.md.
-    frames = {s: frame for s, frame in frames.items() if tables.settings(scale, s).level_means != "model_seed"}
+    # Seeds on the same samples are equally large (docs/sharpness.md), and other landscapes have a figure of their own.
+    known = {study: tables.settings(scale, study) for study in frames}
+    frames = {
+        study: frame for study, frame in frames.items()
+        if known[study].level_means != "model_seed" and known[study].landscapes != "beyond"
+    }  # fmt: skip
     if not frames:
         return []
     style.use()
@@ -43,10 +46,11 @@ def draw(scale: str) -> list[Path]:
     named = {
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4)
-    if scale == "quick":
-        style.mark_quick(figure)
-    return style.save(figure, output.figure_path(scale, "local_volumes"))
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=3)
+    marks.title(
+        figure, "Sampled volume of each minimum in the base landscape, in its own and in common units of length"
+    )
+    return marks.close(figure, output.figure_path(scale, "local_volumes"), quick=scale == "quick")
 
 
 def widest(frame: pd.DataFrame) -> float | None:
@@ -56,28 +60,26 @@ def widest(frame: pd.DataFrame) -> float | None:
 
 def _panel(axes: Axes, frame: pd.DataFrame, rays: pd.DataFrame | None, settings: tables.Settings) -> None:
     """Draw one study."""
-    sigma, levels = widest(frame), sorted(frame["level"].unique())
+    sigma, steps = widest(frame), marks.places(map(int, frame["level"].unique()), settings)
     at = frame[frame["sigma"] == sigma]
     blue, orange, *_ = style.series_colors(3)
     for (norms, (label, filled)), color in zip(UNITS.items(), (blue, orange), strict=True):
         for number, (_, own) in enumerate(select(at, "base", norms).sort_values("level").groupby("repeat")):
             low = own[own["status"] != "ok"]
-            axes.plot(
-                [levels.index(level) for level in low["level"]], low["log_gamma"], "v", mfc="none", ms=5, color=color
-            )
+            axes.plot(low["level"].map(steps), low["log_gamma"], "v", mfc="none", ms=5, color=color)
             own = own[own["status"] == "ok"]
-            x = [levels.index(level) for level in own["level"]]
+            x = own["level"].map(steps)
             inside = color if filled else "white"
             axes.errorbar(x, own["log_gamma"], own["error"], color=color, lw=0.8, marker="o", ms=4, mfc=inside,
                           label=label if number == 0 else None)  # fmt: skip
     lowest = 1.15 * float((at["log_gamma"] - at["error"]).min()) - 0.02
     if rays is not None:
-        known = (rays["estimator"] == "gamma") & rays["verdict"].isin(CONVERGED) & rays["level"].isin(levels)
+        known = (rays["estimator"] == "gamma") & rays["verdict"].isin(CONVERGED) & rays["level"].isin(steps)
         same = rays[known & (rays["sigma"] == sigma) & (rays["value"] >= lowest)]
-        x = np.array([levels.index(level) for level in same["level"]]) + 0.2
+        x = same["level"].map(steps).to_numpy() + 0.2
         axes.plot(x, same["value"], "s", ms=3, color=style.GREY, label="rays that converged" if len(x) else None)
     axes.set_ylim(lowest, -0.05 * lowest)
     axes.set_title(rf"{fill(settings.title, TITLE_WIDTH)}" + "\n" + rf"$\sigma$ = {sigma:g}", loc="left", fontsize=7)
     axes.set_xlabel(settings.level_axis, fontsize=7)
-    marks.level_ticks(axes, marks.places(map(int, levels)), crowded=True)
+    marks.level_ticks(axes, steps, settings, crowded=True)
     style.nats(axes.yaxis)

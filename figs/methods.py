@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -83,7 +83,7 @@ def _figure(
     """Draw the three panels and write the figure."""
     style.use()
     figure, panels = plt.subplots(1, 3, figsize=(style.DOUBLE_COLUMN, 2.9))
-    steps = marks.places(pd.concat(frames)["level"])
+    steps = marks.places(pd.concat(frames)["level"], both[0])
     labels = [name(settings.recipe) for settings in both]
     absent = []
     for number, (frame, color, label) in enumerate(zip(frames, (style.VERMILION, style.BLUE), labels, strict=True)):
@@ -103,7 +103,7 @@ def _figure(
         ),
         strict=True,
     ):
-        marks.level_ticks(axes, steps, crowded=True)
+        marks.level_ticks(axes, steps, both[0], crowded=True)
         axes.set_title(title, loc="left")
         axes.set_xlabel(both[0].level_axis)
         axes.set_ylabel(label)
@@ -114,7 +114,7 @@ def _figure(
     directions = " and ".join(sorted({f"{settings.n_directions:,}" for settings in both}))
     without = []
     if not (paired["n_directions"] == paired["n_directions_reference"]).all():
-        without = ["× in b: ln E[$r^n$] along other numbers of directions cannot be compared"]
+        without = ["ln E[$r^n$] along other numbers of directions cannot be compared"]
     elif paired["log_volume_difference"].isna().any():
         without = ["× in b: a repeat without two exact volumes"]
     caption = [
@@ -123,7 +123,13 @@ def _figure(
         *without,
         *marks.caveats(pd.concat(frames)),
     ]
-    return marks.finish(figure, panels, frames[0], both[0], scale, "methods", caption)
+    typical = paired["typical_log_volume_difference"].dropna()
+    return marks.finish(
+        figure, panels, frames[0], both[0], scale, "methods", caption,
+        finding=f"{int((typical > 0).sum())} of {len(typical)} minima of {less.split()[0]} reach farther in typical "
+        f"directions than those of {less.split()[-1]}",
+        warnings=statements.unlike_methods([settings.recipe for settings in both], paired),
+    )  # fmt: skip
 
 
 def _differences(axes: Axes, paired: pd.DataFrame, steps: dict[int, float], rows: tuple[Row, ...]) -> None:
@@ -132,6 +138,8 @@ def _differences(axes: Axes, paired: pd.DataFrame, steps: dict[int, float], rows
     absent = []
     for column, color, marker, shift, label in rows:
         values = paired.dropna(subset=f"{column}_difference")
+        if values.empty:
+            continue  # the caption says why
         without = sorted({*paired.loc[paired[f"{column}_difference"].isna(), "level"]})
         absent.append((color, [steps[level] + shift for level in without]))
         groups = values.groupby("level")[f"{column}_difference"]

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from minima_volume.analysis import published, tables
+from minima_volume.analysis import published, statements, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -29,7 +29,7 @@ def draw(study: str, scale: str) -> list[Path]:
     style.use()
     figure, grid = plt.subplots(2, 2, figsize=(style.DOUBLE_COLUMN, 4.8))
     panels = grid.ravel()
-    steps = marks.places(rows["level"])
+    steps = marks.places(rows["level"], settings)
     first = rows[rows["landscape"] == rows["landscape"].min()]
     threshold = first["threshold"].max()
     shown = (frame["metric"] == "loss") & (frame["threshold"] == threshold) & frame["level"].isin(steps)
@@ -40,19 +40,24 @@ def draw(study: str, scale: str) -> list[Path]:
     for axes, outcome in zip(panels[2:], ("test_loss", "test_accuracy"), strict=True):
         _outcome(axes, once, theirs[theirs["level"].isin(steps)], steps, outcome)
     for axes in panels:
-        marks.level_ticks(axes, steps, crowded=len(steps) > 5)
+        marks.level_ticks(axes, steps, settings, crowded=len(steps) > 5)
         axes.set_xlabel(settings.level_axis)
     caption = [
         f"ours: {marks.repeats(frame)}",
         "published: github.com/rfangit/minima-volume-project, each repeat a square",
-        "one step of its grid: 2n/k nats",
+        "grey: within one step of the grid, 2n/k nats, rounded",
         *(
             ["×: above the threshold"]
             if rows[["ours_without_volume", "published_without_volume"]].any(axis=None)
             else []
         ),
     ]
-    return marks.finish(figure, panels, frame, settings, scale, "published", caption)
+    known = rows.dropna(subset="grid_steps")
+    close = int((known["grid_steps"].abs() <= 1.5).sum())
+    return marks.finish(
+        figure, panels, frame, settings, scale, "published", caption, warnings=statements.drifting(rows),
+        finding=f"{close} of {len(known)} mean volumes agree with the published ones within one grid step",
+    )  # fmt: skip
 
 
 def _volumes(axes: Axes, ours: pd.DataFrame, theirs: pd.DataFrame, steps: dict[int, float]) -> None:
@@ -75,11 +80,11 @@ def _differences(axes: Axes, rows: pd.DataFrame, steps: dict[int, float]) -> Non
     axes.axhline(0, color=style.GREY, lw=0.6)
     axes.axhspan(-1.5, 1.5, color=style.PALE, lw=0)
     for (key, here), color in zip(groups, style.level_colors(len(groups)), strict=True):
-        label = f"+{key[0]:,.0f}, {key[1]:g}"
+        label = f"+{key[0]:,.0f} samples, {key[1]:g}"
         axes.plot(here["level"].map(steps), here["grid_steps"], "o-", color=color, label=label)
-    axes.set_ylabel("ours − published\n(grid steps)")
-    axes.set_title("grey: within one step, rounded", loc="left")
-    axes.legend(title="landscape,\nthreshold", title_fontsize=7, loc="upper left", bbox_to_anchor=(1, 1.05))
+    axes.set_ylabel("ours − published\n(steps of its grid)")
+    axes.set_title("difference", loc="left")
+    axes.legend(title="landscape, threshold", title_fontsize=7, loc="upper left", bbox_to_anchor=(1, 1.05))
 
 
 def _outcome(axes: Axes, once: pd.DataFrame, theirs: pd.DataFrame, steps: dict[int, float], outcome: str) -> None:

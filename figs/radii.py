@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from minima_volume.analysis import radii as analysis_radii
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -55,7 +55,7 @@ def draw(study: str, scale: str) -> list[Path]:
             marks.log_ticks(grid[-1, column].xaxis)
             grid[-1, column].set_xlabel("radius |c·g|")
     for row, level in enumerate(levels):
-        grid[row, 0].set_ylabel(f"{level:,}", rotation=0, ha="right", va="center")
+        grid[row, 0].set_ylabel(f"{settings.shown(level):,}", rotation=0, ha="right", va="center")
     figure.supylabel(settings.level_axis, size=8)
     caption = [
         f"repeat {repeat}, base landscape, {len(found[levels[0], thresholds[0]].logs):,} directions",
@@ -64,7 +64,16 @@ def draw(study: str, scale: str) -> list[Path]:
     ]
     if any(radii.censored.any() for radii in found.values()):
         caption.append("hatched: rays that never cross, drawn beyond the cap c = 1")
-    return marks.finish(figure, [], frame, settings, scale, "radii", caption)
+    largest = [radii for (_, threshold), radii in found.items() if threshold == thresholds[0] and radii.inside]
+    medians = [float(np.exp(np.median(radii.logs))) for radii in largest]
+    finding = (
+        f"Median radii of {min(medians):.3g} to {max(medians):.3g} at threshold {thresholds[0]:g}" if medians else ""
+    )
+    beyond = sum(int(radii.censored.sum()) for radii in found.values() if radii.inside)
+    return marks.finish(
+        figure, [], frame, settings, scale, "radii", caption, finding=finding,
+        warnings=statements.capped(beyond, sum(len(radii.logs) for radii in found.values() if radii.inside)),
+    )  # fmt: skip
 
 
 def _histogram(axes: Axes, found: analysis_radii.Radii, edges: NDArray[np.float64] | None, color: str) -> None:

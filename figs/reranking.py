@@ -24,8 +24,10 @@ def draw(scale: str) -> list[Path]:
     n_rows = -(-len(shown) // COLUMNS)
     columns = min(COLUMNS, len(shown))
     figure, grid = plt.subplots(n_rows, columns, figsize=(style.DOUBLE_COLUMN, 0.9 + 2.0 * n_rows), squeeze=False)
-    for axes, (study, threshold) in zip(grid.flat, shown.items(), strict=False):
+    found = [
         _panel(axes, scale, study, threshold)
+        for axes, (study, threshold) in zip(grid.flat, shown.items(), strict=False)
+    ]
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     style.label_panels(grid.flat[: len(shown)])
@@ -36,11 +38,11 @@ def draw(scale: str) -> list[Path]:
             Line2D([], [], ms=8, label="largest measured, every repeat", **ring),
             Line2D([], [], color=style.GREY, ls=":", label="ends: above the threshold from here"),
         ],
-        loc="outside lower center", ncols=3,
+        loc="outside lower center", ncols=2,
     )  # fmt: skip
-    if scale == "quick":
-        style.mark_quick(figure)
-    return style.save(figure, output.figure_path(scale, "reranking"))
+    leads, count = (sum(numbers) for numbers in zip(*found, strict=True))
+    marks.title(figure, f"The minimum of exactly the data reaches farthest in {leads} of {count} landscapes")
+    return marks.close(figure, output.figure_path(scale, "reranking"), quick=scale == "quick")
 
 
 def largest(frame: pd.DataFrame) -> pd.Series:
@@ -54,8 +56,8 @@ def largest(frame: pd.DataFrame) -> pd.Series:
     return agreed.loc[agreed["nunique"] == 1, "first"]
 
 
-def _panel(axes: Axes, scale: str, study: str, threshold: float) -> None:
-    """Draw one study."""
+def _panel(axes: Axes, scale: str, study: str, threshold: float) -> tuple[int, int]:
+    """Draw one study; return in how many landscapes the minimum of exactly its samples leads, and of how many."""
     settings = tables.settings(scale, study)
     volumes = rows_at(scale, study, threshold)
     frame = estimates.of_volumes(volumes)["typical"]
@@ -78,9 +80,11 @@ def _panel(axes: Axes, scale: str, study: str, threshold: float) -> None:
     axes.set_xscale("log")
     axes.set_ylim(bottom - 0.12 * (top - bottom), top + 0.1 * (top - bottom))
     marks.log_ticks(axes.xaxis)
-    axes.set_title(f"{study}, threshold {threshold:g}", loc="left", fontsize=7)
+    axes.set_title(f"{study}\nthreshold {threshold:g}", loc="left", fontsize=7)
     axes.set_xlabel("samples of the landscape", fontsize=7)
     axes.set_ylabel("typical volume / n (nats)", fontsize=7)
     led = sum(landscape == level for landscape, level in winners.items())
-    said = f"own size leads in\n{led} of {frame['landscape'].nunique()}"
+    count = frame["landscape"].nunique()
+    said = f"own size leads in\n{led} of {count}"
     axes.text(0.98, 0.97, said, transform=axes.transAxes, ha="right", va="top", size=6.5, color=style.GREY)
+    return led, count

@@ -23,18 +23,18 @@ def draw(scale: str) -> list[Path]:
     for axes, (pairing, title) in zip(panels, sharpness.PAIRINGS.items(), strict=True):
         _panel(axes, frames, scale, pairing)
         axes.set_title(title, loc="left", fontsize=8)
-        axes.set_xlabel(
-            "concordance of sharpness with test loss\n← sharper is better     flatter is better →\n"
-            "lines: ±2 deviations of chance",
-            fontsize=7,
-        )
+    figure.supxlabel(
+        "concordance of sharpness with test loss (lines: ±2 deviations of chance)\n"
+        "← sharper is better     flatter is better →",
+        size=8,
+    )
     names = list(sharpness.NAMES.values())
     panels[0].set_yticks(range(len(names)), [name.replace("λ_max", r"$\lambda_{\max}$") for name in names], fontsize=7)
     panels[0].invert_yaxis()
     panels[0].set_xlim(-1.12, 1.12)
     style.label_panels(panels)
     handles = {h.get_label(): h for axes in panels for h in axes.get_legend_handles_labels()[0]}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     if scale == "quick":
         style.mark_quick(figure)
     return style.save(figure, output.figure_path(scale, "sharpness"))

@@ -9,14 +9,14 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.estimators.diagnostics import CONVERGED
 
 TITLES = {
     "grid": "published grid rule",
     "log_volume": "ln E[$r^n$], solved",
-    "typical": "typical volume $n$ E[ln $r$]",
+    "typical": "typical, $n$ E[ln $r$]",
 }
 # If rays give ln γ this low and the sampler a few nats, only a logarithmic axis shows both.
 FAR = -100.0
@@ -38,22 +38,34 @@ def draw(study: str, scale: str) -> list[Path]:
     settings = tables.settings(scale, study)
     chosen = panels(frame)
     figure, grid = plt.subplots(2, 3, figsize=(style.DOUBLE_COLUMN, 4.2), sharex=True)
-    levels = sorted(frame["level"].unique())
+    steps = marks.places(map(int, frame["level"].unique()), settings)
     for axes, (name, sigma) in zip(grid.flat, chosen, strict=False):
-        _panel(axes, frame, levels, name, sigma)
+        _panel(axes, frame, steps, settings, name, sigma)
     grid[1, 1].set_xlabel(settings.level_axis)
     for axes in grid.flat[len(chosen) :]:
         axes.set_axis_off()
     style.label_panels(grid.flat[: len(chosen)])
-    figure.suptitle(f"{settings.title}, loss threshold {frame['threshold'].iloc[0]:g}")
+    marks.title(figure, _finding(frame, settings))
     figure.legend(handles=_handles(sorted(frame["repeat"].unique()), "gold" in set(frame["estimator"])),
-                  loc="outside lower center", ncols=6)  # fmt: skip
-    if scale == "quick":
-        style.mark_quick(figure)
-    return style.save(figure, output.figure_path(scale, study, "trust"))
+                  loc="outside lower center", ncols=6, columnspacing=1)  # fmt: skip
+    rays, chain = (frame[frame["estimator"] == name] for name in ("gamma", "gold"))
+    warned = statements.far_from_sampler(rays, chain)
+    return marks.close(figure, output.figure_path(scale, study, "trust"), quick=scale == "quick", warnings=warned)
 
 
-def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigma: float | None) -> None:
+def _finding(frame: pd.DataFrame, settings: tables.Settings) -> str:
+    """Return the title: how many values of each estimator have converged."""
+    shares = [
+        f"{name} {int(here['verdict'].isin(CONVERGED).sum())} of {len(here)}"
+        for key, name in {"log_volume": "ln E[$r^n$]", "gamma": "ln γ by rays", "gold": "by the sampler"}.items()
+        if len(here := frame[frame["estimator"] == key])
+    ]
+    return f"{settings.title}, threshold {frame['threshold'].iloc[0]:g}. Converged: {', '.join(shares)}"
+
+
+def _panel(
+    axes: Axes, frame: pd.DataFrame, steps: dict[int, float], settings: tables.Settings, name: str, sigma: float | None
+) -> None:
     """Draw one estimator; hollow marks have not converged."""
     repeats = sorted(frame["repeat"].unique())
     for number, (repeat, color) in enumerate(zip(repeats, style.series_colors(len(repeats)), strict=True)):
@@ -63,7 +75,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigm
             rows = frame[(frame["estimator"] == kind) & same & (frame["repeat"] == repeat)].sort_values("level")
             if rows.empty:
                 continue
-            x = np.array([levels.index(level) for level in rows["level"]]) + shift
+            x = rows["level"].map(steps).to_numpy() + shift
             dashed = ":" if kind == "gold" else "-"
             axes.plot(x, rows["value"], dashed, color=color, lw=0.8)
             error = rows["error"].fillna(0)
@@ -73,14 +85,15 @@ def _panel(axes: Axes, frame: pd.DataFrame, levels: list[float], name: str, sigm
             hollow = ~rows["verdict"].isin(CONVERGED).to_numpy()
             axes.scatter(x, rows["value"], s=16, marker=marker, edgecolor=color, lw=0.8, zorder=3,
                          facecolor=np.where(hollow, "white", color))  # fmt: skip
-    marks.level_ticks(axes, marks.places(map(int, levels)), crowded=max(levels) >= 10_000)
+    marks.level_ticks(axes, steps, settings)
     axes.set_title(TITLES.get(name, rf"ln $\gamma_\sigma$, $\sigma$ = {sigma:g}" if sigma else name), loc="left")
-    axes.set_ylabel("nats")
+    axes.set_ylabel("log volume (nats)" if sigma is None else r"ln $\gamma_\sigma$ (nats)")
     if sigma is not None:
         # Error bars of values that have not converged may be longer than all differences.
         lowest = frame.loc[frame["estimator"].isin((name, "gold")) & (frame["sigma"] == sigma), "value"].min()
         if lowest < FAR:
             axes.set_yscale("symlog", linthresh=1)
+            axes.set_ylabel(r"ln $\gamma_\sigma$ (nats, symlog)")
             axes.set_yticks([0, *(-(10.0**power) for power in range(5) if -(10.0**power) > 2 * lowest)])
             axes.set_ylim(2 * lowest, 0.5)
         elif lowest < 0:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 
 MARGIN, APART = 0.08, 0.012  # as shares of the axis: outside the data, and between levels at one size
@@ -35,14 +35,18 @@ def draw(study: str, scale: str) -> list[Path]:
         _cutoffs(lower, cutoffs[cutoffs["threshold"] == threshold], settings.base, colors)
         upper.set_title(f"threshold {threshold:g}", loc="left")
         marks.log_ticks(lower.xaxis)
-        lower.set_xlabel("data size (samples)")
     marks.crosses(*absent)
     grid[0, 0].set_ylabel(f"{tables.NAMES['log_volume']} (nats)")
     style.nats(grid[0, 0].yaxis)
     grid[1, 0].set_ylabel("cutoff")
+    figure.supxlabel("data size (samples)", size=8)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right upper", title="trained on\n(samples)")
     caption = [marks.repeats(rows), "large dot: own landscape", CUTOFF, *marks.caveats(rows)]
-    return marks.finish(figure, grid[0], frame, settings, scale, "varying_landscape", caption)
+    largest = rows[rows["threshold"] == thresholds[0]]
+    return marks.finish(
+        figure, grid[0], frame, settings, scale, "varying_landscape", caption,
+        finding=statements.shrinking(largest, settings.base), warnings=statements.rising_with_data(largest),
+    )  # fmt: skip
 
 
 def _volumes(axes: Axes, frame: pd.DataFrame, base: int, colors: dict[int, str]) -> marks.Absent:

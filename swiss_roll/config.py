@@ -23,6 +23,14 @@ SWISS_DATA_X5 = Study(
     landscapes="nested",
     quick={"levels": (0, 80, 380), "n_directions": 100},
 )
+SWISS_DATA_X5_BEYOND = replace(
+    SWISS_DATA_X5,
+    name="swiss_data_x5_beyond",
+    title="Growing landscapes of two spirals",
+    thresholds=(0.1,),
+    landscapes="beyond",
+    n_directions=250,
+)
 SWISS_DATA_X6 = replace(
     SWISS_DATA_X5, name="swiss_data_x6", title="More data on two spirals, six hidden layers", model="swiss_x6"
 )
@@ -52,4 +60,7 @@ SWISS_POISON_X6 = replace(
     quick={"levels": (0, 20, 100), "n_directions": 100},
 )
 
-STUDIES = {study.name: study for study in (SWISS_DATA_X5, SWISS_DATA_X6, SWISS_POISON_X5, SWISS_POISON_X6)}
+STUDIES = {
+    study.name: study
+    for study in (SWISS_DATA_X5, SWISS_DATA_X5_BEYOND, SWISS_DATA_X6, SWISS_POISON_X5, SWISS_POISON_X6)
+}

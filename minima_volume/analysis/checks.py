@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from minima_volume.analysis import estimates, power_law, tables, verdicts
+from minima_volume.analysis import estimates, overtaking, power_law, tables, verdicts
 from minima_volume.analysis.changes import (
     ends_of,
     findings,
@@ -107,6 +107,21 @@ def leads(scale: str, check: Check) -> Iterator[Finding]:
                 }, index=best.index)  # fmt: skip
         for found in findings_of_margins(name, frame, margins):
             yield replace(found, outcome=IN_PART) if left_out and found.outcome == AGREES else found
+
+
+def overtakes(scale: str, check: Check) -> Iterator[Finding]:
+    """Yield findings on: each minimum is larger than the next of more data at its own size, and smaller where it last fits.
+
+    The effect is how far the next one is ahead in the largest landscape that the minimum fits, in nats.
+    """
+    for name, frame in overtaking.estimates_everywhere(scale, check.study, check.threshold).items():
+        own, last = {}, {}
+        for level, there, here in overtaking.overtaken(frame):
+            own[level], last[level] = there.assign(margin=-there["margin"]), here
+        for first, found in zip(
+            findings_of_margins(name, frame, own), findings_of_margins(name, frame, last), strict=True
+        ):
+            yield replace(found, outcome=min(first.outcome, found.outcome, key=verdicts.OUTCOMES.index))
 
 
 def gains(scale: str, check: Check) -> Iterator[Finding]:
@@ -218,5 +233,5 @@ def rows_at(scale: str, study: str, threshold: float) -> pd.DataFrame:
 
 FUNCTIONS: dict[str, Callable[[str, Check], Iterator[Finding]]] = {
     kind.__name__: kind
-    for kind in (falls, ends, larger, unbeaten, leads, gains, line, predicts, viable, unconverged, below)
+    for kind in (falls, ends, larger, unbeaten, leads, overtakes, gains, line, predicts, viable, unconverged, below)
 }

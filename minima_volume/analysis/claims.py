@@ -46,6 +46,7 @@ NESTED = {
     "swiss_data_x6": 0.1,
 }  # fmt: skip
 DATA = NESTED | {"mnist_cnn_data": 0.1, "cifar_cnn_data": 0.1}
+BEYOND = {"mnist_data_beyond": 0.1, "digits_data_beyond": 0.1, "swiss_data_x5_beyond": 0.1}
 SHARP = {"mnist_sam": 0.1, "cifar_sam": 0.1, "swiss_sam": 0.1}
 POISON = {"mnist_poison": 0.1, "cifar_poison": 0.1, "swiss_poison_x5": 0.1, "swiss_poison_x6": 0.1}
 IMBALANCED = {
@@ -67,8 +68,9 @@ CLAIMS = (
         "With more data, minima that were small become the largest of those that fit the data.",
         f"{TEXT}; Figure 4, bottom",
         "In each landscape, the minimum trained on exactly its samples is the largest that is measured, and the minima of "
-        "fewer samples have left the threshold.",
-        _checks("leads", NESTED), "reranking",
+        "fewer samples have left the threshold. Where landscapes between the sizes are measured: each minimum is larger "
+        "than the next of more data at its own size, and smaller in the last landscape that it fits.",
+        (*_checks("leads", NESTED), *_checks("overtakes", BEYOND)), "beyond",
     ),
     Claim(
         3, "Power law",

@@ -8,14 +8,12 @@ import pandas as pd
 from minima_volume.analysis import verdicts
 from minima_volume.analysis.changes import ends_of
 from minima_volume.analysis.checks import FUNCTIONS, Check, rows_at
-from minima_volume.analysis.verdicts import AGREES, DISAGREES, IN_PART, UNDECIDED, Finding, Outcome
+from minima_volume.analysis.verdicts import Finding, Outcome
 
 # Every test set that a check reads holds at least so many samples.
 TEST_SAMPLES = 1000
-# From the worst to the best, for claims with two parts.
-ORDER: tuple[Outcome, ...] = (DISAGREES, UNDECIDED, IN_PART, AGREES)
 # Kinds that compare volumes of minima, for which it matters how far their losses lie below the threshold.
-_COMPARE = {"falls", "ends", "larger", "unbeaten", "leads", "gains", "predicts"}
+_COMPARE = {"falls", "ends", "larger", "unbeaten", "leads", "overtakes", "gains", "predicts"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,9 @@ def gather(scale: str, check: Check) -> Evidence:
     findings = list(FUNCTIONS[check.kind](scale, check))
     if check.accuracy:
         other = _accuracy(scale, check)
-        findings = [replace(found, outcome=min(found.outcome, other, key=ORDER.index)) for found in findings]
+        findings = [
+            replace(found, outcome=min(found.outcome, other, key=verdicts.OUTCOMES.index)) for found in findings
+        ]
     return Evidence(check, tuple(findings), _is_near(scale, check))
 
 

@@ -34,10 +34,12 @@ TOYS = {
     "volume_vs_data": "What the paper's claim says: each minimum shrinks with data and ends at its cutoff.",
     "volume_hypotheses": "Two readings of the volume hypothesis, strong and weak.",
 }
+LARGEST_FILM = 2**21  # bytes: drafts are smaller, and a page of finished films would not open on a phone
 # Figures of all claims, with the sentence below each.
 OVERVIEWS = {
     "claim_matrix": "A dot for each check of a claim by each estimator; only filled dots count.",
     "reranking": "The largest minimum at each data size (ring), and where smaller ones leave the threshold (dotted).",
+    "beyond": "Each minimum between and beyond the training sets: which is the largest, and which leaves the threshold.",
     "forest_slopes": "Base slopes, ours and published, with 95 % intervals.",
     "forest_volumes": "Volumes by the published rule, ours minus published.",
 }
@@ -66,6 +68,11 @@ def report(scale: str, root: Path = Path()) -> str:
         claims=[_claim(each, scale, figures) for each in judged if each.evidence],
         untested=[each.claim.name for each in judged if not each.evidence],
         overviews=[(name, said, picture(figures / f"{name}.png")) for name, said in OVERVIEWS.items()],
+        films=[
+            (path.stem, _data("video/mp4", atomic.read_bytes(path)))
+            for path in sorted((root / "videos" / scale).glob("*.mp4"))
+            if path.stat().st_size <= LARGEST_FILM
+        ],
         rules=html(claim_tables.rules()),
         studies=[_study(scale, study) for study in tables.studies(scale)],
         method=html(_section(root / "README.md", "What is measured")),

@@ -15,20 +15,22 @@ from minima_volume.estimators.diagnostics import TRUST
 from minima_volume.storage import archives, layout, tables
 
 SHOWN = {
-    "extra": "extra training samples", "batch_size": "batch size", "epochs": "training epochs",
+    "extra": "training samples", "batch_size": "batch size", "epochs": "training epochs",
     "batch_size_equal_steps": "batch size, equal steps", "model_seed": "seed of the initial weights",
 }  # fmt: skip
 SHORT = {
-    "extra": "samples\nadded", "batch_size": "batch\nsize", "epochs": "epochs\ntrained",
+    "extra": "training\nsamples", "batch_size": "batch\nsize", "epochs": "epochs\ntrained",
     "batch_size_equal_steps": "batch\nsize", "model_seed": "seed",
 }  # fmt: skip
 KINDS = {
     "poison": "mislabelled training samples added",
     "noise": "noise samples added",
-    "duplicates": "duplicates of the base added",
-    "imbalanced_base": "extra training samples (balanced classes)",
-    "imbalanced_extra": "extra training samples (mostly class 0)",
+    "duplicates": "training samples, duplicates included",
+    "imbalanced_base": "training samples (those added balanced)",
+    "imbalanced_extra": "training samples (those added mostly class 0)",
 }
+# Interventions whose levels are shown as numbers of added samples: the others are training samples like the base.
+SPOILT = {"poison": "wrong\nlabels", "noise": "noise\nadded"}
 ESTIMATES = ("log_volume", "typical_log_volume", "log_volume_grid")
 NAMES = {
     "log_volume": "log volume ln E[$r^n$]",
@@ -67,7 +69,16 @@ class Settings:
     @property
     def short_axis(self) -> str:
         """Return the same label in two short lines, for a legend."""
-        return SHORT[self.level_means]
+        return SPOILT.get(self.intervention, SHORT[self.level_means])
+
+    @property
+    def counts_training_samples(self) -> bool:
+        """Return whether levels are shown as the number of all training samples."""
+        return self.varies_data and self.intervention not in SPOILT
+
+    def shown(self, level: int) -> int:
+        """Return the number that stands for a level on axes and in legends."""
+        return self.base + level if self.counts_training_samples else level
 
     @property
     def varies_data(self) -> bool:

@@ -48,6 +48,8 @@ AGREES: Outcome = "agrees"
 IN_PART: Outcome = "agrees in part"
 DISAGREES: Outcome = "disagrees"
 UNDECIDED: Outcome = "undecided"
+# From the worst to the best, for claims with two parts.
+OUTCOMES: tuple[Outcome, ...] = (DISAGREES, UNDECIDED, IN_PART, AGREES)
 HOLDS: Word = "holds"
 WEAKLY: Word = "holds weakly"
 FAILS: Word = "fails"

@@ -3,10 +3,12 @@
 Hollow marks are lower bounds: some rays reach the cap. Crosses at an axis mean that there is no volume.
 """
 
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -19,12 +21,15 @@ from minima_volume.drawing import output, style
 
 OPEN = "open: lower bound, some rays never cross"
 CROSS = "×: no volume, the minimum itself fails the threshold"
+SURVIVORS = "small open: single repeats where others have no volume"
 DAMAGED = "no number in the table"
 # What a reader must know about a data set to interpret its losses.
 REMARKS = {"modulo": ("a network that answers 0 to every pair has loss 1/97 = 0.0103, just above threshold 0.01",)}
 Absent = Sequence[tuple[str, Sequence[float]]]  # colour of a series, and the places where it has no number
 _NOTE, _LINE = 0.06, 0.125  # inches below a figure: a margin, and for each line of the caption
 _STRIP = 0.07  # of the axes' height, for one row of crosses
+TITLE_WIDTH = 74  # letters of a title across a whole width
+_APART = 0.45  # least distance of two names below an axis, in steps
 _ASIDE = 0.07  # distance of neighbouring series in steps, so that error bars do not overlap
 
 
@@ -34,7 +39,8 @@ def series(
 ) -> list[float]:  # fmt: skip
     """Draw the mean of repeats with error bars, and single repeats faintly; hollow marks are lower bounds.
 
-    Lines break where there is no number, because nothing is known of what lies between.
+    Lines break where a repeat has no number; the others are small open marks there, because a mean over survivors compares
+    other minima than its neighbours.
 
     Args:
         axes: Where to draw.
@@ -55,9 +61,13 @@ def series(
             ordered = repeat.sort_values(by)
             axes.plot(ordered[by].map(places), ordered[column], line, color=color, alpha=0.25, lw=0.8)
     table = summary(frame, column, by)
+    # A mean over the repeats that are left would compare other minima than its neighbours.
+    whole = table.where(table["missing"] == 0)
     at = [places[level] for level in table.index]
-    axes.errorbar(at, table["mean"], table["spread"], color=color, ls=line, capsize=2, marker=marker, label=label)
-    bounds = table[table["bound"]]
+    axes.errorbar(at, whole["mean"], whole["spread"], color=color, ls=line, capsize=2, marker=marker, label=label)
+    left = frame[frame[by].isin(table.index[table["missing"] > 0])]
+    axes.plot(left[by].map(places), left[column], marker, color=color, mfc="white", ms=2.5)
+    bounds = table[table["bound"] & (table["missing"] == 0)]
     axes.plot([places[level] for level in bounds.index], bounds["mean"], marker, color=color, mfc="white", zorder=3)
     return [places[level] for level in table.index[table["missing"] > 0]]
 
@@ -105,10 +115,17 @@ def caveats(frame: pd.DataFrame, column: str = "log_volume") -> list[str]:
     damaged = int((frame[column].isna() & (frame["status"] != "unconverged")).sum())
     present = {
         CROSS: bool((frame["status"] == "unconverged").any()),
+        SURVIVORS: _survives(frame, column),
         f"×: {damaged} row{'s' * (damaged > 1)} with {DAMAGED}": damaged > 0,
         OPEN: bool((frame["status"] == "censored").any()),
     }
     return [sentence for sentence, holds in present.items() if holds]
+
+
+def _survives(frame: pd.DataFrame, column: str) -> bool:
+    """Return whether some repeats of a minimum have a number and others have none."""
+    known = frame[column].notna().groupby([frame[name] for name in ("level", "landscape", "threshold", "metric")])
+    return bool((known.any() & ~known.all()).any())
 
 
 def repeats(frame: pd.DataFrame) -> str:
@@ -122,9 +139,21 @@ def count_repeats(frame: pd.DataFrame) -> str:
     return f"{count} repeat{'s' * (count > 1)}"
 
 
-def places(levels: Iterable[int]) -> dict[int, float]:
-    """Return equally spaced places for levels, which often start at 0 and span decades."""
-    return {level: float(place) for place, level in enumerate(sorted(set(levels)))}
+def places(levels: Iterable[int], settings: tables.Settings) -> dict[int, float]:
+    """Return places for levels on an axis whose length is their number, so that slopes of lines have a meaning.
+
+    Training sets, batch sizes and epochs stand at their logarithm, and numbers of spoilt samples, which start at 0, at the
+    inverse hyperbolic sine of level / first level above 0. Seeds are equally spaced.
+    """
+    ordered = np.array(sorted(set(levels)), dtype=float)
+    if settings.level_means == "model_seed" or len(ordered) < 3:
+        at = np.arange(len(ordered), dtype=float)
+    elif settings.counts_training_samples:
+        at = np.log(settings.base + ordered)
+    else:
+        at = np.log(ordered) if ordered[0] > 0 else np.arcsinh(ordered / ordered[1])
+    at = (at - at[0]) * (len(at) - 1) / max(float(at[-1] - at[0]), 1e-9)
+    return {int(level): float(place) for level, place in zip(ordered, at, strict=True)}
 
 
 def beside(steps: Mapping[int, float], number: int, count: int) -> dict[int, float]:
@@ -133,10 +162,14 @@ def beside(steps: Mapping[int, float], number: int, count: int) -> dict[int, flo
     return {level: place + aside for level, place in steps.items()}
 
 
-def level_ticks(axes: Axes, steps: Mapping[int, float], *, crowded: bool = False) -> None:
-    """Set a tick for every level, slanted if they are crowded."""
-    crowded = crowded or len(steps) > 6
-    names = [f"{level:,}" for level in steps]
+def level_ticks(axes: Axes, steps: Mapping[int, float], settings: tables.Settings, *, crowded: bool = False) -> None:
+    """Set a tick for every level, slanted if they are crowded; names that would overlap the one before are left out."""
+    crowded = crowded or len(steps) > 6 or max(map(settings.shown, steps)) >= 10_000
+    apart, names, last = max(_APART, 0.1 * len(steps)), [], -math.inf
+    for level, place in steps.items():
+        free = place - last >= apart
+        names.append(f"{settings.shown(level):,}" if free else "")
+        last = place if free else last
     axes.set_xticks(list(steps.values()), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
     axes.set_xlim(-0.4, len(steps) - 0.6)
 
@@ -152,9 +185,9 @@ def log_ticks(axis: Axis) -> None:
 
 def finish(
     figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, settings: tables.Settings, scale: str, name: str,
-    caption: Iterable[str],
+    caption: Iterable[str], *, finding: str = "", warnings: Iterable[str] = (),
 ) -> list[Path]:  # fmt: skip
-    """Add title, panel letters, caption and the note of quick runs, and write the figure.
+    """Add title, panel letters, caption, warnings and the note of quick runs, and write the figure.
 
     Args:
         figure: The figure.
@@ -164,20 +197,61 @@ def finish(
         scale: `quick` or `paper`.
         name: Name of the figure, or an empty string for a study's main figure.
         caption: Sentences below the figure.
+        finding: The title: what the figure shows, with its number. The study's title then goes into the caption.
+        warnings: What makes this figure wrong, if anything does.
 
     Returns:
         The files that were written.
     """
     data = str(frame["data"].iloc[0])
-    figure.suptitle(settings.title if data in settings.title else f"{settings.title} — data: {data}", x=0.01, ha="left")
+    subject = settings.title if data in settings.title else f"{settings.title} — data: {data}"
+    title(figure, finding or subject)
+    warned = [f"Warning: {sentence}" for sentence in warnings]
     panels = list(panels)
     if len(panels) > 1:
         style.label_panels(panels)
     if scale == "quick":
         style.mark_quick(figure)
-    sentences = [*caption, *REMARKS.get(settings.data, ())]
-    style.keep_free(figure, _NOTE + _LINE * _caption(figure, sentences, 112 if scale == "quick" else 142))
+    sentences = [*([subject] if finding else []), *caption, *REMARKS.get(settings.data, ())]
+    lines = _caption(figure, sentences, 80 if scale == "quick" else 106)
+    style.keep_free(figure, _NOTE + _LINE * (lines + _warn(figure, warned, _NOTE + _LINE * lines)))
     return style.save(figure, output.figure_path(scale, str(frame["study"].iloc[0]), name))
+
+
+def close(figure: Figure, path: Path, *, quick: bool = False, warnings: Iterable[str] = ()) -> list[Path]:
+    """Add warnings and the note of quick runs to a figure without a caption, and write it.
+
+    Args:
+        figure: The figure.
+        path: Where, without a suffix.
+        quick: Whether it shows a quick run.
+        warnings: What makes this figure wrong, if anything does.
+
+    Returns:
+        The files that were written.
+    """
+    if quick:
+        style.mark_quick(figure)
+    start = _NOTE + _LINE * quick
+    lines = _warn(figure, [f"Warning: {sentence}" for sentence in warnings], start)
+    if lines:
+        style.keep_free(figure, start + _NOTE + _LINE * lines)
+    return style.save(figure, path)
+
+
+def title(figure: Figure, text: str) -> None:
+    """Write the title of a figure in lines that fit its width."""
+    width = int(TITLE_WIDTH * figure.get_figwidth() / style.DOUBLE_COLUMN)
+    figure.suptitle(textwrap.fill(text, width, break_on_hyphens=False), x=0.01, ha="left")
+
+
+def _warn(figure: Figure, sentences: Sequence[str], inches: float) -> int:
+    """Write warnings above the caption, which is so high; return the number of lines."""
+    lines = [line for sentence in sentences for line in textwrap.wrap(sentence, 96)]
+    if lines:
+        figure.text(0.01, inches / figure.get_figheight(), "\n".join(lines), ha="left", va="bottom", size=6.5,
+                    color=style.VERMILION, weight="bold", linespacing=1.3)  # fmt: skip
+    return len(lines)
 
 
 def _caption(figure: Figure, sentences: Iterable[str], width: int) -> int:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from minima_volume.drawing import style
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
 from minima_volume.text import spell_what_terminals_lack
@@ -15,8 +16,9 @@ ROOT = Path("figs")
 
 
 def figure_path(scale: str, study: str, figure: str = "") -> Path:
-    """Return the path of a figure without its suffix. A study's main figure has an empty name."""
-    return ROOT / scale / (f"{study}_{figure}" if figure else study)
+    """Return the path of a figure without its suffix, in the chosen style. A study's main figure has an empty name."""
+    folder, chosen = ROOT / scale, style.chosen()
+    return (folder if chosen == "paper" else folder / chosen) / (f"{study}_{figure}" if figure else study)
 
 
 def main(draw: Draw, description: str | None) -> None:

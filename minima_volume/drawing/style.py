@@ -1,7 +1,8 @@
 """The look of every picture: column widths, type, colours that the colour-blind can tell apart, reproducible files."""
 
 import logging
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,19 @@ from cycler import cycler
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends import backend_pdf
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
 
+from minima_volume.errors import UserError
 from minima_volume.storage import atomic
 
-SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0  # inches
+SINGLE_COLUMN, DOUBLE_COLUMN = 3.2, 5.5  # inches: the text of a page with one column, and a good half of it
+# How much larger pictures are than in print, by STYLE: letters of 8 points become 18, and a whole width 13.3 inches.
+STYLES = {"paper": 1.0, "talk": 2.25}
+_SLIDE = 13.3  # inches
 
 # Okabe and Ito (2008): readers with any common colour blindness can tell these colours apart.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -29,11 +35,24 @@ LEVEL_MAP = "viridis"
 
 # How often a figure is laid out: new sizes of axes may bring wider tick labels, which need room again.
 _LAYOUTS = 3
+_DPI = 200
 _QUICK_STRIP = 0.16  # inches kept free below a quick figure for the note
 _NO_DATES: dict[str, dict[str, Any]] = {
     ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     ".png": {"Software": None},
 }
+
+
+def chosen(environ: Mapping[str, str] = os.environ) -> str:
+    """Return STYLE: `paper`, the default, for print at 5.5 inches, or `talk`, for slides 13.3 inches wide.
+
+    Raises:
+        UserError: STYLE is neither.
+    """
+    name = environ.get("STYLE") or "paper"
+    if name not in STYLES:
+        raise UserError(f"Expected STYLE to be {' or '.join(STYLES)}, got '{name}': correct it, or omit it.")
+    return name
 
 
 def use() -> None:
@@ -54,11 +73,15 @@ def applied() -> Iterator[None]:
 
 
 def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
-    """Write a figure as PDF and as PNG of 200 dpi, with the same bytes on every run, and close it."""
+    """Write a figure as PDF and as PNG of 200 dpi in the chosen style, with the same bytes on every run, and close it."""
+    factor = STYLES[chosen()]
+    if factor > 1:
+        width, height = figure.get_size_inches() * _SLIDE / factor / DOUBLE_COLUMN
+        figure.set_size_inches(width, height)
     for _ in range(_LAYOUTS):
         figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, so that both files have the same layout
-    written = [_write(figure, path_without_suffix, suffix) for suffix in (".pdf", ".png")]
+    written = [_write(figure, path_without_suffix, suffix, factor) for suffix in (".pdf", ".png")]
     plt.close(figure)
     return written
 
@@ -66,7 +89,7 @@ def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
 def level_colors(count: int) -> list[str]:
     """Return colours for `count` ordered levels, the darkest first. The palest end of the map is not used."""
     colormap = matplotlib.colormaps[LEVEL_MAP]
-    return [to_hex(colormap(0.88 * index / max(count - 1, 1))) for index in range(count)]
+    return [to_hex(colormap(0.78 * index / max(count - 1, 1))) for index in range(count)]
 
 
 def series_colors(count: int) -> list[str]:
@@ -93,6 +116,8 @@ def keep_free(figure: Figure, inches: float) -> None:
     layout, strip = figure.get_layout_engine(), inches / figure.get_figheight()
     if isinstance(layout, ConstrainedLayoutEngine):
         layout.set(rect=(0, strip, 1, 1 - strip))
+        for legend in figure.legends:  # those outside all axes stand at the edge, wherever the strip is
+            legend.set_bbox_to_anchor((0, strip, 1, 1 - strip), figure.transFigure)
 
 
 def nats(axis: Axis) -> None:
@@ -106,11 +131,29 @@ def label_panels(panels: Iterable[Axes]) -> None:
         panel.set_title(rf"$\mathbf{{{letter}}}$   {panel.get_title(loc='left')}".rstrip(), loc="left")
 
 
-def _write(figure: Figure, stem: Path, suffix: str) -> Path:
+def _write(figure: Figure, stem: Path, suffix: str, factor: float) -> Path:
     path = stem.with_name(stem.name + suffix)
     with atomic.atomic_write(path) as part:
-        figure.savefig(part, format=suffix[1:], metadata=_NO_DATES[suffix])
+        if suffix == ".pdf" and factor != 1:
+            _write_larger_pdf(figure, part, factor)
+        else:
+            figure.savefig(part, format=suffix[1:], metadata=_NO_DATES[suffix], dpi=factor * _DPI)
     return path
+
+
+def _write_larger_pdf(figure: Figure, path: Path, factor: float) -> None:
+    """Write a figure on a larger page with everything on it enlarged, which `savefig` does not do for a PDF."""
+    pdf: Any = backend_pdf  # its classes have no types
+    file = pdf.PdfFile(path, metadata=_NO_DATES[".pdf"])
+    figure.set_dpi(72)  # units of the page
+    width, height = figure.get_size_inches()
+    file.newPage(factor * width, factor * height)
+    file.output(factor, 0, 0, factor, 0, 0, pdf.Op.concat_matrix)
+    renderer = pdf.MixedModeRenderer(figure, width, height, _DPI, pdf.RendererPdf(file, _DPI, height, width))
+    figure.draw(renderer)
+    renderer.finalize()
+    file.finalize()
+    file.close()
 
 
 def _readable(value: float) -> str:
@@ -126,7 +169,7 @@ _LOOK: dict[Any, Any] = {f"{axis}tick.{key}": value for axis in "xy" for key, va
     "figure.constrained_layout.use": True,
     "figure.figsize": (SINGLE_COLUMN, 2.4),
     "figure.titlesize": 9,
-    "savefig.dpi": 200,
+    "savefig.dpi": _DPI,
     "pdf.fonttype": 42,
     "axes.linewidth": 0.6,
     "axes.labelsize": 8,
@@ -143,6 +186,7 @@ _LOOK: dict[Any, Any] = {f"{axis}tick.{key}": value for axis in "xy" for key, va
     "grid.color": PALE,
     "hatch.linewidth": 0.5,
     "legend.fontsize": 7,
+    "legend.title_fontsize": 7,
     "legend.frameon": False,
     "legend.handlelength": 1.6,
     "image.cmap": LEVEL_MAP,

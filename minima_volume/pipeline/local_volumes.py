@@ -3,10 +3,12 @@
 Every minimum is measured at the study's first threshold in the base landscape and, if it was trained on more samples, in
 the landscape of its own training samples; and once more in the base landscape with the scales of the first level's minimum,
 so that all minima share one unit of length. Widths rise until ln γ falls below a limit, and lie closer where it falls fast.
+
+A study of landscapes beyond the training sets measures every minimum in all of them, in both units and at one width.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -18,7 +20,7 @@ from minima_volume.networks.reduction import reduce_first_layer
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import Minima, folder_of, training_fingerprint
 from minima_volume.pipeline.minimum_tables import MinimumRows, Row, rows_once, write_minimum_table
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.subset import SubsetSettings, subset_simulation
 from minima_volume.storage import archives, layout
@@ -30,6 +32,9 @@ SHALLOW, DEEP, MOST_BETWEEN = -1.0, -9.0, 2
 # Samples of a landscape above which it is left out, and the same for landscapes of a minimum's own. A run visits tens of
 # thousands of points, and the loss over 6,000 samples takes 20 ms on one core.
 MOST_SAMPLES, MOST_OWN_SAMPLES = 6000, 2000
+# The same for landscapes beyond the training sets, of which there are tens, and the width there: the widest at which no run
+# on the committed minima of MNIST and of spirals left a doubt, in base and own landscapes.
+MOST_BEYOND_SAMPLES, BEYOND_SIGMAS = 200, (0.05,)
 
 
 class Effort(NamedTuple):
@@ -69,6 +74,7 @@ def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> M
         training_fingerprint(repeat, level), training_fingerprint(repeat, min(minima)), list(SIGMAS),
         [SHALLOW, DEEP, MOST_BETWEEN], MOST_OWN_SAMPLES,
         _efforts(), study.thresholds[0], study.landscapes, study.normalise,
+        *([study.landscapes_of(level), MOST_BEYOND_SAMPLES, BEYOND_SIGMAS] if study.landscapes == "beyond" else []),
     )  # fmt: skip
     return rows_once(path, wanted, level, lambda: _rows(repeat, minima, level))
 
@@ -76,23 +82,31 @@ def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> M
 def _rows(repeat: Repeat, minima: Minima, level: int) -> Iterator[Row]:
     """Measure one minimum in its landscapes and units."""
     study, (info, minimum) = repeat.study, minima[level]
-    first = replace(minimum, scales=minima[min(minima)][1].scales)
-    places = [(0, OWN, minimum)] if study.base <= MOST_SAMPLES else []
-    if study.landscapes == "nested" and level and study.base + level <= MOST_OWN_SAMPLES:
-        places.append((level, OWN, minimum))
-    if places and level != min(minima):
-        places.append((0, FIRST, first))
-    for landscape, norms, there in places:
+    units = {OWN: minimum, FIRST: replace(minimum, scales=minima[min(minima)][1].scales)}
+    sigmas = BEYOND_SIGMAS if study.landscapes == "beyond" else SIGMAS
+    for landscape, norms in _places(study, level, is_first=level == min(minima)):
+        there = units[norms]
         samples = repeat.samples.part(0, study.base + landscape)
         common = {
             "level": level, "landscape": landscape, "threshold": study.thresholds[0], "norms": norms,
             "n_params": minimum.layout.n_params, "log_scales": float(there.scales.double().log().sum()),
             **{name: info.get(name) for name in ("train_loss", "test_loss", "test_accuracy")},
         }  # fmt: skip
-        yield from (common | row for row in _widths(repeat, there, samples))
+        yield from (common | row for row in _widths(repeat, there, samples, sigmas))
 
 
-def _widths(repeat: Repeat, minimum: Minimum, samples: Samples) -> Iterator[Row]:
+def _places(study: Study, level: int, *, is_first: bool) -> list[tuple[int, str]]:
+    """Return the landscapes and units in which the minimum of a level is measured; those of the first level are its own."""
+    if study.landscapes == "beyond":
+        few = [each for each in study.landscapes_of(level) if study.base + each <= MOST_BEYOND_SAMPLES]
+        return [(each, norms) for each in few for norms in ((OWN,) if is_first else (OWN, FIRST))]
+    places = [(0, OWN)] if study.base <= MOST_SAMPLES else []
+    if study.landscapes == "nested" and level and study.base + level <= MOST_OWN_SAMPLES:
+        places.append((level, OWN))
+    return [*places, (0, FIRST)] if places and not is_first else places
+
+
+def _widths(repeat: Repeat, minimum: Minimum, samples: Samples, sigmas: Sequence[float]) -> Iterator[Row]:
     """Measure one minimum in one landscape at rising widths."""
     model, reduced, few = reduce_first_layer(repeat.model, minimum, samples)
     potential, threshold = NetworkPotential(model, reduced, few, nonnegative=True), repeat.study.thresholds[0]
@@ -112,7 +126,7 @@ def _widths(repeat: Repeat, minimum: Minimum, samples: Samples) -> Iterator[Row]
         }  # fmt: skip
 
     rows: list[Row] = []
-    for sigma in SIGMAS:
+    for sigma in sigmas:
         rows.append(measure(sigma))
         if rows[-1]["log_gamma"] < effort.deepest:
             break

@@ -24,6 +24,10 @@ from minima_volume.training.models import MODELS, build_model
 from minima_volume.training.recipe import Recipe
 
 LevelMeaning = Literal["extra", "batch_size", "epochs", "batch_size_equal_steps", "model_seed"]
+LandscapeRule = Literal["base", "nested", "beyond"]
+# Powers of two: the shares of a training set that landscapes beyond it add. Minima leave the threshold between 1.02 and 2.8
+# times their own size.
+BEYOND = range(-6, 2)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Study:
         level_means: A level is a number of extra samples, a batch size, a number of epochs, or a model seed. With
             `batch_size_equal_steps` it is a batch size, and the recipe's epochs are the number of steps at every level.
         landscapes: `base`: measure every minimum in the base landscape only. `nested`: measure it in the landscape of
-            each level up to its own.
+            each level up to its own. `beyond`: measure every minimum in the same landscapes, those between the training
+            sets included; see `landscapes_of`.
         accuracies: Accuracies that bound a minimum in addition to the loss thresholds.
         grid_directions: Number of directions that the published grid rule uses, or None for all.
         normalise: Whether directions are filter-normalised.
@@ -82,7 +87,7 @@ class Study:
     thresholds: tuple[float, ...]
     n_directions: int
     level_means: LevelMeaning = "extra"
-    landscapes: Literal["base", "nested"] = "base"
+    landscapes: LandscapeRule = "base"
     accuracies: tuple[float, ...] = ()
     grid_directions: int | None = None
     normalise: bool = True
@@ -140,7 +145,10 @@ class Study:
         )
         steps = "batch sizes that divide the base, and a number of steps that makes whole epochs of each"
         self._require(whole, steps, (self.levels, self.recipe.epochs))
-        self._require(self.landscapes in ("base", "nested"), "landscapes among base, nested", self.landscapes)
+        rules = get_args(LandscapeRule)
+        self._require(self.landscapes in rules, f"landscapes among {', '.join(rules)}", self.landscapes)
+        counts = self.landscapes != "beyond" or self.level_means == "extra"
+        self._require(counts, "levels that are extra samples with landscapes beyond them", self.level_means)
         batch = self.recipe.batch_size
         self._require(batch is None or batch >= 1, "a batch of at least one sample", self.recipe)
         grid = self.grid_directions
@@ -199,10 +207,28 @@ class Study:
         return replace(self.recipe, epochs=level) if self.level_means == "epochs" else self.recipe
 
     def landscapes_of(self, level: int) -> tuple[int, ...]:
-        """Return the landscapes, as numbers of extra samples, in which the minimum of a level is measured."""
+        """Return the landscapes, as numbers of extra samples, in which the minimum of a level is measured.
+
+        `beyond` has nine landscapes for each level: its own training set, and that with 1/64, 1/32, …, 1, 2 times as many
+        samples added, as far as there are samples. Each minimum is measured in all of them.
+
+        Example:
+            >>> from dataclasses import replace
+            >>> study = Study(
+            ...     name="more", title="More data", data="digits", model="digits_mlp", intervention="data", base=64,
+            ...     levels=(0, 100), recipe=Recipe(epochs=500), thresholds=(0.1,), n_directions=1, landscapes="nested",
+            ... )
+            >>> study.landscapes_of(0), study.landscapes_of(100)
+            ((0,), (0, 100))
+            >>> replace(study, landscapes="beyond").landscapes_of(0)
+            (0, 1, 2, 4, 8, 16, 32, 64, 100)
+        """
         if self.landscapes == "base" or self.level_means != "extra":
             return (0,)
-        return tuple(other for other in self.levels if other <= level)
+        if self.landscapes == "nested":
+            return tuple(other for other in self.levels if other <= level)
+        added = {own + round(self.n_train(own) * 2.0**power) for own in self.levels for power in BEYOND}
+        return tuple(sorted({*self.levels, *(extra for extra in added if extra <= self.n_extra)}))
 
     def targets(self, level: int) -> list[Target]:
         """Return what is solved for the minimum of a level: every threshold in every landscape, then the accuracies."""

@@ -260,6 +260,48 @@ def leads(check):
     return found
 
 
+def overtakes(check):
+    """At its own size a minimum is ahead of the next one of more data, and behind where it last fits."""
+    found = {}
+    for name, (values, sure) in in_all_landscapes(check).items():
+        present = sorted({level for _, level, _ in values})
+        own, last = defaultdict(dict), defaultdict(dict)
+        for low, high in pairwise(present):
+            for repeat in sorted({r for r, *_ in values}):
+                both = [place for r, level, place in sorted(values) if (r, level) == (repeat, low)
+                        and place >= low and (repeat, high, place) in values]  # fmt: skip
+                if low in both and len(both) > 1:
+                    for place, sign, into in ((low, -1, own), (max(both), 1, last)):
+                        (a, x), (b, y) = values[repeat, low, place], values[repeat, high, place]
+                        into[low][repeat] = sign * (b - a), hypot(x, y)
+        if own:
+            order = ["disagrees", "undecided", "agrees in part", "agrees"]
+            outcome = min(of_margins(own), of_margins(last), key=order.index)
+            found[name] = outcome, sure, len({r for here in own.values() for r in here})
+    return found
+
+
+def in_all_landscapes(check):
+    """{estimator: ({(repeat, level, landscape): (value, error)}, converged)}."""
+    found = {name: ({}, []) for name in ("grid", "log_volume", "typical", "own", "first")}
+    for landscape in sorted({int(row["landscape"]) for row in read(check.study, "volumes.csv")}):
+        for name, (values, sure) in estimates_at(check, landscape).items():
+            for (repeat, level), pair in values.items():
+                found[name][0][repeat, level, landscape] = pair
+            found[name][1].append(sure)
+    rows = [row for row in read(check.study, "local_volumes.csv") if row["log_gamma"]]
+    lowest = min((int(row["level"]) for row in rows), default=0)
+    for row in rows:
+        key = int(row["repeat"]), int(row["level"]), int(row["landscape"])
+        errors = [number(row["log_gamma_se"]), number(row["log_gamma_within_se"]), 1.5 / float(row["evaluations"])]
+        pair = number(row["log_gamma"]), max(error for error in errors if not math.isnan(error))
+        for name in ("own", "first"):
+            if row["norms"] == name or (name == "first" and int(row["level"]) == lowest):
+                found[name][0][key] = pair
+                found[name][1].append(row["status"] in ("ok", "converged"))
+    return {name: (values, all(sure)) for name, (values, sure) in found.items() if values}
+
+
 def gains(check):
     _, at = everywhere(check)
     found = {}
@@ -391,6 +433,7 @@ def below(check):
 KINDS = {
     "falls": lambda check: compare(check, order=True), "ends": lambda check: compare(check, order=False),
     "larger": lambda check: pairs(check, 0), "unbeaten": lambda check: pairs(check, "own"), "leads": leads, "gains": gains,
+    "overtakes": overtakes,
     "line": line, "predicts": predicts, "viable": viable, "unconverged": unconverged, "below": below,
 }  # fmt: skip
 VOLUMES = {"grid", "log_volume", "gold", "own", "first"}

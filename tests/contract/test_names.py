@@ -105,7 +105,7 @@ def test_words_that_are_stored_stay() -> None:
     assert get_args(get_type_hints(Study)["level_means"]) == (
         "extra", "batch_size", "epochs", "batch_size_equal_steps", "model_seed"
     )  # fmt: skip
-    assert get_args(get_type_hints(Study)["landscapes"]) == ("base", "nested")
+    assert get_args(get_type_hints(Study)["landscapes"]) == ("base", "nested", "beyond")
     volumes = [
         estimate_volume(np.full(2, c), np.ones(2), 3, recrossed=np.zeros(2, dtype=bool)) for c in (0.5, 0.0, math.nan)
     ]

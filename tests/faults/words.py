@@ -6,7 +6,7 @@ from tests.faults.sandbox import Row, Sandbox
 
 # What a shell would run, written for make's command line. In the environment `$` stands for itself.
 COMMANDS = ("`touch crater`", "$$(touch crater)", "1; touch crater", "1' ; touch crater '", '1" ; touch crater "')
-SETTINGS = ("SCALE", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DATA_DIR", "QUALITY", "TORCH")
+SETTINGS = ("SCALE", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DATA_DIR", "QUALITY", "STYLE", "TORCH")
 NUMBERS = ("REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY")
 NO_NUMBERS = ("0", "-1", "2.5", "1e3", "0x10", "1 2", "007", "١", "1" + "0" * 20)
 

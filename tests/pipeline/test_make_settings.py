@@ -21,6 +21,7 @@ MISTAKES = [
     ("MEMORY", "1 2", ("Expected MEMORY to be a whole number above 0", "got MEMORY=1 2")),
     ("LEVELS", "`touch crater`", ("Expected LEVELS to be a whole number above 0", "got LEVELS=`touch crater`")),
     ("QUALITY", "high", ("Expected QUALITY=draft or QUALITY=final", "got QUALITY=high")),
+    ("STYLE", "poster", ("Expected STYLE=paper or STYLE=talk", "got STYLE=poster")),
     ("DATA_DIR", "a folder", ("Expected DATA_DIR to name a folder", "got DATA_DIR=a folder")),
     ("SCALE", "quick paper", ("Expected SCALE=quick or SCALE=paper", "got SCALE=quick paper")),
     ("REPEATS", "0", ("Expected REPEATS to be a whole number above 0", "got REPEATS=0")),
@@ -49,7 +50,19 @@ def test_invalid_settings_are_refused(name: str, value: str, parts: tuple[str, .
     assert calls(project) == [] and not (project / "results").exists()
 
 
-SHELL_FREE = ("SCALE", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "DATA_DIR", "QUALITY", "TORCH")
+SHELL_FREE = (
+    "SCALE",
+    "REPEATS",
+    "DIRECTIONS",
+    "LEVELS",
+    "THREADS",
+    "MEMORY",
+    "DEVICE",
+    "DATA_DIR",
+    "QUALITY",
+    "STYLE",
+    "TORCH",
+)
 
 
 @pytest.mark.parametrize("name", SHELL_FREE)
