@@ -7,8 +7,9 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
+from minima_volume.cluster.task import Task
 from minima_volume.errors import INTERRUPTED, DataError, UserError, describe_error, is_memory_error, print_error
 from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.parallel import run_tasks
@@ -19,7 +20,6 @@ from minima_volume.storage import atomic, layout
 from minima_volume.text import spell_what_terminals_lack
 
 EXIT_INTERRUPTED = 130
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class StageRun:
     gather: bool
     settings: Settings
 
-    def each(self, tasks: Sequence[Callable[[], T]], unit: str) -> list[T]:
-        """Run independent tasks on this run's workers; see `run_tasks`."""
+    def each(self, tasks: Sequence[Task[Any]], unit: str) -> None:
+        """Compute independent tasks on this run's workers and write their results."""
         label = f"{self.study.name} {self.stage}"
-        return run_tasks(tasks, threads=self.settings.workers, unit=unit, label=label)
+        run_tasks([task.run for task in tasks], threads=self.settings.workers, unit=unit, label=label)
 
     @property
     def label(self) -> str:

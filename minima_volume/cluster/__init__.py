@@ -1,0 +1,1 @@
+"""Tasks that any process can compute, and one process writes."""
