@@ -1,1 +1,1 @@
-"""Tasks that any process can compute, and one process writes."""
+"""Tasks that can be computed anywhere, and Dask as the engine that has others compute them."""

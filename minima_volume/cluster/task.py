@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import torch
+
 R = TypeVar("R")
 
 
@@ -20,6 +22,11 @@ class Task(Generic[R]):
     def name(self) -> str:
         """What the task is called in messages."""
         raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return torch.device("cpu")
 
     def compute(self, shared: Any) -> R:
         """Return the result, without reading or writing files of results.

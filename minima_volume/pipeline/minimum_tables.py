@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from minima_volume.cluster.task import Task
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import Minima, load_minima
@@ -39,6 +41,11 @@ class MinimumRows(Task[tuple[list[Row], float]]):
     def name(self) -> str:
         """What the task is called in messages."""
         return f"{self.path.parent.name} of {self.repeat.study.name}, repeat {self.repeat.number}, level {self.level}"
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.repeat.device
 
     def compute(self, shared: Minima) -> tuple[list[Row], float]:
         """Measure the rows; return them and the processor time that they took."""

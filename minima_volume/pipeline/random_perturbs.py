@@ -6,6 +6,7 @@ from math import isclose
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from minima_volume.cluster.task import Task
@@ -98,13 +99,18 @@ class Block(Task[tuple[Sweep, float]]):
         study = self.repeat.study.name
         return f"directions {self.start} to {self.stop - 1} of {study}, repeat {self.repeat.number}"
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.repeat.device
+
     def compute(self, shared: Minima) -> tuple[Sweep, float]:
         """Find the crossings; return them and the seconds of work."""
         repeat, study = self.repeat, self.repeat.study
         started = clock(repeat.device)
         targets = [study.targets(level) for level in self.levels]
         largest = max(target.size for wanted_here in targets for target in wanted_here)
-        chosen = [shared[level][1] for level in self.levels]
+        chosen = [shared[level][1].to(repeat.device, torch.float32) for level in self.levels]
         found = sweep_crossings(
             repeat.model, chosen, targets, repeat.samples.part(0, largest),
             seed=study.direction_seed, indices=range(self.start, self.stop), memory=repeat.settings.memory,

@@ -94,6 +94,11 @@ class Group(Task[Trained]):
         epochs = [level for _, level in self.minima] if self.one_run else [self.recipe.epochs]
         return replace(self, start=self.checkpoint.read(epochs))
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.first[0].device
+
     def compute(self, shared: None) -> Trained:
         """Train until the networks are trained, or for a minute."""
         repeat, recipe, start = self.first[0], self.recipe, self.start
@@ -134,7 +139,7 @@ def train_models(run: cli.StageRun) -> None:
     """
     groups = training_groups(run.repeats, run.scale)
     networks = [network for group in groups for network in group.networks]
-    print_estimate(run.label, run.repeats, networks, run.settings.workers)
+    print_estimate(run.label, run.repeats, networks, run.engine)
     run.each([group.resumed() for group in groups], "groups")
     finish_training(run.repeats, run.scale)
 
