@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 
 # Values are plain text. A $ would be expanded by make, and what comes out of that is not what was given.
-$(foreach name,SCALE DATA_DIR REPEATS DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY STYLE TORCH,$(if $(findstring $$,$(value $(name))),\
+$(foreach name,SCALE DATA_DIR REPEATS DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY STYLE TORCH CLUSTER JOBS SLURM,$(if $(findstring $$,$(value $(name))),\
   $(error Expected $(name) without a dollar sign, got $(name)=$(value $(name)))))
 SCALE ?= paper
 DATA_DIR ?= data
@@ -36,22 +36,25 @@ spaced = $(if $2,$(call spaced,$(subst $(firstword $2),$(firstword $2) ,$1),$(wo
 length = $(words $(call spaced,$1,$(DIGITS)))
 whole = $(if $(or $(call without,$1,$(DIGITS)),$(filter 0%,$1)),,yes)
 $(if $(and $(filter quick paper,$(SCALE)),$(filter 1,$(words $(SCALE)))),,$(error Expected SCALE=quick or SCALE=paper, got SCALE=$(SCALE)))
-$(foreach name,REPEATS DIRECTIONS LEVELS THREADS MEMORY,$(if $($(name)),$(if $(call whole,$($(name))),,\
+$(foreach name,REPEATS DIRECTIONS LEVELS THREADS MEMORY JOBS,$(if $($(name)),$(if $(call whole,$($(name))),,\
   $(error Expected $(name) to be a whole number above 0, got $(name)=$($(name))))))
 $(if $(filter 1 2 3,$(call length,$(REPEATS))),,$(error Expected REPEATS to be below 1000, got REPEATS=$(REPEATS)))
-$(foreach name,DIRECTIONS LEVELS THREADS MEMORY,$(if $(filter 0 1 2 3 4 5 6 7,$(call length,$($(name)))),,\
+$(foreach name,DIRECTIONS LEVELS THREADS MEMORY JOBS,$(if $(filter 0 1 2 3 4 5 6 7,$(call length,$($(name)))),,\
   $(error Expected $(name) to be below 10000000, got $(name)=$($(name)))))
 $(if $(QUALITY),$(if $(filter draft final,$(QUALITY)),,$(error Expected QUALITY=draft or QUALITY=final, got QUALITY=$(QUALITY))))
+$(if $(CLUSTER),$(if $(and $(filter 1,$(words $(CLUSTER))),$(filter local slurm tcp://%,$(CLUSTER))),,$(error Expected CLUSTER to be \
+  local, slurm or an address such as tcp://head:8786, got CLUSTER=$(CLUSTER))))
 SPACE := $(subst ,, )
 escaped = $(subst ?,\?,$(subst *,\*,$(subst [,\[,$(subst $(SPACE),\$(SPACE),$1))))
 $(if $(filter data,$(DATA_DIR)),,$(if $(wildcard $(call escaped,$(DATA_DIR))/.),,$(error Expected DATA_DIR to \
   name a folder, got DATA_DIR=$(DATA_DIR), which does not exist: create the folder or omit DATA_DIR)))
 unexport REPEATS
 $(if $(STYLE),$(if $(and $(filter paper talk,$(STYLE)),$(filter 1,$(words $(STYLE)))),,$(error Expected STYLE=paper or STYLE=talk, got STYLE=$(STYLE))))
-export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY STYLE
+export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY STYLE CLUSTER JOBS SLURM
 # $(call quoted,text): the text as one word of a shell.
 quoted = '$(subst ','\'',$1)'
 
+DRY := $(strip $(foreach flag,n q t,$(findstring $(flag),$(filter-out --%,$(firstword -$(MAKEFLAGS))))))
 PY := .venv/bin/python
 READY := .venv/.ready
 R := results/$(SCALE)
@@ -64,10 +67,17 @@ repeats := $(shell seq 0 $$(($(REPEATS) - 1)))
 $(READY): FORCE
 	@{ pwd -P; cat pyproject.toml constraints.txt; } | cmp -s - $@ || $(PYTHON) -m minima_volume.pipeline.environment $(call quoted,$(PYTHON))
 
+# --- a cluster, started once around everything that was asked for: stages inside get its address ------------------------
+COMPUTES := all quickstart local_volumes sharpness report $(FOLDERS) $(STUDIES) $(STUDIES:%=%.local) $(STUDIES:%=%.sharpness) results/%
+ifneq ($(and $(filter local slurm,$(CLUSTER)),$(filter $(COMPUTES),$(MAKECMDGOALS))),)
+.PHONY: $(MAKECMDGOALS) FORCE
+$(MAKECMDGOALS) &: FORCE | $(READY)
+	@$(if $(DRY),,$(PY) -m minima_volume.pipeline.cluster) $(MAKE) $(MAKECMDGOALS) REPEATS=$(REPEATS) $(if $(DRY),CLUSTER=)
+else
+
 # --- studies: train -> rays -> cutoffs -> volumes, repeat by repeat, then joined --------------------------------------
 # All stages of a study run in a make of their own, which keeps the study locked: LOCKED names that study. Before, what was
 # asked for is compared by content and written to .asked, whose time the stages depend on. A dry run locks nothing.
-DRY := $(strip $(foreach flag,n q t,$(findstring $(flag),$(filter-out --%,$(firstword -$(MAKEFLAGS))))))
 locked = $(if $(DRY),,$(PY) -m minima_volume.pipeline.chain $1 $(SCALE) $2)
 
 define delegate
@@ -79,9 +89,9 @@ $(R)/$1/%: FORCE | $(READY)
 endef
 
 # $(call stage,study,folder,script,output,inputs): how a script makes its output for every repeat. One process runs all
-# repeats of the studies in TOGETHER; the other studies have one process per repeat.
+# repeats of the studies in TOGETHER, and of all studies on a cluster; else there is one process per repeat.
 define stage
-$(if $(filter $1,$($2_TOGETHER)),
+$(if $(or $(CLUSTER),$(filter $1,$($2_TOGETHER))),
 $(foreach i,$(repeats),$(R)/$1/repeat_$i/$4) &: $2/$3 $(foreach i,$(repeats),$(addprefix $(R)/$1/repeat_$i/,$5)) $(R)/$1/.asked | $(READY)
 	@$(PY) $2/$3 $1 --scale $(SCALE) --repeats $(repeats)
 ,
@@ -254,6 +264,7 @@ clean: ## remove quick results and figures; paper-scale results are kept
 
 help: ## show this list
 	@echo "make TARGET [SCALE=quick|paper] [REPEATS=n] [DIRECTIONS=n] [LEVELS=n] [DEVICE=cpu|cuda|mps] [DATA_DIR=path] [THREADS=n] [MEMORY=MiB] [STYLE=paper|talk] [DEBUG=1]"
+	@echo "     [CLUSTER=local|slurm|tcp://host:port] [JOBS=n] [SLURM=\"options of sbatch\"]"
 	@echo
 	@grep -hE '^[a-z_-]+:.*## ' Makefile | sed -E 's/^([a-z_-]+):.*## /  \1|/' | column -t -s '|'
 	@echo
@@ -265,3 +276,4 @@ NEAREST := import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sy
 	@near=$$($(PYTHON) -c '$(NEAREST)' $(call quoted,$@) $(TARGETS) $(FOLDERS) $(STUDIES) 2> /dev/null || true); \
 	  printf "No target or file '%s'.%s Run 'make help' for a list of the targets; studies are %s.\n" \
 	  $(call quoted,$@) "$${near:+ Did you mean '$$near'?}" "$(STUDIES)" >&2; exit 2
+endif

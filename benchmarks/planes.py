@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from benchmarks.large_models import LARGE
 from benchmarks.problems import clusters
 from minima_volume import loss_plane
+from minima_volume.cluster.machine import device_name
 from minima_volume.landscapes import basis
 from minima_volume.landscapes.evaluation import Evaluation, PrecisionCheck
 from minima_volume.landscapes.landscape import Landscape
@@ -21,7 +22,6 @@ from minima_volume.landscapes.subspace import Subspace
 from minima_volume.landscapes.survey import PROBES
 from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.pipeline.cost import forward_operations, matmul_rate
-from minima_volume.pipeline.provenance import device_name
 from minima_volume.training.models import build_model
 
 Row = dict[str, Any]

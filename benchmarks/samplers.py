@@ -18,7 +18,7 @@ import torch
 from benchmarks.trust import SCALE, Row, stored_rows
 from minima_volume.networks.precision import use_full_float32
 from minima_volume.networks.reduction import reduce_first_layer
-from minima_volume.pipeline.local_volumes import OWN, measure_minimum
+from minima_volume.pipeline.local_volumes import OWN, minimum_rows
 from minima_volume.pipeline.minima import folder_of, load_minima, training_fingerprint
 from minima_volume.pipeline.settings import Settings
 from minima_volume.pipeline.study import Repeat, Study, find_study
@@ -47,7 +47,7 @@ def _of_repeat(repeat: Repeat) -> Iterator[Row]:
     minima = load_minima(repeat, SCALE)
     for level in minima:
         # Measured or read for these very minima: the committed table may hold those of another processor.
-        known = [row for row in measure_minimum(repeat, SCALE, minima, level).rows if row["status"] == "ok"]
+        known = [row for row in minimum_rows(repeat, SCALE, minima, level).rows() if row["status"] == "ok"]
         base = [row for row in known if row["landscape"] == 0 and row["norms"] == OWN]
         subset = [row for row in base if DEEPEST <= row["log_gamma"] <= SHALLOWEST]
         chains = _tethered(repeat, minima, level, [row["sigma"] for row in subset]) if subset else []

@@ -32,7 +32,19 @@ def one_thread() -> None:
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove all settings of the calling shell and of `make test` but DATA_DIR; restore the excepthook afterwards."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    for name in ("SCALE", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "DEBUG"):
+    for name in (
+        "SCALE",
+        "REPEATS",
+        "DIRECTIONS",
+        "LEVELS",
+        "THREADS",
+        "MEMORY",
+        "DEVICE",
+        "DEBUG",
+        "CLUSTER",
+        "JOBS",
+        "SLURM",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

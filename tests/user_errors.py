@@ -140,16 +140,16 @@ def unmeasured(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(layout, "ROOT", folder)
     repeat = Repeat(TINY, 0)
     for group in train_models.training_groups([repeat], "quick"):
-        train_models.train_group(group, train_models.initial_weights(group.networks), "quick")
+        group.run()
     random_perturbs.load_crossings(repeat, minima.load_minima(repeat, "quick"), "quick")
 
 
 def diverged(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(layout, "ROOT", folder)
     repeat = Repeat(replace(TINY, recipe=Recipe(epochs=200, lr=1e3)), 0)
-    groups = train_models.training_groups([repeat], "quick")
-    said = [train_models.train_group(group, train_models.initial_weights(group.networks), "quick") for group in groups]
-    train_models.finish_training([repeat], "quick", [sentence for group in said for sentence in group])
+    for group in train_models.training_groups([repeat], "quick"):
+        group.run()
+    train_models.finish_training([repeat], "quick")
 
 
 def gathered_too_early(folder: Path, patch: pytest.MonkeyPatch) -> None:

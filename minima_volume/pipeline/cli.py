@@ -7,19 +7,21 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
+from minima_volume.cluster.engine import Cluster
+from minima_volume.cluster.task import Task
 from minima_volume.errors import INTERRUPTED, DataError, UserError, describe_error, is_memory_error, print_error
 from minima_volume.networks.precision import use_full_float32
-from minima_volume.pipeline.parallel import run_tasks
+from minima_volume.pipeline.parallel import Threads
 from minima_volume.pipeline.parent import end_with_make
+from minima_volume.pipeline.provenance import record_places
 from minima_volume.pipeline.settings import LONGEST, Settings, positive
 from minima_volume.pipeline.study import Repeat, Study, unknown_study
 from minima_volume.storage import atomic, layout
 from minima_volume.text import spell_what_terminals_lack
 
 EXIT_INTERRUPTED = 130
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class StageRun:
         stage: The stage's name, for the progress bar.
         gather: Whether to join the tables of all repeats instead of making them.
         settings: What the user set for this run.
+        engine: What computes tasks: threads of this process, or the workers of a cluster.
     """
 
     study: Study
@@ -41,11 +44,13 @@ class StageRun:
     stage: str
     gather: bool
     settings: Settings
+    engine: Threads | Cluster
 
-    def each(self, tasks: Sequence[Callable[[], T]], unit: str) -> list[T]:
-        """Run independent tasks on this run's workers; see `run_tasks`."""
-        label = f"{self.study.name} {self.stage}"
-        return run_tasks(tasks, threads=self.settings.workers, unit=unit, label=label)
+    def each(self, tasks: Sequence[Task[Any]], unit: str) -> None:
+        """Compute independent tasks on this run's workers and write their results."""
+        places = self.engine.each(tasks, unit=unit, label=f"{self.study.name} {self.stage}")
+        if places:
+            record_places(self.study, self.scale, places)
 
     @property
     def label(self) -> str:
@@ -99,8 +104,11 @@ def _run(studies: Mapping[str, Study], work: Callable[[StageRun], None], setting
     positive("REPEATS", str(numbers[-1] + 1))
     # Ascending and without duplicates, so that no process can wait for its own lock, nor two for each other's.
     repeats = [Repeat(study, number, settings) for number in numbers]
-    run = StageRun(study, arguments.scale, repeats, work.__name__, arguments.gather, settings)
+    engine = Cluster(settings.cluster) if settings.cluster else Threads(settings.workers)
+    run = StageRun(study, arguments.scale, repeats, work.__name__, arguments.gather, settings, engine)
     with ExitStack() as locks:
+        if isinstance(engine, Cluster):
+            locks.callback(engine.close)
         for repeat in repeats:
             locks.enter_context(atomic.lock_folder(layout.repeat_folder(arguments.scale, study.name, repeat.number)))
         if arguments.gather:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from minima_volume.cluster.engine import Cluster
+from minima_volume.pipeline.parallel import Threads
 from minima_volume.pipeline.study import Repeat
 
 # Evaluations per ray and threshold that the solver needed on trained MNIST minima (two float32 steps, and one float64 step
@@ -61,7 +63,7 @@ def training_operations(repeat: Repeat, levels: Sequence[int]) -> list[float]:
         One number per training run. Levels that are epochs of one run share it.
     """
     study = repeat.study
-    first, rest = forward_operations(repeat.model, repeat.samples.inputs)
+    first, rest = forward_operations(repeat.model, repeat.dataset.inputs[:1].to(repeat.device))
     # Forward, gradient of the weights, and gradient of the inputs, which the first layer does not need.
     step = (2 if study.recipe.sam_rho is not None else 1) * (2 * first + 3 * rest)
     trained = levels if study.level_means != "epochs" else levels[-1:]
@@ -71,7 +73,7 @@ def training_operations(repeat: Repeat, levels: Sequence[int]) -> list[float]:
 def ray_operations(repeat: Repeat) -> float:
     """Count the operations of sweeping all minima of a repeat along all directions of the study."""
     study = repeat.study
-    first, rest = forward_operations(repeat.model, repeat.samples.inputs)
+    first, rest = forward_operations(repeat.model, repeat.dataset.inputs[:1].to(repeat.device))
     sizes = [[target.size for target in study.targets(level)] for level in study.levels]
     # The first layer's product with a direction is shared: once in float32, and once in float64 at half the rate.
     shared = 3 * first * max(map(max, sizes))
@@ -84,17 +86,19 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def print_estimate(label: str, repeats: Sequence[Repeat], missing: Sequence[tuple[Repeat, int]], workers: int) -> None:
+def print_estimate(
+    label: str, repeats: Sequence[Repeat], missing: Sequence[tuple[Repeat, int]], engine: Threads | Cluster
+) -> None:
     """Print how long a study will take before it starts.
 
     Args:
         label: Text before the estimate.
         repeats: The repeats to measure, at least one.
         missing: (repeat, level) of the networks that are not trained yet.
-        workers: Number of workers.
+        engine: What computes.
     """
     torch.set_num_threads(1)
-    rate = matmul_rate(repeats[0].device)
+    workers, rate = engine.workers, engine.call(matmul_rate, repeats[0].settings.on_worker().device)
     trained = [
         count
         for repeat in {id(repeat): repeat for repeat, _ in missing}.values()
@@ -103,7 +107,8 @@ def print_estimate(label: str, repeats: Sequence[Repeat], missing: Sequence[tupl
     # One worker trains the largest minimum, so its time is a lower bound however many workers there are.
     training = max(sum(trained) / workers, max(trained, default=0.0)) / (TRAINING_EFFICIENCY * rate)
     rays = sum(map(ray_operations, repeats)) / workers / (RAYS_EFFICIENCY * rate)
-    print(
-        f"{label}: about {format_duration(training)} of training and {format_duration(rays)} of rays on {workers} worker(s)",
-        flush=True,
-    )
+    said = f"about {format_duration(training)} of training and {format_duration(rays)} of rays on {workers} worker(s)"
+    if isinstance(engine, Cluster):
+        hours = (sum(trained) / (TRAINING_EFFICIENCY * rate) + workers * rays) / 3600
+        said += f", {hours:.2g} hours of one worker in all"
+    print(f"{label}: {said}", flush=True)

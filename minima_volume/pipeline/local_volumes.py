@@ -19,7 +19,7 @@ from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.reduction import reduce_first_layer
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import Minima, folder_of, training_fingerprint
-from minima_volume.pipeline.minimum_tables import MinimumRows, Row, rows_once, write_minimum_table
+from minima_volume.pipeline.minimum_tables import MinimumRows, Row, write_minimum_table
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.subset import SubsetSettings, subset_simulation
@@ -60,8 +60,8 @@ def _efforts() -> dict[str, Any]:
 OWN, FIRST = "own", "first"
 
 
-def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> MinimumRows:
-    """Return the rows of one minimum, from its file if that is current.
+def minimum_rows(repeat: Repeat, scale: str, minima: Minima, level: int) -> MinimumRows:
+    """Return what measures one minimum.
 
     Args:
         repeat: The repeat.
@@ -76,7 +76,7 @@ def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> M
         _efforts(), study.thresholds[0], study.landscapes, study.normalise,
         *([study.landscapes_of(level), MOST_BEYOND_SAMPLES, BEYOND_SIGMAS] if study.landscapes == "beyond" else []),
     )  # fmt: skip
-    return rows_once(path, wanted, level, lambda: _rows(repeat, minima, level))
+    return MinimumRows(shared=minima, repeat=repeat, level=level, path=path, fingerprint=wanted, measure=_rows)
 
 
 def _rows(repeat: Repeat, minima: Minima, level: int) -> Iterator[Row]:
@@ -144,4 +144,4 @@ def local_volumes(run: cli.StageRun) -> None:
     """Measure ln γ_σ of the stored minima of a study, and write local_volumes.csv with its record."""
     command = f"make {run.study.name}.local SCALE={run.scale}"
     record = {"command": command, "sampler": _efforts()}
-    write_minimum_table(run, measure_minimum, layout.LOCAL_VOLUMES, layout.LOCAL_VOLUME_COLUMNS, record)
+    write_minimum_table(run, minimum_rows, layout.LOCAL_VOLUMES, layout.LOCAL_VOLUME_COLUMNS, record)

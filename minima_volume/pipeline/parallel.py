@@ -1,15 +1,39 @@
 """Run independent tasks on a pool of threads."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
 
+from minima_volume.cluster.task import Task
+from minima_volume.cluster.worker import Place
 from minima_volume.networks.precision import use_full_float32
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Threads:
+    """The engine that computes tasks on threads of this process; `cluster.engine.Cluster` is the other one.
+
+    Attributes:
+        workers: How many tasks run at once.
+    """
+
+    workers: int
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return what a function returns where tasks are computed."""
+        return function(*arguments)
+
+    def each(self, tasks: Sequence[Task[Any]], *, unit: str, label: str) -> Counter[Place]:
+        """Compute all tasks and write their results; see `run_tasks`. Nothing is computed elsewhere."""
+        run_tasks([task.run for task in tasks], threads=self.workers, unit=unit, label=label)
+        return Counter()
 
 
 def run_tasks(tasks: Sequence[Callable[[], T]], *, threads: int, unit: str, label: str) -> list[T]:

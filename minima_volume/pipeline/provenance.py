@@ -1,25 +1,21 @@
 """Record how the numbers of a study were made: settings, seeds, checksums, commit, versions and machine."""
 
-import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
+from minima_volume.cluster.machine import PACKAGE, device_name, package_checksum
+from minima_volume.cluster.worker import Place
 from minima_volume.pipeline.minima import folder_of
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, layout
 
 # A study's own results do not count as changes of the code.
 NOT_CODE = tuple(f":(top,exclude){name}" for name in ("results", "figs/paper", "figs/quick", "videos/paper"))
-# The package that runs, wherever the working folder is.
-PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str, object]:
@@ -35,7 +31,10 @@ def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str,
     """
     minima = {repeat.number: archives.read_json(folder_of(repeat, scale) / layout.MINIMA_RECORD) for repeat in repeats}
     rays = {repeat.number: archives.read_json(folder_of(repeat, scale) / layout.RAYS_RECORD) for repeat in repeats}
+    places = layout.study_folder(scale, study.name) / layout.CLUSTER_RECORD
     return common_record(study, scale, repeats) | {
+        # Only where a cluster computed something.
+        **({"cluster": archives.read_json(places)["places"]} if places.exists() else {}),
         "command": f"make {study.name} SCALE={scale} REPEATS={1 + max(minima)} DIRECTIONS={study.n_directions}"
         + f" LEVELS={len(study.levels)}" * bool(study.later_levels),
         "task_seconds": {
@@ -43,6 +42,25 @@ def run_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str,
             "rays": round(sum(content["seconds"] for content in rays.values()), 1),
         },
     }
+
+
+def record_places(study: Study, scale: str, places: Mapping[Place, int]) -> None:
+    """Add to a study's record which machines and processors of a cluster computed how many tasks.
+
+    Args:
+        study: The study at its scale.
+        scale: `quick` or `paper`.
+        places: Number of tasks at each place.
+    """
+    path = layout.study_folder(scale, study.name) / layout.CLUSTER_RECORD
+    found = archives.read_json(path)["places"] if path.exists() else []
+    counts = {(one["engine"], one["host"], one["processor"], one["worker"]): one["tasks"] for one in found}
+    engine = f"dask distributed {version('distributed')}"
+    for place, tasks in places.items():
+        counts[engine, *place] = counts.get((engine, *place), 0) + tasks
+    names = ("engine", "host", "processor", "worker")
+    content = [dict(zip(names, key, strict=True)) | {"tasks": tasks} for key, tasks in sorted(counts.items())]
+    archives.write_record(path, {"places": content})
 
 
 def common_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[str, object]:
@@ -69,18 +87,6 @@ def common_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[s
     }
 
 
-def package_checksum(folder: Path) -> str:
-    """Return the SHA-256 of the names and contents of all modules of a package.
-
-    Args:
-        folder: The package.
-    """
-    total = sha256()
-    for path in sorted(folder.rglob("*.py")):
-        total.update(f"{sha256(path.read_bytes()).hexdigest()} {path.relative_to(folder).as_posix()}\n".encode())
-    return total.hexdigest()
-
-
 def _git(folder: Path) -> dict[str, object]:
     """Return a folder's commit and whether its working tree has changes; empty outside a git checkout."""
 
@@ -93,16 +99,3 @@ def _git(folder: Path) -> dict[str, object]:
     except (OSError, subprocess.CalledProcessError):
         return {}
     return {"commit": commit, "dirty": bool(status.strip())}
-
-
-def device_name(device: torch.device) -> str:
-    """Return the name of a GPU, or the processor's name and its number of cores."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    models = (
-        [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        if cpuinfo.exists()
-        else []
-    )
-    return f"{device.type}: {models[0] if models else platform.processor()}, {os.cpu_count()} cores"

@@ -1,13 +1,16 @@
 """Stage 2: sweep the minima of a study along blocks of directions, and store where the losses cross the thresholds."""
 
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache
 from math import isclose
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from minima_volume.crossings.sweep import sweep_crossings
+from minima_volume.cluster.task import Task
+from minima_volume.crossings.sweep import Sweep, sweep_crossings
 from minima_volume.errors import ResultsError
 from minima_volume.networks.directions import direction_norms, draw_directions
 from minima_volume.pipeline import cli
@@ -71,59 +74,77 @@ def _norm(seed: int, index: int, n_params: int) -> float:
     return float(direction_norms(draw_directions(seed, [index], n_params))[0])
 
 
-def sweep_block(repeat: Repeat, minima: Minima, scale: str, start: int, stop: int, memory: int) -> float:
-    """Find and store the crossings of every minimum along one block of directions.
+@dataclass(frozen=True, kw_only=True)
+class Block(Task[tuple[Sweep, float]]):
+    """The crossings of some minima along one block of directions; `shared` are all minima of the repeat.
 
-    Minima whose stored crossings are current are not measured again.
+    Attributes:
+        repeat: The repeat of a study.
+        scale: `quick` or `paper`.
+        start: Number of the first direction.
+        stop: Number after the last direction.
+        levels: Levels whose minima have no current crossings yet.
+    """
+
+    shared: Minima
+    repeat: Repeat
+    scale: str
+    start: int
+    stop: int
+    levels: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """What the task is called in messages."""
+        study = self.repeat.study.name
+        return f"directions {self.start} to {self.stop - 1} of {study}, repeat {self.repeat.number}"
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.repeat.device
+
+    def compute(self, shared: Minima) -> tuple[Sweep, float]:
+        """Find the crossings; return them and the seconds of work."""
+        repeat, study = self.repeat, self.repeat.study
+        started = clock(repeat.device)
+        targets = [study.targets(level) for level in self.levels]
+        largest = max(target.size for wanted_here in targets for target in wanted_here)
+        chosen = [shared[level][1].to(repeat.device, torch.float32) for level in self.levels]
+        found = sweep_crossings(
+            repeat.model, chosen, targets, repeat.samples.part(0, largest),
+            seed=study.direction_seed, indices=range(self.start, self.stop), memory=repeat.settings.memory,
+        )  # fmt: skip
+        return found, clock(repeat.device) - started
+
+    def write(self, result: tuple[Sweep, float]) -> None:
+        """Store the crossings beside those that are current."""
+        found, seconds = result
+        info, arrays = read_block(self.repeat, self.scale, self.start, self.stop)
+        wanted = {str(level): ray_fingerprint(self.repeat, level) for level in self.shared}
+        kept = info["fingerprints"].keys() - set(map(str, self.levels))
+        looks = {}
+        for level, one in zip(self.levels, found.crossings, strict=True):
+            arrays |= {layout.crossings_key(level, name): value for name, value in one.stored().items()}
+            counts = {"earlier": one.earlier, "uncertain": one.uncertain}
+            looks[str(level)] = {word: int(seen.any(axis=1).sum()) for word, seen in counts.items()}
+        header = {
+            "fingerprints": info["fingerprints"] | wanted,
+            "seconds": (info["seconds"] if kept else 0.0) + round(seconds, 3),
+            "looks": info.get("looks", {}) | looks,
+        }
+        path = layout.block_path(folder_of(self.repeat, self.scale), self.start, self.stop)
+        archives.write_arrays(path, header, arrays | {"norms": found.norms})
+
+
+def missing_blocks(repeat: Repeat, minima: Minima, scale: str) -> list[Block]:
+    """Return the blocks in which a minimum has no current crossings, and print how many hold outdated ones.
 
     Args:
         repeat: The repeat of a study.
         minima: Header and minimum by level.
         scale: `quick` or `paper`.
-        start: Number of the first direction.
-        stop: Number after the last direction.
-        memory: Bytes that the rays may keep.
-
-    Returns:
-        Seconds of work.
     """
-    info, arrays = read_block(repeat, scale, start, stop)
-    wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
-    missing = [level for level in minima if info["fingerprints"].get(str(level)) != wanted[str(level)]]
-    if not missing:
-        return 0.0
-    kept = info["fingerprints"].keys() - set(map(str, missing))
-    started, study = clock(repeat.device), repeat.study
-    targets = [study.targets(level) for level in missing]
-    largest = max(target.size for wanted_here in targets for target in wanted_here)
-    chosen = [minima[level][1] for level in missing]
-    found = sweep_crossings(
-        repeat.model, chosen, targets, repeat.samples.part(0, largest),
-        seed=study.direction_seed, indices=range(start, stop), memory=memory,
-    )  # fmt: skip
-    for level, crossings in zip(missing, found.crossings, strict=True):
-        arrays |= {layout.crossings_key(level, name): value for name, value in crossings.stored().items()}
-    seconds = clock(repeat.device) - started
-    before = info["seconds"] if kept else 0.0
-    looks = {
-        str(level): {"earlier": int(one.earlier.any(axis=1).sum()), "uncertain": int(one.uncertain.any(axis=1).sum())}
-        for level, one in zip(missing, found.crossings, strict=True)
-    }
-    header = {
-        "fingerprints": info["fingerprints"] | wanted,
-        "seconds": before + round(seconds, 3),
-        "looks": info.get("looks", {}) | looks,
-    }
-    archives.write_arrays(
-        layout.block_path(folder_of(repeat, scale), start, stop),
-        header,
-        arrays | {"norms": found.norms},
-    )
-    return seconds
-
-
-def _missing_blocks(repeat: Repeat, minima: Minima, scale: str) -> list[tuple[int, int]]:
-    """Return the blocks in which a minimum has no current crossings, and print how many hold outdated ones."""
     wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
     headers = {span: read_block(repeat, scale, *span)[0] for span in direction_blocks(repeat.study)}
     missing = [span for span, header in headers.items() if not _covers(header, wanted)]
@@ -131,7 +152,12 @@ def _missing_blocks(repeat: Repeat, minima: Minima, scale: str) -> list[tuple[in
         folder = layout.block_path(folder_of(repeat, scale), 0, 0).parent
         print(f"{others} of {len(headers)} blocks in {folder} do not fit the study's present settings: "
               "measuring what is missing.", flush=True)  # fmt: skip
-    return missing
+    blocks = []
+    for start, stop in missing:
+        known = headers[start, stop]["fingerprints"]
+        levels = tuple(level for level in minima if known.get(str(level)) != wanted[str(level)])
+        blocks.append(Block(shared=minima, repeat=repeat, scale=scale, start=start, stop=stop, levels=levels))
+    return blocks
 
 
 def _covers(header: dict[str, Any], wanted: dict[str, str]) -> bool:
@@ -202,8 +228,5 @@ def random_perturbs(run: cli.StageRun) -> None:
     Each file holds the crossing coefficient of every minimum, direction, landscape and threshold.
     """
     for repeat in run.repeats:
-        found = load_minima(repeat, run.scale)
-        todo = _missing_blocks(repeat, found, run.scale)
-        measure = partial(sweep_block, repeat, found, run.scale, memory=run.settings.memory)
-        run.each([partial(measure, start=start, stop=stop) for start, stop in todo], "blocks")
+        run.each(missing_blocks(repeat, load_minima(repeat, run.scale), run.scale), "blocks")
         _finish_rays(repeat, run.scale)

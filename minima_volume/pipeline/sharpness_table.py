@@ -5,7 +5,7 @@ from typing import Any
 
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import Minima, folder_of, training_fingerprint
-from minima_volume.pipeline.minimum_tables import MinimumRows, Row, rows_once, write_minimum_table
+from minima_volume.pipeline.minimum_tables import MinimumRows, Row, write_minimum_table
 from minima_volume.pipeline.study import Repeat, read_studies
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sharpness.coordinates import COORDINATES, Coordinates, in_coordinates
@@ -34,8 +34,8 @@ def _measures() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> MinimumRows:
-    """Return the rows of one minimum, from its file if that is current.
+def minimum_rows(repeat: Repeat, scale: str, minima: Minima, level: int) -> MinimumRows:
+    """Return what measures one minimum.
 
     Args:
         repeat: The repeat.
@@ -45,7 +45,7 @@ def measure_minimum(repeat: Repeat, scale: str, minima: Minima, level: int) -> M
     """
     path = layout.sharpness_path(folder_of(repeat, scale), level)
     wanted = archives.fingerprint(training_fingerprint(repeat, level), _measures())
-    return rows_once(path, wanted, level, lambda: _rows(repeat, minima, level))
+    return MinimumRows(shared=minima, repeat=repeat, level=level, path=path, fingerprint=wanted, measure=_rows)
 
 
 def _rows(repeat: Repeat, minima: Minima, level: int) -> Iterator[Row]:
@@ -95,7 +95,7 @@ def sharpness(run: cli.StageRun) -> None:
     """Measure the sharpness of the stored minima of a study, and write sharpness.csv with its record."""
     command = f"make {run.study.name}.sharpness SCALE={run.scale}"
     record = {"command": command, "measures": _measures()}
-    write_minimum_table(run, measure_minimum, layout.SHARPNESS, layout.SHARPNESS_COLUMNS, record)
+    write_minimum_table(run, minimum_rows, layout.SHARPNESS, layout.SHARPNESS_COLUMNS, record)
 
 
 if __name__ == "__main__":

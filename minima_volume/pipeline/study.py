@@ -5,7 +5,7 @@ import runpy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from minima_volume.crossings.scan import Target
-from minima_volume.errors import UserError
+from minima_volume.errors import DataError, UserError
 from minima_volume.networks.losses import CRITERIA, Criterion
 from minima_volume.networks.minimum import Samples
 from minima_volume.pipeline.settings import SCALES as SCALES
@@ -95,7 +95,7 @@ class Study:
     data_seed: int = 10
     direction_seed: int = 0
     later_levels: tuple[int, ...] = ()
-    quick: Mapping[str, Any] = field(default_factory=dict)
+    quick: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def at_scale(self, scale: str, directions: int | None = None, levels: int | None = None) -> "Study":
         """Return the study at a scale, with an empty `quick`.
@@ -245,11 +245,18 @@ class Repeat:
         study: The study at a scale.
         number: The repeat's number, counted from 0; the seeds follow from it.
         settings: Device and data folder; the defaults if left out.
+        checksums: Those that the data set must have, by file name; any if left out.
     """
 
     study: Study
     number: int
     settings: Settings = field(default_factory=lambda: Settings.from_environment({}))
+    checksums: tuple[tuple[str, str], ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel by names, without data: another process loads its own, which must be the same."""
+        checksums = tuple(sorted(self.dataset.checksums.items()))
+        return _recall, (self.study, self.number, self.settings.on_worker(), checksums)
 
     @property
     def model_seed(self) -> int:
@@ -273,7 +280,13 @@ class Repeat:
     @cached_property
     def dataset(self) -> datasets.Dataset:
         """The data set that the samples are drawn from."""
-        return datasets.load(self.study.data, self.data_seed, self.settings.data_dir)
+        found = datasets.load(self.study.data, self.data_seed, self.settings.data_dir)
+        if self.checksums and dict(self.checksums) != found.checksums:
+            raise DataError(
+                f"Expected in {self.settings.data_dir} the data set {found.name} with the driver's checksums, got another "
+                "one: copy the driver's files there."
+            )
+        return found
 
     @cached_property
     def pool(self) -> Pool:
@@ -294,6 +307,13 @@ class Repeat:
     def samples(self) -> Samples:
         """All samples of the pool, on the device: the largest landscape."""
         return Samples(self.pool.inputs.to(self.device), self.pool.targets.to(self.device), self.criterion)
+
+
+# A worker computes tasks of one repeat after those of another, and samples may take hundreds of MiB.
+@lru_cache(maxsize=2)
+def _recall(study: Study, number: int, settings: Settings, checksums: tuple[tuple[str, str], ...]) -> Repeat:
+    """Return this process's repeat of these names, whose data and model are loaded once."""
+    return Repeat(study, number, settings, checksums)
 
 
 def read_studies(root: Path = Path()) -> dict[str, dict[str, Study]]:

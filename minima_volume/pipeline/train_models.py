@@ -8,20 +8,21 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from minima_volume.cluster.task import Task
 from minima_volume.errors import NumericsError
 from minima_volume.networks.parameters import Parameters
 from minima_volume.pipeline import cli
-from minima_volume.pipeline.checkpoint import Checkpoint
+from minima_volume.pipeline.checkpoint import Checkpoint, Paused, Progress, Stopwatch
 from minima_volume.pipeline.cost import print_estimate
 from minima_volume.pipeline.minima import folder_of, load_failure, load_minimum, training_fingerprint
 from minima_volume.pipeline.study import Repeat
 from minima_volume.storage import archives, layout
 from minima_volume.training.models import initial_parameters
+from minima_volume.training.recipe import Recipe
 from minima_volume.training.trainer import Job, evaluate, train
 
 ENSEMBLE_PARAMS = 20_000  # networks of at most this size train faster stacked than one after the other
@@ -32,22 +33,102 @@ STACK = 3
 Networks = list[tuple[Repeat, int]]  # repeats and levels
 
 
-@dataclass(frozen=True)
-class Group:
-    """Networks that train together.
+class Trained(NamedTuple):
+    """What a part of a training comes to.
+
+    Attributes:
+        minima: Header and tensors of every minimum that it reached.
+        progress: What the next part starts from, or None if there is none.
+    """
+
+    minima: list[tuple[dict[str, Any], dict[str, torch.Tensor]]]
+    progress: Progress | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group(Task[Trained]):
+    """Networks that train together, for a minute at a time.
 
     Attributes:
         networks: What is trained.
         minima: What is stored of it: not the company of repeats that nobody asked for.
+        scale: `quick` or `paper`.
+        start: Where an earlier part of the training stopped, or None.
     """
 
     networks: Networks
     minima: Networks
+    scale: str
+    start: Progress | None = None
 
     @property
     def first(self) -> tuple[Repeat, int]:
         """The repeat and level whose folder has the checkpoint; its repeat is locked by this process."""
         return self.minima[0][0], self.networks[0][1]
+
+    @property
+    def name(self) -> str:
+        """What the task is called in messages."""
+        repeat, level = self.first
+        return f"training of {repeat.study.name}, repeat {repeat.number}, level {level}"
+
+    @property
+    def one_run(self) -> bool:
+        """Whether the minima are checkpoints of one run."""
+        return self.first[0].study.level_means == "epochs"
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint, which is kept beside the first minimum to store."""
+        repeat, level = self.first
+        prints = [training_fingerprint(*network) for network in self.networks]
+        return Checkpoint(layout.checkpoint_path(folder_of(repeat, self.scale), level), archives.fingerprint(prints))
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the networks are trained."""
+        return self.first[0].study.recipe_at(self.networks[0][1])
+
+    def resumed(self) -> "Group":
+        """Return the group with what its checkpoint holds."""
+        epochs = [level for _, level in self.minima] if self.one_run else [self.recipe.epochs]
+        return replace(self, start=self.checkpoint.read(epochs))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.first[0].device
+
+    def compute(self, shared: None) -> Trained:
+        """Train until the networks are trained, or for a minute."""
+        repeat, recipe, start = self.first[0], self.recipe, self.start
+        watch, found = Stopwatch(repeat.device, start.seconds if start else 0.0), Trained([], None)
+        try:
+            for epoch, trained in train(
+                repeat.model, [_job(*network) for network in self.networks], recipe, repeat.criterion,
+                checkpoints=repeat.study.levels if self.one_run else (),
+                start=start.state.to(repeat.device) if start else None, keep=watch.pause,
+            ):  # fmt: skip
+                seconds = watch.lap() / (1 if self.one_run else len(self.minima))
+                pairs = [(repeat, epoch)] if self.one_run else self.networks
+                for (own, level), parameters in zip(pairs, trained, strict=True):
+                    if any(own is kept and level == wanted for kept, wanted in self.minima):
+                        found.minima.append(_content(own, level, parameters, seconds, epoch))
+                if not self.one_run or epoch == recipe.epochs:
+                    break
+        except Paused as pause:
+            return found._replace(progress=pause.progress)
+        return found
+
+    def write(self, result: Trained) -> "Group | None":
+        """Store the minima, and the checkpoint if the training is not finished."""
+        for content in result.minima:
+            _store(*content, self.scale)
+        if result.progress is None:
+            self.checkpoint.remove()
+            return None
+        self.checkpoint.write(result.progress)
+        return replace(self, start=result.progress)
 
 
 def train_models(run: cli.StageRun) -> None:
@@ -58,10 +139,9 @@ def train_models(run: cli.StageRun) -> None:
     """
     groups = training_groups(run.repeats, run.scale)
     networks = [network for group in groups for network in group.networks]
-    print_estimate(run.label, run.repeats, networks, run.settings.workers)
-    initial = initial_weights(networks)
-    failures = run.each([partial(train_group, group, initial, run.scale) for group in groups], "groups")
-    finish_training(run.repeats, run.scale, [sentence for group in failures for sentence in group])
+    print_estimate(run.label, run.repeats, networks, run.engine)
+    run.each([group.resumed() for group in groups], "groups")
+    finish_training(run.repeats, run.scale)
 
 
 def training_groups(repeats: Sequence[Repeat], scale: str) -> list[Group]:
@@ -78,21 +158,24 @@ def training_groups(repeats: Sequence[Repeat], scale: str) -> list[Group]:
     study = missing[0][0].study
     if study.level_means == "epochs":
         parts = [[pair for pair in missing if pair[0] is r] for r in repeats]
-        return [Group([(part[0][0], max(study.levels))], part) for part in parts if part]
+        return [Group(networks=[(part[0][0], max(study.levels))], minima=part, scale=scale) for part in parts if part]
     # Largest first, so that no worker starts the longest job when the others are done.
     levels = sorted({level for _, level in missing}, reverse=True)
     if _stacks(repeats[0]):
         stacks = [_stack(repeats, first) for first in sorted({r.number // STACK * STACK for r, _ in missing})]
         groups = [
             Group(
-                [(r, level) for r in stack],
-                [(r, own) for r, own in missing if own == level and any(r is one for one in stack)],
+                networks=[(r, level) for r in stack],
+                minima=[(r, own) for r, own in missing if own == level and any(r is one for one in stack)],
+                scale=scale,
             )
             for level in levels
             for stack in stacks
         ]
         return [group for group in groups if group.minima]
-    return [Group([pair], [pair]) for level in levels for pair in missing if pair[1] == level]
+    return [
+        Group(networks=[pair], minima=[pair], scale=scale) for level in levels for pair in missing if pair[1] == level
+    ]
 
 
 def _stacks(repeat: Repeat) -> bool:
@@ -108,65 +191,18 @@ def _stack(repeats: Sequence[Repeat], first: int) -> list[Repeat]:
     return [asked.get(n) or replace(repeats[0], number=n) for n in range(first, first + STACK)]
 
 
-def train_group(group: Group, initial: dict[int, Parameters], scale: str) -> list[str]:
-    """Train a group from its checkpoint, if there is one, and store its minima.
-
-    Args:
-        group: What trains together.
-        initial: Initial weights by model seed.
-        scale: `quick` or `paper`.
-
-    Returns:
-        One sentence for every minimum whose training loss is not finite.
-    """
-    repeat, study = group.first[0], group.first[0].study
-    one_run = study.level_means == "epochs"
-    recipe = study.recipe_at(group.networks[0][1])
-    jobs = [_job(own, level, initial) for own, level in group.networks]
-    checkpoint = _checkpoint(group, scale)
-    start = checkpoint.progress([level for _, level in group.minima] if one_run else [recipe.epochs])
-    failures = []
-    for epoch, trained in train(
-        repeat.model, jobs, recipe, repeat.criterion,
-        checkpoints=study.levels if one_run else (), start=start, keep=checkpoint.keep,
-    ):  # fmt: skip
-        seconds = checkpoint.lap() / (1 if one_run else len(group.minima))
-        pairs = [(repeat, epoch)] if one_run else group.networks
-        for (own, level), parameters in zip(pairs, trained, strict=True):
-            if any(own is kept for kept, _ in group.minima):
-                failures.append(_store(own, level, parameters, seconds, scale, epoch))
-    checkpoint.done()
-    return [sentence for sentence in failures if sentence]
-
-
-def _checkpoint(group: Group, scale: str) -> Checkpoint:
-    """Return the checkpoint of networks that train together; it is kept beside the first minimum to store."""
-    repeat, level = group.first
-    prints = [training_fingerprint(*network) for network in group.networks]
-    path = layout.checkpoint_path(folder_of(repeat, scale), level)
-    return Checkpoint(path, archives.fingerprint(prints), repeat.device)
-
-
-def _job(repeat: Repeat, level: int, initial: dict[int, Parameters]) -> Job:
+def _job(repeat: Repeat, level: int) -> Job:
     """Return the training job of a level on its samples, the first ones of the pool."""
     n_train, seed = repeat.study.n_train(level), repeat.model_seed_at(level)
-    start = {name: tensor.to(repeat.device) for name, tensor in initial[seed].items()}
+    drawn = initial_parameters(repeat.study.model, seed)
+    start = {name: tensor.to(repeat.device) for name, tensor in drawn.items()}
     return Job(start, repeat.samples.inputs[:n_train], repeat.samples.targets[:n_train], seed)
 
 
-def initial_weights(networks: Networks) -> dict[int, Parameters]:
-    """Return the initial weights of networks by model seed.
-
-    Call it before the workers start: torch's global generator is not thread-safe.
-    """
-    seeds = {repeat.model_seed_at(level) for repeat, level in networks}
-    return {seed: initial_parameters(networks[0][0].study.model, seed) for seed in sorted(seeds)}
-
-
-def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, scale: str, epoch: int) -> str | None:
-    """Store a trained minimum that is not stored yet; return a sentence instead if its training loss is not finite."""
-    if load_minimum(repeat, scale, level):
-        return None
+def _content(
+    repeat: Repeat, level: int, parameters: Parameters, seconds: float, epoch: int
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return header and tensors of a trained minimum."""
     n_train = repeat.study.n_train(level)
     samples, data = repeat.samples.part(0, n_train), repeat.dataset
     train_losses, train_errors = evaluate(repeat.model, parameters, samples.inputs, samples.targets, repeat.criterion)
@@ -182,22 +218,24 @@ def _store(repeat: Repeat, level: int, parameters: Parameters, seconds: float, s
     if repeat.study.recipe.stop_loss is not None:
         info["epochs"] = epoch
     info |= _unseen_accuracy(repeat, n_train, test_errors)
-    failed = layout.failure_path(folder_of(repeat, scale), level)
-    failed.unlink(missing_ok=True)
-    if not math.isfinite(info["train_loss"]):
-        sentence = (
-            f"Expected a finite training loss in study {repeat.study.name}, level {level}, model seed "
-            f"{info['model_seed']}, data seed {repeat.data_seed}, got {info['train_loss']}: lower the learning rate in its "
-            "recipe."
-        )
-        archives.write_record(
-            failed, {"fingerprint": info["fingerprint"], "seconds": info["seconds"], "failed": sentence}
-        )
-        return sentence
     tensors = {layout.parameter_key(name): tensor.cpu() for name, tensor in parameters.items()}
     tensors |= {"indices": repeat.pool.indices[:n_train].clone(), "targets": repeat.pool.targets[:n_train].clone()}
-    archives.write_tensors(layout.minimum_path(folder_of(repeat, scale), level), info, tensors)
-    return None
+    return info, tensors
+
+
+def _store(info: dict[str, Any], tensors: dict[str, torch.Tensor], scale: str) -> None:
+    """Store a trained minimum, or why there is none if its training loss is not finite."""
+    level, folder = info["level"], layout.repeat_folder(scale, info["study"], info["repeat"])
+    failed = layout.failure_path(folder, level)
+    failed.unlink(missing_ok=True)
+    if math.isfinite(info["train_loss"]):
+        archives.write_tensors(layout.minimum_path(folder, level), info, tensors)
+        return
+    sentence = (
+        f"Expected a finite training loss in study {info['study']}, level {level}, model seed {info['model_seed']}, data "
+        f"seed {info['data_seed']}, got {info['train_loss']}: lower the learning rate in its recipe."
+    )
+    archives.write_record(failed, {"fingerprint": info["fingerprint"], "seconds": info["seconds"], "failed": sentence})
 
 
 def _unseen_accuracy(repeat: Repeat, n_train: int, test_errors: torch.Tensor) -> dict[str, float]:
@@ -209,22 +247,23 @@ def _unseen_accuracy(repeat: Repeat, n_train: int, test_errors: torch.Tensor) ->
     return {"unseen_accuracy": 1 - test_errors[unseen].double().mean().item()}
 
 
-def finish_training(repeats: Sequence[Repeat], scale: str, failures: Sequence[str]) -> None:
-    """Write minima.json of every repeat that is complete, and print the failures.
+def finish_training(repeats: Sequence[Repeat], scale: str) -> None:
+    """Write minima.json of every repeat that is complete, and print a sentence for every minimum that diverged.
 
     Args:
         repeats: The repeats that were trained.
         scale: `quick` or `paper`.
-        failures: One sentence for every minimum that diverged.
 
     Raises:
         NumericsError: A repeat has no minimum at all.
     """
+    failures = []
     for repeat in repeats:
         found = {}
         for level in repeat.study.levels:
             content = load_minimum(repeat, scale, level)
             found[str(level)] = content[0] if content else load_failure(repeat, scale, level)
+        failures += [info["failed"] for info in found.values() if info is not None and "failed" in info]
         if all(info is None or "failed" in info for info in found.values()):
             raise NumericsError("\n".join(failures))
         if None not in found.values():

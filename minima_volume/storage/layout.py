@@ -1,7 +1,7 @@
 """Paths, file names and table columns under `results/`. No other module knows them.
 
 results/<scale>/comparison.csv, comparison_trends.csv
-results/<scale>/<study>/*.csv, run.json, failures.txt
+results/<scale>/<study>/*.csv, run.json, failures.txt, cluster.json
 results/<scale>/<study>/repeat_<number>/*.csv, minima.json, rays.json
     minima/level_<level>.safetensors, .unfinished.safetensors, .failed.json
     rays/directions_<start>_<stop>.npz
@@ -32,6 +32,8 @@ LOCAL_VOLUMES, SAMPLERS, SHARPNESS = "local_volumes.csv", "samplers.csv", "sharp
 COMPARISON, COMPARISON_TRENDS = "comparison.csv", "comparison_trends.csv"
 # Records of a study, and of the first two stages of a repeat.
 RUN_RECORD, MINIMA_RECORD, RAYS_RECORD = "run.json", "minima.json", "rays.json"
+# What the workers of a cluster computed of a study.
+CLUSTER_RECORD = "cluster.json"
 FAILURES = "failures.txt"
 # The file of a minimum holds the network under these names; what else it holds has none of them.
 _NETWORK = "parameters."

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from threading import RLock
 
 import torch
 from torch import nn
@@ -38,6 +39,9 @@ def cnn(channels: tuple[int, ...], side: int, widths: tuple[int, ...]) -> nn.Seq
     return nn.Sequential(*layers, *mlp(channels[-1] * side * side, *widths))
 
 
+# Torch has one global generator for all threads.
+_DRAWING = RLock()
+
 MODELS: dict[str, Callable[[], nn.Sequential]] = {
     "swiss_x5": lambda: mlp(2, 32, 32, 32, 32, 32, 1),
     "swiss_x6": lambda: mlp(2, 32, 32, 32, 32, 32, 32, 1),
@@ -64,18 +68,17 @@ def build_model(name: str) -> nn.Sequential:
         raise UserError(
             f"Expected a model among {', '.join(MODELS)}, got '{name}': correct config.py, or add the model to models.py."
         )
-    return MODELS[name]()
+    with _DRAWING:
+        return MODELS[name]()
 
 
 def initial_parameters(name: str, seed: int) -> Parameters:
     """Draw initial weights by torch's default initialisation; torch's global generator keeps its state.
 
-    Not thread-safe, because torch has one global generator.
-
     Args:
         name: Key of MODELS.
         seed: The same seed gives the same weights.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return parameters_of(build_model(name))

@@ -6,7 +6,7 @@ network takes the steps that it would take alone, up to the order of floating-po
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -51,6 +51,11 @@ class TrainingState:
     epoch: int
     flat: Tensor
     moments: Mapping[str, Tensor]
+
+    def to(self, device: torch.device) -> "TrainingState":
+        """Return the state on a device."""
+        moments = {name: tensor.to(device) for name, tensor in self.moments.items()}
+        return replace(self, flat=self.flat.to(device), moments=moments)
 
 
 def train(

@@ -17,7 +17,7 @@ from tests.project import ROOT, copy_sources, mark_ready, sources
 # Settings of the calling shell, and of a make that may have started the tests.
 FOREIGN = (
     "SCALE", "DATA_DIR", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "PYTHON",
-    "DEBUG", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS",
+    "DEBUG", "CLUSTER", "JOBS", "SLURM", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS",
 )  # fmt: skip
 CONFIGS = {
     "digits_poison": "MNIST",

@@ -15,13 +15,13 @@ from torch import nn
 
 from benchmarks import accelerator, bench, schemes, timing
 from minima_volume import loss_plane, measure_volume
+from minima_volume.cluster.machine import device_name
 from minima_volume.crossings.scan import Target
 from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.networks.losses import CRITERIA, cross_entropy
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
 from minima_volume.networks.precision import full_float32
-from minima_volume.pipeline.provenance import device_name
 from minima_volume.planes import deformation
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.training.models import mlp

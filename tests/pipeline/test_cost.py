@@ -9,6 +9,7 @@ from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.parameters import layout_of
 from minima_volume.pipeline import cost
+from minima_volume.pipeline.parallel import Threads
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.training.models import initial_parameters
 from minima_volume.training.recipe import Recipe
@@ -84,14 +85,14 @@ def test_the_estimate_by_hand(
     # 10·(3·8192·20 + 3·4736·8.5·20) = 29.1 million operations take 1,900 s of one worker at 30 %.
     monkeypatch.setattr(cost, "matmul_rate", lambda device: 18_355_200 / (0.6 * 600))
     repeat = Repeat(STUDY, 0)
-    cost.print_estimate("counted", [repeat], [(repeat, level) for level in STUDY.levels], workers)
+    cost.print_estimate("counted", [repeat], [(repeat, level) for level in STUDY.levels], Threads(workers))
     said = capsys.readouterr().out
     assert said == f"counted: about {training} of training and {rays} of rays on {workers} worker(s)\n"
 
 
 def test_nothing_to_train_takes_no_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(cost, "matmul_rate", lambda device: 1e6)
-    cost.print_estimate("counted", [Repeat(STUDY, 0)], [], 2)
+    cost.print_estimate("counted", [Repeat(STUDY, 0)], [], Threads(2))
     assert "about 0 s of training" in capsys.readouterr().out
 
 

@@ -30,6 +30,9 @@ MISTAKES = [
     ("DIRECTIONS", "2.5", ("Expected DIRECTIONS to be a whole number above 0", "got DIRECTIONS=2.5")),
     ("LEVELS", "0", ("Expected LEVELS to be a whole number above 0", "got LEVELS=0")),
     ("THREADS", "0", ("Expected THREADS to be a whole number above 0", "got THREADS=0")),
+    ("JOBS", "many", ("Expected JOBS to be a whole number above 0", "got JOBS=many")),
+    ("CLUSTER", "slurn", ("Expected CLUSTER to be local, slurm or an address", "got CLUSTER=slurn")),
+    ("CLUSTER", "local slurm", ("Expected CLUSTER to be local, slurm or an address", "got CLUSTER=local slurm")),
     ("MEMORY", "2G", ("Expected MEMORY to be a whole number above 0", "got MEMORY=2G")),
     (
         "DATA_DIR",
@@ -51,18 +54,9 @@ def test_invalid_settings_are_refused(name: str, value: str, parts: tuple[str, .
 
 
 SHELL_FREE = (
-    "SCALE",
-    "REPEATS",
-    "DIRECTIONS",
-    "LEVELS",
-    "THREADS",
-    "MEMORY",
-    "DEVICE",
-    "DATA_DIR",
-    "QUALITY",
-    "STYLE",
-    "TORCH",
-)
+    "SCALE", "REPEATS", "DIRECTIONS", "LEVELS", "THREADS", "MEMORY", "DEVICE", "DATA_DIR", "QUALITY", "STYLE", "TORCH",
+    "CLUSTER", "JOBS", "SLURM",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SHELL_FREE)

@@ -36,12 +36,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def trained(study: Study, numbers: tuple[int, ...] = (0, 1)) -> list[Repeat]:
     repeats = [Repeat(study, number) for number in numbers]
-    failures = [
-        sentence
-        for group in train_models.training_groups(repeats, "paper")
-        for sentence in train_models.train_group(group, train_models.initial_weights(group.networks), "paper")
-    ]
-    train_models.finish_training(repeats, "paper", failures)
+    for group in train_models.training_groups(repeats, "paper"):
+        group.run()
+    train_models.finish_training(repeats, "paper")
     return repeats
 
 

@@ -58,6 +58,44 @@ def test_invalid_values_are_refused(name: str, text: str, message: str) -> None:
         Settings.from_environment({name: text})
 
 
+def test_a_cluster_has_its_networks_on_the_workers() -> None:
+    """A login node need not have the GPU that the workers have."""
+    found = Settings.from_environment({"CLUSTER": "tcp://head:8786", "DEVICE": "cuda", "DATA_DIR": "data"})
+    assert (found.cluster, found.device, found.data_dir) == (
+        "tcp://head:8786",
+        torch.device("cpu"),
+        Path("data").absolute(),
+    )
+    assert found.on_worker().device == torch.device("cuda")
+    assert Settings.from_environment({}).on_worker() == Settings.from_environment({})
+
+
+@pytest.mark.parametrize("text", ["slurn", "tcp://head", "tcp://a b:1", "tcp://head:1 `touch crater`", "http://head:1"])
+def test_other_clusters_are_refused(text: str) -> None:
+    with pytest.raises(
+        UserError, match="Expected CLUSTER to be local, slurm or an address such as tcp://head:8786, got"
+    ):
+        settings.cluster({"CLUSTER": text})
+
+
+def test_a_stage_alone_starts_no_cluster() -> None:
+    with pytest.raises(UserError, match="Expected CLUSTER=local to be started by make"):
+        Settings.from_environment({"CLUSTER": "local"})
+
+
+def test_options_of_jobs_are_lines_of_a_script() -> None:
+    assert settings.slurm_options({"SLURM": "--partition=gpu --gres gpu:1  -t 4:00:00"}) == [
+        "--partition=gpu", "--gres gpu:1", "-t 4:00:00"
+    ]  # fmt: skip
+    assert settings.slurm_options({}) == [] and settings.jobs({}) == 1 and settings.jobs({"JOBS": "9"}) == 9
+
+
+@pytest.mark.parametrize("text", ["gpu", "--a=b;c", "--a $(touch x)", "--a=`touch x`", "-a 'b'", "--a=b > c"])
+def test_what_is_no_option_of_jobs_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="Expected SLURM to be options of sbatch"):
+        settings.slurm_options({"SLURM": text})
+
+
 def test_studies_are_found_by_name() -> None:
     assert find_study("swiss_sam", ROOT) == read_studies(ROOT)["sam"]["swiss_sam"]
     with pytest.raises(UserError, match=r"Expected a study among .*, got 'swis_sam'\. Did you mean 'swiss_sam'\?$"):

@@ -1,0 +1,230 @@
+"""The engine that has the workers of a Dask cluster compute tasks; this process writes the results."""
+
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from queue import Empty, Queue
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from minima_volume.cluster import worker
+from minima_volume.cluster.machine import own_build
+from minima_volume.cluster.task import Task
+from minima_volume.cluster.worker import Place, Refused
+from minima_volume.errors import UserError, extra
+
+T = TypeVar("T")
+LOOK = 2.0  # seconds between looks at which workers there are
+DEATHS = 3  # workers that may end while they compute one task
+
+
+@dataclass
+class Cluster:
+    """The workers of a Dask scheduler that runs already.
+
+    Attributes:
+        address: Where it listens, such as tcp://head:8786.
+    """
+
+    address: str
+
+    @cached_property
+    def client(self) -> Any:
+        """The connection, made when it is first used.
+
+        Raises:
+            UserError: Dask is not installed, or nothing answers at the address.
+        """
+        with extra("cluster", "CLUSTER"):
+            import dask
+            from distributed import Client
+        connect: Any = Client
+        # Networks are sent by the scheduler, each once.
+        dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"})
+        try:
+            return connect(self.address, timeout=10, set_as_default=False)
+        except OSError as error:
+            raise UserError(
+                f"Expected a scheduler at {self.address}, got no answer: start one, or correct CLUSTER."
+            ) from error
+
+    @property
+    def workers(self) -> int:
+        """How many tasks run at once on the workers at hand; waits for the first worker."""
+        if not self._threads():
+            print(f"{self.address} has no workers yet: waiting for the first.", file=sys.stderr, flush=True)
+            self.client.wait_for_workers(1)
+        return sum(self._threads().values())
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return what a function returns on one of the workers."""
+        with _scheduler_errors(self.address):
+            # Before the tasks of other studies on the same workers.
+            found: T = self.client.submit(function, *arguments, pure=False, priority=1).result()
+        return found
+
+    def _threads(self) -> Mapping[str, int]:
+        """Return the number of threads of each worker by its address."""
+        found: Mapping[str, int] = self.client.nthreads()
+        return found
+
+    def close(self) -> None:
+        """End the connection; the workers stay."""
+        if "client" in vars(self):
+            self.client.close(timeout=2)
+
+    def each(self, tasks: Sequence[Task[Any]], *, unit: str, label: str) -> Counter[Place]:
+        """Have all tasks computed and write their results, and show a progress bar with the time left.
+
+        Tasks of a worker that ends run on another one. A task that ends three workers is named, and the others go on. The
+        first error of a task itself cancels those that have not started.
+
+        Args:
+            tasks: Independent tasks.
+            unit: What one task is called in the progress bar, in the plural.
+            label: Text before the progress bar.
+
+        Returns:
+            How many tasks were computed at each place; a task that goes on counts again.
+
+        Raises:
+            UserError: Tasks ended their workers, no worker is fit, or the scheduler is gone.
+            Exception: Whatever the first failing task raised.
+        """
+        if not tasks:
+            return Counter()
+        with tqdm(total=len(tasks), unit=f" {unit}", desc=label, smoothing=0.05) as bar:
+            batch = _Batch(self, bar, label)
+            try:
+                batch.run(tasks)
+            finally:
+                batch.cancel()
+        return batch.places
+
+
+class _Batch:
+    """Tasks that are computed together, and what becomes of them."""
+
+    def __init__(self, cluster: Cluster, bar: Any, label: str) -> None:
+        self.cluster, self.client, self.bar, self.label = cluster, cluster.client, bar, label
+        self.running: dict[str, tuple[Task[Any], Any]] = {}  # task and future by key
+        self.finished: Queue[Any] = Queue()
+        self.kept: dict[int, Any] = {}  # futures of what tasks share
+        self.lost: list[str] = []
+        self.places = Counter[Place]()
+        self.known: dict[str, int] = {}
+
+    def run(self, tasks: Sequence[Task[Any]]) -> None:
+        """Submit all tasks, and deal with each as it finishes."""
+        self._look()
+        for task in tasks:
+            self._submit(task)
+        while self.running:
+            try:
+                future = self.finished.get(timeout=LOOK)
+            except Empty:
+                self._look()
+                continue
+            task, _ = self.running.pop(future.key)
+            following = self._follow(task, future)
+            future.release()
+            if following is None:
+                self.bar.update()
+            else:
+                self._submit(following)
+        if self.lost:
+            raise UserError(
+                f"Expected workers to survive their tasks, got {DEATHS} that ended in each of: {'; '.join(self.lost)}. "
+                "Lower MEMORY, or give workers more memory. Finished results are kept: run the same command again."
+            )
+
+    def _submit(self, task: Task[Any]) -> None:
+        """Send a task by its names; what it shares goes once."""
+        name = uuid.uuid4().hex
+        future = self.client.submit(
+            _compute, replace(task, shared=None), self._share(task.shared), own_build(), key=f"task-{name}", pure=False
+        )
+        self.running[future.key] = task, future
+        future.add_done_callback(self.finished.put)
+
+    def _share(self, value: Any) -> Any:
+        """Return the future of a value that every worker gets once, and again if it is lost with a worker."""
+        if value is None:
+            return None
+        if id(value) not in self.kept:
+            self.kept[id(value)] = self.client.submit(worker.keep, value, key=f"shared-{uuid.uuid4().hex}", pure=False)
+        return self.kept[id(value)]
+
+    def _follow(self, task: Task[Any], future: Any) -> Task[Any] | None:
+        """Write a task's result; return the task that goes on from it, or the same one if its worker was refused."""
+        with _scheduler_errors(self.cluster.address):
+            error = None if future.status == "finished" else future.exception()
+        if error is None:
+            with _scheduler_errors(self.cluster.address):
+                result, place = future.result()
+            self.places[place] += 1
+            return task.write(result)
+        if isinstance(error, Refused):
+            self._refuse(error)
+            return task
+        if type(error).__name__ != "KilledWorker":
+            raise error
+        self.lost.append(task.name)
+        self.bar.write(f"{task.name}: {DEATHS} workers ended while they computed it; the others go on.", sys.stderr)
+        return None
+
+    def _refuse(self, error: Refused) -> None:
+        """Name a worker that is not fit and send it away.
+
+        Raises:
+            Refused: It was the last one.
+        """
+        if error.worker in self.known:
+            self.bar.write(f"{error} It gets no tasks.", sys.stderr)
+            self.known.pop(error.worker)
+            self.client.retire_workers([error.worker], close_workers=True)
+        if not self.cluster._threads():
+            raise error
+
+    def _look(self) -> None:
+        """Name the workers that are gone, and count those that are there."""
+        with _scheduler_errors(self.cluster.address):
+            now = dict(self.cluster._threads())
+        for address in self.known.keys() - now.keys():
+            self.bar.write(f"worker {address} is gone: its tasks run elsewhere.", sys.stderr)
+        if now != self.known:
+            self.bar.set_description(f"{self.label}, {sum(now.values())} workers")
+        self.known = now
+
+    def cancel(self) -> None:
+        """Forget what is left."""
+        left = [future for _, future in self.running.values()]
+        if left and self.client.status == "running":
+            self.client.cancel(left, force=True)
+        self.running.clear()
+        self.kept.clear()
+
+
+def _compute(task: Task[Any], shared: Any, wanted: Any) -> tuple[Any, Place]:
+    """Compute a task on this worker."""
+    from distributed import get_worker
+
+    return worker.compute(task, shared, wanted, get_worker().address)
+
+
+@contextmanager
+def _scheduler_errors(address: str) -> Iterator[None]:
+    """Say in one sentence that the scheduler is gone."""
+    try:
+        yield
+    except (OSError, CancelledError) as error:
+        raise UserError(
+            f"Expected the scheduler at {address} to stay, got '{error or type(error).__name__}'. Finished results are "
+            "kept: run the same command again."
+        ) from error

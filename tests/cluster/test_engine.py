@@ -1,0 +1,189 @@
+"""A study on the workers of a Dask scheduler: the same bytes as on threads, also if workers are killed or not fit."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minima_volume.cluster import worker
+from minima_volume.cluster.engine import Cluster
+from minima_volume.cluster.machine import Build, own_build
+from minima_volume.cluster.task import Task
+from minima_volume.errors import DataError, NumericsError, UserError
+from minima_volume.pipeline import cluster as start
+from minima_volume.pipeline.study import Repeat
+from minima_volume.storage import archives, layout
+from tests.study_runs import TINY, Stages, run
+
+pytest.importorskip("distributed")
+# A worker that is killed leaves its connections to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Squared(Task[tuple[int, int]]):
+    """The square of a number into a folder, in parts; some numbers end their worker."""
+
+    number: int
+    folder: Path
+    parts: int = 1
+    ends: bool = False
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"square of {self.number}"
+
+    def compute(self, shared: Any) -> tuple[int, int]:
+        time.sleep(self.seconds)
+        if self.ends:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.number < 0:
+            raise NumericsError("Expected a number above 0, got one below.")
+        return self.number**2 + len(shared or ()), os.getpid()
+
+    def write(self, result: tuple[int, int]) -> "Squared | None":
+        square, process = result
+        (self.folder / f"{self.number}.{self.parts}").write_text(f"{square} {process}")
+        return replace(self, parts=self.parts - 1) if self.parts > 1 else None
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[Any]:
+    """Two workers on this machine."""
+    with start.started("local", {"THREADS": "2"}) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def engine(scheduler: Any) -> Iterator[Cluster]:
+    """The engine on two workers."""
+    found = Cluster(scheduler.scheduler_address)
+    found.client.wait_for_workers(2)
+    yield found
+    found.close()
+
+
+def squares(folder: Path) -> dict[str, int]:
+    return {path.name: int(path.read_text().split()[0]) for path in folder.iterdir()}
+
+
+def each(engine: Cluster, tasks: list[Squared]) -> int:
+    return engine.each(tasks, unit="squares", label="test").total()
+
+
+def test_a_study_has_the_same_bytes_as_on_threads(
+    scheduler: Any, finished: Path, stages: Stages, tmp_path: Path
+) -> None:
+    folder = run(stages, tmp_path, CLUSTER=scheduler.scheduler_address)
+    for table in ("volumes.csv", "cutoffs.csv"):
+        assert (folder / table).read_bytes() == (finished / table).read_bytes()
+    for path in sorted(finished.rglob("*.safetensors")):
+        wanted, found = (archives.read_tensors(at)[1] for at in (path, folder / path.relative_to(finished)))
+        assert all(found[name].equal(tensor) for name, tensor in wanted.items()) and set(found) == set(wanted)
+    record = archives.read_json(folder / "run.json")["cluster"]
+    # A stack of repeats at each of two levels, and blocks of 25 and 5 directions of two repeats. On a machine that is short
+    # of time, trainings pause and count again.
+    assert sum(place["tasks"] for place in record) >= 2 + 2 * 2
+    assert all(re.match(r"dask distributed 20\d\d", place["engine"]) and place["processor"] for place in record)
+    assert not (finished / layout.CLUSTER_RECORD).exists()
+
+
+def test_tasks_go_on_and_share_what_is_sent_once(engine: Cluster, tmp_path: Path) -> None:
+    shared = "abc"
+    count = each(engine, [Squared(number=i, folder=tmp_path, parts=3, shared=shared) for i in range(4)])
+    assert squares(tmp_path) == {f"{i}.{part}": i**2 + 3 for i in range(4) for part in (1, 2, 3)}
+    assert count == 12
+
+
+def test_a_killed_worker_costs_its_own_task(engine: Cluster, tmp_path: Path) -> None:
+    """The file of a task that was finished before is not written again."""
+    written: list[str] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Killing(Squared):
+        def write(self, result: tuple[int, int]) -> "Squared | None":
+            if not written:
+                os.kill(result[1], signal.SIGKILL)
+            written.append(self.name)
+            return super().write(result)
+
+    each(engine, [Killing(number=i, folder=tmp_path, seconds=0.1) for i in range(6)])
+    assert sorted(written) == sorted(f"square of {i}" for i in range(6))
+    assert squares(tmp_path) == {f"{i}.1": i**2 for i in range(6)}
+
+
+def test_a_task_that_ends_three_workers_is_named_and_the_others_go_on(
+    engine: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = [Squared(number=i, folder=tmp_path, ends=i == 1) for i in range(4)]
+    with pytest.raises(UserError, match=r"got 3 that ended in each of: square of 1\. Lower MEMORY"):
+        each(engine, tasks)
+    assert squares(tmp_path) == {f"{i}.1": i**2 for i in (0, 2, 3)}
+    assert "square of 1: 3 workers ended while they computed it; the others go on." in capsys.readouterr().err
+
+
+def test_an_error_of_the_user_is_not_tried_again(engine: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(NumericsError, match="got one below"):
+        each(engine, [Squared(number=-1, folder=tmp_path)])
+
+
+def test_workers_of_another_build_are_sent_away(
+    engine: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last test of these two workers."""
+    monkeypatch.setattr("minima_volume.cluster.engine.own_build", lambda: replace(own_build(), torch="1.0"))
+    with pytest.raises(worker.Refused, match=r"Expected workers with torch 1\.0, as here, got 2"):
+        each(engine, [Squared(number=i, folder=tmp_path) for i in range(4)])
+    assert capsys.readouterr().err.count("install the same there. It gets no tasks.") == 2 and not squares(tmp_path)
+
+
+def test_nobody_at_the_address_is_one_sentence() -> None:
+    with pytest.raises(UserError, match=r"Expected a scheduler at tcp://127\.0\.0\.1:1, got no answer"):
+        Cluster("tcp://127.0.0.1:1").workers  # noqa: B018 - it connects
+
+
+# --- refusals, without a cluster ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (
+            replace(own_build(), package="0" * 64),
+            r"Expected workers with package 000000000000, as here, got \w{12} on ",
+        ),
+        (replace(own_build(), torch="1.0"), r"Expected workers with torch 1\.0, as here, got 2"),
+    ],
+)
+def test_a_worker_of_another_build_is_refused(build: Build, said: str, tmp_path: Path) -> None:
+    with pytest.raises(worker.Refused, match=said) as caught:
+        worker.compute(Squared(number=1, folder=tmp_path), None, build, "tcp://there:1")
+    assert caught.value.worker == "tcp://there:1" and "\n" not in str(caught.value)
+
+
+def test_a_worker_with_other_data_is_refused(tmp_path: Path) -> None:
+    class Reads(Squared):
+        def compute(self, shared: Any) -> tuple[int, int]:
+            return len(Repeat(TINY, 0, checksums=(("file", "other"),)).dataset.inputs), 0
+
+    with pytest.raises(worker.Refused, match=r"with the driver's checksums, got another one.* \(worker on "):
+        worker.compute(Reads(number=1, folder=tmp_path), None, own_build(), "tcp://there:1")
+
+
+def test_a_repeat_travels_by_its_names() -> None:
+    import cloudpickle
+
+    repeat = Repeat(TINY, 1)
+    assert repeat.samples and repeat.model  # loaded here
+    text = cloudpickle.dumps(repeat)
+    again = cloudpickle.loads(text)
+    assert len(text) < 2000 and (again.study, again.number) == (TINY, 1) and cloudpickle.loads(text) is again
+    with pytest.raises(DataError, match="checksums"):
+        replace(again, checksums=(("file", "other"),)).dataset  # noqa: B018 - it loads
