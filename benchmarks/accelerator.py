@@ -7,8 +7,8 @@ import torch
 from benchmarks.problems import workloads
 from benchmarks.schemes import SCHEMES, error_of_engine
 from benchmarks.timing import rate
+from minima_volume.cluster.machine import device_name
 from minima_volume.networks.precision import use_full_float32
-from minima_volume.pipeline.provenance import device_name
 from minima_volume.pipeline.settings import device
 
 

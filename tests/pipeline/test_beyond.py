@@ -9,7 +9,7 @@ import pytest
 from minima_volume.crossings.scan import Target
 from minima_volume.crossings.sweep import sweep_crossings
 from minima_volume.errors import UserError
-from minima_volume.pipeline.local_volumes import BEYOND_SIGMAS, measure_minimum
+from minima_volume.pipeline.local_volumes import BEYOND_SIGMAS, minimum_rows
 from minima_volume.pipeline.minima import load_minima, training_fingerprint
 from minima_volume.pipeline.random_perturbs import ray_fingerprint
 from minima_volume.pipeline.study import Repeat
@@ -68,7 +68,7 @@ def test_crossings_beyond_the_training_set_are_those_of_each_landscape_alone(
         assert height[0] == pytest.approx(heights[place], rel=1e-6)  # float32 sums in another order
         # Each is solved to 1e-5 of a ray; a minimum above the threshold has crossings at 0 in both.
         np.testing.assert_allclose(together[:, place], alone[:, 0], rtol=3e-5)
-    rows = measure_minimum(repeat, "paper", minima, level).rows
+    rows = minimum_rows(repeat, "paper", minima, level).rows()
     assert {row["sigma"] for row in rows if "sigma" in row} <= set(BEYOND_SIGMAS)
     assert [row["landscape"] for row in rows] == list(repeat.study.landscapes_of(level))
     assert [row["status"] == "unconverged" for row in rows] == [height >= 0.05 for height in heights]
