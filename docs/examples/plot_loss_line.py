@@ -37,7 +37,7 @@ def train(seed: int) -> nn.Module:
 # networks themselves.*
 a, b, loss = train(0), train(1), nn.CrossEntropyLoss()
 line = loss_line(a, b, loss, data, test=test, progress=False)
-print(f"barrier {line.barrier:.3f}, on test data {line.test_barrier:.3f}; {line.notes[-1] if line.notes else ''}")
+print(f"barrier {line.barrier:.3f}, on test data {line.test_barrier:.3f}")
 figure = line.plot()
 
 # %%

@@ -22,7 +22,7 @@ from minima_volume.storage import atomic
 COLORS = ("#D55E00", "#56B4E9", "#E69F00", "#CC79A7", "#009E73")
 SYMBOLS = ("circle", "square", "diamond", "cross", "x")
 DIGITS = 3  # of heights, in decades
-STEPS = 100  # of the slider over levels
+STEPS = 1000  # of the slider over levels
 LIFT = 0.03  # of models over the surface, which would hide half of their marks, as a share of the range of heights
 STYLE = """
 * { box-sizing: border-box; }

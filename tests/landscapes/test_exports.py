@@ -161,7 +161,7 @@ try {
   for (let i = 0; i < 100 && !(map._fullData && samples.textContent); i++) await pause(50);
   await pause(400);
   seen.before = look();
-  await slide(level, 80); await slide(size, 0);
+  await slide(level, 800); await slide(size, 0);
   seen.after = look();
 } catch (error) { told.push(String(error)); }
 seen.told = told;
