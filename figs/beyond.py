@@ -36,7 +36,8 @@ def draw(scale: str) -> list[Path]:
     for number, (study, threshold) in enumerate(shown.items(), start=1):
         frames = overtaking.estimates_everywhere(scale, study, threshold)
         strips = figure.add_subplot(grid[2 * (number // 2) + 1, number % 2], sharex=panels[number])
-        count, some = _panel(panels[number], strips, frames, tables.settings(scale, study))
+        last = int(tables.volumes(scale, study)["landscape"].max())
+        count, some = _panel(panels[number], strips, frames, tables.settings(scale, study), last)
         overtaken, pairs = overtaken + count, pairs + some
     style.label_panels(panels)
     marks.title(
@@ -61,10 +62,12 @@ def _toy(axes: Axes) -> None:
     style.nats(axes.yaxis)
 
 
-def _panel(axes: Axes, strips: Axes, frames: dict[str, pd.DataFrame], settings: tables.Settings) -> tuple[int, int]:
+def _panel(
+    axes: Axes, strips: Axes, frames: dict[str, pd.DataFrame], settings: tables.Settings, last: int
+) -> tuple[int, int]:
     """Draw one study; return how many minima are certainly overtaken in typical directions, and how many could be."""
     frame = frames["typical"]
-    levels, largest = sorted(frame["level"].unique()), frame["landscape"].max()
+    levels = sorted(frame["level"].unique())
     colors = dict(zip(levels, style.level_colors(len(levels)), strict=True))
     # A mean over repeats would jump where one of them leaves the threshold.
     for (level, _), here in frame.sort_values("landscape").groupby(["level", "repeat"]):
@@ -72,9 +75,10 @@ def _panel(axes: Axes, strips: Axes, frames: dict[str, pd.DataFrame], settings: 
         axes.plot(settings.base + at.index, at, color=color, lw=0.8, alpha=0.8)
         if level in at.index:
             axes.plot(settings.base + level, at[level], color=color, **(toy.POINT | {"ms": 3.5, "mew": 0.5}))
-        if at.index[-1] < largest:
+        if at.index[-1] < last:
             axes.plot(settings.base + at.index[-1], at.iloc[-1], color=color, **(CROSS | {"ms": 3.5}))
     axes.set_xscale("log")
+    axes.margins(x=0.05)
     marks.log_ticks(axes.xaxis)
     axes.tick_params(labelbottom=False)
     title = settings.title.removeprefix("Growing landscapes of ")
@@ -91,8 +95,8 @@ def _panel(axes: Axes, strips: Axes, frames: dict[str, pd.DataFrame], settings: 
     strips.set_xlabel("samples of the landscape")
     marks.log_ticks(strips.xaxis)
     found = [
-        bool((own["margin"] < -2 * own["error"]).all() and (last["margin"] > 2 * last["error"]).all())
-        for _, own, last in overtaking.overtaken(frame)
+        bool((own["margin"] < -2 * own["error"]).all() and (end["margin"] > 2 * end["error"]).all())
+        for _, own, end in overtaking.overtaken(frame)
     ]
     return sum(found), len(found)
 

@@ -39,10 +39,10 @@ REMARKS = {
     2: Remark(
         WEAKLY,
         "At each data size of the image studies, the minimum trained on exactly that data reaches farthest in "
-        "typical directions among those that still fit it. In the one repeat of MNIST that was measured between the "
-        "sizes, curves cross as in the toy diagram: the largest minimum whose end was compared shrinks beyond its own "
-        "samples and is overtaken while it still fits. Those of less data leave the threshold within so few samples that "
-        "they are not seen to be overtaken.",
+        "typical directions among those that still fit it. Where landscapes between the sizes are measured, curves cross as "
+        "in the toy diagram: on digits in every repeat, and in the one repeat of MNIST, minima shrink beyond their own "
+        "samples and are overtaken by the next one while they still fit. Those of least data leave the threshold within so "
+        "few samples that this cannot be seen.",
         "On the two spirals minima of more data are larger than the one trained on exactly the data, and which minimum is "
         "the largest differs between repeats at every data size. Cause: unknown.",
         "Sampled volumes beyond the training sets; more repeats, directions and sizes on MNIST.",
