@@ -26,6 +26,9 @@ EXTRAS = (
     "imageio_ffmpeg",
     "plotly",
     "sklearn",
+    "dask",
+    "distributed",
+    "dask_jobqueue",
 )
 # Modules of the standard library that Windows lacks.
 POSIX = ("fcntl", "pwd", "grp", "resource", "termios", "tty", "pty", "syslog", "readline")
@@ -117,6 +120,13 @@ def test_every_import_of_the_library_is_a_dependency_or_an_extra() -> None:
     code = "import sys, minima_volume.measure, minima_volume.measurement; print(*sys.modules)"
     loaded = set(fresh(EXTRAS, code).stdout.split())
     assert needed <= loaded and not loaded & set(EXTRAS)
+
+
+def test_stages_on_threads_import_no_dask() -> None:
+    dask = ("dask", "distributed", "dask_jobqueue")
+    stages = "train_models, random_perturbs, volume_cutoff, volume_estimation, local_volumes, sharpness_table, cluster"
+    done = fresh(dask, f"from minima_volume.pipeline import cli, {stages}")
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_dependency_is_pinned_outside_the_constraints() -> None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from minima_volume.errors import INTERRUPTED, UserError, describe_error, extra
@@ -58,23 +58,35 @@ def started(kind: str, environ: Mapping[str, str] = os.environ) -> Iterator[Any]
         try:
             yield cluster
         finally:
-            cluster.close(timeout=10)
+            # What has not ended by then ends with this process.
+            with suppress(TimeoutError):
+                cluster.close(timeout=30)
 
 
-def _local(distributed: Any, environ: Mapping[str, str]) -> Any:
-    """One worker for every GPU with DEVICE=cuda, else THREADS of them, on this machine alone."""
+def worker_variables(environ: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the variables of every worker on this machine: one sees one GPU with DEVICE=cuda, else there are THREADS.
+
+    Args:
+        environ: Settings by name.
+
+    Raises:
+        UserError: A setting is invalid, or names a device that this machine lacks.
+    """
     device = settings.device(environ)
-    names: list[Mapping[str, str]] = [{} for _ in range(settings.threads(environ))]
     if device.type == "cuda":
         import torch
 
-        names = [{"CUDA_VISIBLE_DEVICES": str(number)} for number in range(torch.cuda.device_count())]
-    elif device.type != "cpu":
-        names = [{}]
+        return [{"CUDA_VISIBLE_DEVICES": str(number)} for number in range(torch.cuda.device_count())]
+    return [{}] * (settings.threads(environ) if device.type == "cpu" else 1)
+
+
+def _local(distributed: Any, environ: Mapping[str, str]) -> Any:
+    """Workers on this machine alone."""
     # The driver says what there is to say.
     common = {"nthreads": 1, "host": LOOPBACK, "silence_logs": logging.CRITICAL}
     workers = {
-        number: {"cls": distributed.Nanny, "options": {**common, "env": dict(own)}} for number, own in enumerate(names)
+        number: {"cls": distributed.Nanny, "options": {**common, "env": own}}
+        for number, own in enumerate(worker_variables(environ))
     }
     options = {"host": LOOPBACK, "port": 0, "dashboard": True, "dashboard_address": DASHBOARD}
     return distributed.SpecCluster(workers=workers, scheduler={"cls": distributed.Scheduler, "options": options})

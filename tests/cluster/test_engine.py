@@ -17,6 +17,7 @@ from minima_volume.cluster.machine import Build, own_build
 from minima_volume.cluster.task import Task
 from minima_volume.errors import DataError, NumericsError, UserError
 from minima_volume.pipeline import cluster as start
+from minima_volume.pipeline import settings
 from minima_volume.pipeline.study import Repeat
 from minima_volume.storage import archives, layout
 from tests.study_runs import TINY, Stages, run
@@ -28,12 +29,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 
 @dataclass(frozen=True, kw_only=True)
 class Squared(Task[tuple[int, int]]):
-    """The square of a number into a folder, in parts; some numbers end their worker."""
+    """The square of a number into a folder, in parts; some end their worker, or that of the first result."""
 
     number: int
     folder: Path
     parts: int = 1
     ends: bool = False
+    kills: bool = False
     seconds: float = 0.0
 
     @property
@@ -50,6 +52,10 @@ class Squared(Task[tuple[int, int]]):
 
     def write(self, result: tuple[int, int]) -> "Squared | None":
         square, process = result
+        if self.kills and not any(self.folder.iterdir()):
+            os.kill(process, signal.SIGKILL)
+        # A result comes once, whatever becomes of its worker.
+        assert not (self.folder / f"{self.number}.{self.parts}").exists()
         (self.folder / f"{self.number}.{self.parts}").write_text(f"{square} {process}")
         return replace(self, parts=self.parts - 1) if self.parts > 1 else None
 
@@ -103,19 +109,7 @@ def test_tasks_go_on_and_share_what_is_sent_once(engine: Cluster, tmp_path: Path
 
 
 def test_a_killed_worker_costs_its_own_task(engine: Cluster, tmp_path: Path) -> None:
-    """The file of a task that was finished before is not written again."""
-    written: list[str] = []
-
-    @dataclass(frozen=True, kw_only=True)
-    class Killing(Squared):
-        def write(self, result: tuple[int, int]) -> "Squared | None":
-            if not written:
-                os.kill(result[1], signal.SIGKILL)
-            written.append(self.name)
-            return super().write(result)
-
-    each(engine, [Killing(number=i, folder=tmp_path, seconds=0.1) for i in range(6)])
-    assert sorted(written) == sorted(f"square of {i}" for i in range(6))
+    each(engine, [Squared(number=i, folder=tmp_path, seconds=0.1, kills=True) for i in range(6)])
     assert squares(tmp_path) == {f"{i}.1": i**2 for i in range(6)}
 
 
@@ -147,6 +141,14 @@ def test_workers_of_another_build_are_sent_away(
 def test_nobody_at_the_address_is_one_sentence() -> None:
     with pytest.raises(UserError, match=r"Expected a scheduler at tcp://127\.0\.0\.1:1, got no answer"):
         Cluster("tcp://127.0.0.1:1").workers  # noqa: B018 - it connects
+
+
+def test_there_is_a_worker_for_every_gpu_or_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "devices", lambda: {"cpu": True, "cuda": True})
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    seen = [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    assert start.worker_variables({"DEVICE": "cuda", "THREADS": "7"}) == seen
+    assert start.worker_variables({"THREADS": "3"}) == [{}, {}, {}]
 
 
 # --- refusals, without a cluster ----------------------------------------------------------------------------------------

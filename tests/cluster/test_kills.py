@@ -1,4 +1,4 @@
-"""A study on a cluster whose scheduler is killed; `make torture` also kills drivers and workers, twenty times in all."""
+"""A study on a cluster whose scheduler is killed: its workers end, and the study goes on from its files."""
 
 from pathlib import Path
 

@@ -105,19 +105,6 @@ def on_threads(results: Results) -> int:
     return subprocess.run(command, cwd=ROOT, env=clean | own, capture_output=True, check=False).returncode
 
 
-def torture(count: int, folder: Path) -> Row:
-    """Kill a worker, the driver and the scheduler in turn, at random moments of a run."""
-    known, timed = Results(folder / "on_threads"), Results(folder / "timed")
-    code, started = on_threads(known), time.monotonic()
-    done = wait_for(start(timed.folder))
-    length = time.monotonic() - started
-    if code or done.code or not known.tables() or timed.tables() != known.tables():
-        return Row("cluster", "run a study on threads and on two workers", 1, 1, done.text[-300:])
-    rng = random.Random(count)
-    parts = [PARTS[i % len(PARTS)] for i in range(count)]
-    return series(known, parts, lambda: rng.uniform(0.3, 1) * length, count, lambda r: wait_for(start(r.folder)).code)
-
-
 def short(folder: Path) -> Row:
     """Kill the scheduler once, and finish on threads."""
     known = Results(folder / "on_threads")

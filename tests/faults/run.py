@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults import clusters, concurrency, damage, disks, divergence, invalidation, kills, make_themes, memory
+from tests.faults import concurrency, damage, disks, divergence, invalidation, kills, make_themes, memory
 from tests.faults.sandbox import Row, Sandbox, Tables, copy_finished
 from tests.project import ROOT
 
@@ -124,7 +124,6 @@ def tasks(plan: Plan, known: Undisturbed) -> dict[str, list[Task]]:
                 divergence.no_repeats, divergence.diverging, divergence.all_diverge, divergence.missing_classes,
             )
         ]  # fmt: skip
-        found["cluster"] = [one(clusters.torture, 20, folder / "cluster")]
         found["memory"] = [
             one(memory.too_little, folder),
             lambda: [memory.smaller_batches(known.copy("batches"), study, expected)],
