@@ -13,7 +13,7 @@ from threading import Lock
 
 from filelock import FileLock, Timeout
 
-from minima_volume.errors import ResultsError, WriteError
+from minima_volume.errors import ResultsError, UserError, WriteError
 from minima_volume.storage import layout, scratch
 
 LOCK = ".lock"  # name of the file whose lock stands for its folder; it stays
@@ -50,8 +50,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
         # mkstemp makes private files, but everyone who may read the folder may read its results.
         part.chmod(0o666 & ~_umask())
         put(part, path)
-    except OSError as error:
-        raise write_error(path, error) from error
+    except UserError:
+        raise
+    except Exception as error:
+        # Libraries that clean up after a failed write, as matplotlib does, may raise another error on top of it.
+        refused = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(refused, OSError):
+            raise
+        raise write_error(path, refused) from error
     finally:
         part.unlink(missing_ok=True)
 

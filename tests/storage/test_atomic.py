@@ -179,3 +179,12 @@ def test_a_folder_that_cannot_be_synchronised_is_written_to(tmp_path: Path, monk
     monkeypatch.setattr(os, "fsync", refuse_folders)
     archives.write_json(tmp_path / "a.json", {"level": 1})
     assert archives.read_json(tmp_path / "a.json") == {"level": 1}
+
+
+def test_an_error_on_top_of_a_failed_write_does_not_hide_it(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="No space left"), atomic.atomic_write(tmp_path / "a.pdf"):
+        try:
+            raise OSError(28, "No space left on device")
+        finally:
+            [].pos  # type: ignore[attr-defined]  # noqa: B018 - as a library that cleans up
+    assert not list(tmp_path.iterdir())
