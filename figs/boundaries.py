@@ -82,11 +82,11 @@ def _panel(axes: Axes, layers: dense.Layers, title: str) -> None:
 
 def _title(settings: tables.Settings, row: "pd.Series[Any]") -> str:
     """Return what a minimum was trained on, its volume and its test accuracy."""
-    extra = f" + {row['level']:,} mislabelled" if settings.intervention == "poison" else ""
+    extra = f"\n+ {row['level']:,} mislabelled" if settings.intervention == "poison" else ""
     points = settings.base if extra else settings.base + row["level"]
     nats = f"{row['log_volume']:,.0f} nats".replace("-", "\N{MINUS SIGN}")
     volume = "above threshold" if np.isnan(row["log_volume"]) else nats
-    return f"{points:,} points{extra}\n{volume}, accuracy {row['test_accuracy']:.3f}"
+    return f"{points:,} points{extra}\n{volume}\naccuracy {row['test_accuracy']:.3f}"
 
 
 if __name__ == "__main__":

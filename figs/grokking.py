@@ -80,7 +80,7 @@ def _volumes(axes: Axes, rows: pd.DataFrame, epochs: dict[int, float], criterion
     marks.crosses((axes, absent))
     axes.set_ylabel(f"{tables.NAMES['log_volume']} (nats)")
     style.nats(axes.yaxis)
-    axes.set_title(f"volume by {criterion.split()[0]}", loc="left")
+    axes.set_title(f"by {criterion.split()[0]}", loc="left")
     axes.legend(title=criterion, title_fontsize=7)
 
 

@@ -82,7 +82,7 @@ def _figure(
 ) -> list[Path]:
     """Draw the three panels and write the figure."""
     style.use()
-    figure, panels = plt.subplots(1, 3, figsize=(style.DOUBLE_COLUMN, 2.9))
+    figure, panels = plt.subplots(1, 3, figsize=(style.DOUBLE_COLUMN, 3.7))
     steps = marks.places(pd.concat(frames)["level"], both[0])
     labels = [name(settings.recipe) for settings in both]
     absent = []
@@ -99,7 +99,7 @@ def _figure(
         (
             f"{tables.NAMES['log_volume']} (nats)",
             "difference of log volumes (nats)",
-            "test accuracy (percentage points)",
+            "test accuracy (points of %)",
         ),
         strict=True,
     ):
@@ -110,7 +110,7 @@ def _figure(
     for axes in panels[:2]:
         style.nats(axes.yaxis)
     (handles, names), (more, others) = (axes.get_legend_handles_labels() for axes in panels[:2])
-    figure.legend(handles + more, names + others, loc="outside right upper")
+    figure.legend(handles + more, names + others, loc="outside lower left", ncols=4, columnspacing=1.2)
     directions = " and ".join(sorted({f"{settings.n_directions:,}" for settings in both}))
     without = []
     if not (paired["n_directions"] == paired["n_directions_reference"]).all():

@@ -28,12 +28,12 @@ def draw(study: str, scale: str) -> list[Path]:
     rows, frame, settings = tables.profiles(scale, study), tables.volumes(scale, study), tables.settings(scale, study)
     threshold = max(settings.thresholds)
     style.use()
-    figure, panels = plt.subplots(1, 3, figsize=(style.DOUBLE_COLUMN, 2.6), width_ratios=(1, 1, 1.1))
+    figure, panels = plt.subplots(1, 3, figsize=(style.DOUBLE_COLUMN, 2.8), width_ratios=(1, 1, 1.1))
     panels[1].sharey(panels[0])
     for axes, (_, part) in zip(panels, rows.groupby("level"), strict=False):
         _profile(axes, part, threshold)
     panels[0].set_ylabel("mean loss")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     _volumes(panels[2], points(frame), rows["level"].unique().tolist(), settings.base)
     caption = [
         f"a, b: {rows['direction'].nunique()} random directions in {marks.count_repeats(rows)} each, thick: mean of ln loss",
@@ -51,7 +51,7 @@ def _profile(axes: Axes, rows: pd.DataFrame, threshold: float) -> None:
         means = np.exp(np.log(rows[["radius", name]].set_index("radius")[name]).groupby("radius").mean())
         axes.plot(means.index, means, color=color, lw=1.6, label=label)
     axes.axhline(threshold, color=style.BLACK, lw=0.8, ls="--")
-    axes.set(yscale="log", xlabel="radius along a random direction", xlim=rows["radius"].agg(["min", "max"]).tolist())
+    axes.set(yscale="log", xlabel="radius", xlim=rows["radius"].agg(["min", "max"]).tolist())
     axes.set_title(f"trained on {rows['n_train'].iloc[0]:,} samples", loc="left")
 
 
@@ -65,7 +65,7 @@ def _volumes(axes: Axes, rows: pd.DataFrame, shown: list[int], base: int) -> Non
             place = part["typical_log_volume"].mean(), part["test_accuracy"].max()
             axes.annotate(f"{base + level:,}", place, (0, 6), textcoords="offset points", ha="center", size=7)
     axes.margins(x=0.12, y=0.15)
-    axes.set(xlabel=f"{tables.NAMES['typical_log_volume']} (nats)", ylabel="test accuracy")
+    axes.set(xlabel="typical log volume\n$n$ E[ln $r$] (nats)", ylabel="test accuracy")
     style.nats(axes.xaxis)
     axes.set_title("volume and accuracy", loc="left")
 

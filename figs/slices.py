@@ -55,7 +55,7 @@ def planes(scale: str, study: str) -> list[Slice]:
         epochs = settings.recipe["epochs"] if settings.varies_data else level
         repeat, trained = int(rows["repeat"].iloc[0]), f"{rows['n_train'].iloc[0]:,} pairs,\n{epochs:,} epochs"
         unseen = table.loc[(table["repeat"] == repeat) & (table["level"] == level), "unseen_accuracy"].max()
-        titles = trained, f"accuracy {unseen:.3f}" if np.isfinite(unseen) else "accuracy unknown"
+        titles = trained, f"accuracy\n{unseen:.3f}" if np.isfinite(unseen) else "accuracy\nunknown"
         found.append(Slice(repeat, titles, radius, {name: grid.to_numpy(dtype=float) for name, grid in grids.items()}))
     return found
 

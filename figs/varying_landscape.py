@@ -24,7 +24,7 @@ def draw(study: str, scale: str) -> list[Path]:
     levels = sorted(rows["level"].unique())
     colors = dict(zip(levels, style.level_colors(len(levels)), strict=True))
     style.use()
-    height = 2.6 + 0.13 * len(levels)
+    height = 3.1 + 0.13 * len(levels)
     figure, grid = plt.subplots(
         2, len(thresholds), figsize=(style.DOUBLE_COLUMN, height), sharex="col", sharey="row", squeeze=False,
         height_ratios=(2.2, 0.13 * len(levels)),
@@ -39,7 +39,7 @@ def draw(study: str, scale: str) -> list[Path]:
     grid[0, 0].set_ylabel(f"{tables.NAMES['log_volume']} (nats)")
     style.nats(grid[0, 0].yaxis)
     grid[1, 0].set_ylabel("cutoff")
-    figure.supxlabel("data size (samples)", size=8)
+    grid[1, 0].set_xlabel("data size (samples)", loc="left")  # once: three of them would touch
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right upper", title="trained on\n(samples)")
     caption = [marks.repeats(rows), "large dot: own landscape", CUTOFF, *marks.caveats(rows)]
     largest = rows[rows["threshold"] == thresholds[0]]

@@ -75,7 +75,7 @@ def draw_published(axes: Axes) -> None:
 
 def draw() -> Figure:
     """Draw the staircase that rounding makes, and the published volumes on its steps."""
-    figure, (staircase, published) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 3.0))
+    figure, (staircase, published) = plt.subplots(1, 2, figsize=(style.PAGE, 3.0))
     draw_staircase(staircase)
     draw_published(published)
     for axes in (staircase, published):

@@ -74,7 +74,7 @@ def draw_convergence(axes: Axes) -> None:
 
 def draw() -> Figure:
     """Draw 12 rays, 360 rays, and the estimate for more rays."""
-    figure, (few, many, limit) = plt.subplots(1, 3, figsize=(style.DOUBLE_COLUMN, 2.5), width_ratios=(1, 1, 1.05))
+    figure, (few, many, limit) = plt.subplots(1, 3, figsize=(style.PAGE, 2.5), width_ratios=(1, 1, 1.05))
     draw_basin(few)
     draw_basin(many)
     draw_rays(few, 12, width=0.8, size=3)

@@ -119,7 +119,7 @@ def draw_radii(axes: Axes, colors: dict[str, str]) -> None:
 
 def draw() -> Figure:
     """Draw the landscape, the loss along its rays and the radius in all directions."""
-    figure, panels = plt.subplot_mosaic("ab;ac", figsize=(style.DOUBLE_COLUMN, 3.7), width_ratios=(1.15, 1))
+    figure, panels = plt.subplot_mosaic("ab;ac", figsize=(style.PAGE, 3.7), width_ratios=(1.15, 1))
     colors = dict(zip(RAYS, style.series_colors(len(RAYS)), strict=True))
     draw_basins(panels["a"])
     draw_rays(panels["a"], colors)

@@ -78,7 +78,7 @@ def draw_estimates(axes: Axes) -> None:
 
 def draw() -> Figure:
     """Draw the basin in raw and in filter-normalised coordinates, and the estimates against the scale."""
-    figure, (raw, filtered, sampled) = plt.subplots(1, 3, figsize=(style.DOUBLE_COLUMN, 2.6))
+    figure, (raw, filtered, sampled) = plt.subplots(1, 3, figsize=(style.PAGE, 2.6))
     draw_basin(raw, 14)
     draw_basin(filtered, 5)
     for scale in LOOKS:

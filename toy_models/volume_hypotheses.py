@@ -49,7 +49,7 @@ def draw_minima(axes: Axes, points: np.ndarray, envelope: np.ndarray) -> None:
 
 def draw() -> Figure:
     """Draw the strong hypothesis on the left and the weak one on the right, under the same envelope."""
-    figure, (strong, weak) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 2.9), sharey=True)
+    figure, (strong, weak) = plt.subplots(1, 2, figsize=(style.PAGE, 2.9), sharey=True)
     top = envelope_points()
     envelope = lines(top).max(axis=0)
     draw_minima(strong, top, envelope)

@@ -22,6 +22,7 @@ from minima_volume.errors import UserError
 from minima_volume.storage import atomic
 
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.2, 5.5  # inches: the text of a page with one column, and a good half of it
+PAGE = 7.0  # inches: two columns, for diagrams with sentences inside
 # How much larger pictures are than in print, by STYLE: letters of 8 points become 18, and a whole width 13.3 inches.
 STYLES = {"paper": 1.0, "talk": 2.25}
 _SLIDE = 13.3  # inches
@@ -78,12 +79,22 @@ def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
     if factor > 1:
         width, height = figure.get_size_inches() * _SLIDE / factor / DOUBLE_COLUMN
         figure.set_size_inches(width, height)
-    for _ in range(_LAYOUTS):
-        figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, so that both files have the same layout
+    lay_out(figure)
     written = [_write(figure, path_without_suffix, suffix, factor) for suffix in (".pdf", ".png")]
     plt.close(figure)
     return written
+
+
+def lay_out(figure: Figure) -> None:
+    """Give axes and legends their final places; both files of a figure have the same ones."""
+    for _ in range(_LAYOUTS):
+        figure.draw_without_rendering()
+    layout = figure.get_layout_engine()
+    if isinstance(layout, ConstrainedLayoutEngine) and layout.get()["rect"][1]:
+        # Now that there is room for them: a legend with a place of its own would be given none.
+        for legend in figure.legends:
+            legend.set_bbox_to_anchor(layout.get()["rect"], figure.transFigure)
+    figure.set_layout_engine("none")
 
 
 def level_colors(count: int) -> list[str]:
@@ -116,8 +127,6 @@ def keep_free(figure: Figure, inches: float) -> None:
     layout, strip = figure.get_layout_engine(), inches / figure.get_figheight()
     if isinstance(layout, ConstrainedLayoutEngine):
         layout.set(rect=(0, strip, 1, 1 - strip))
-        for legend in figure.legends:  # those outside all axes stand at the edge, wherever the strip is
-            legend.set_bbox_to_anchor((0, strip, 1, 1 - strip), figure.transFigure)
 
 
 def nats(axis: Axis) -> None:

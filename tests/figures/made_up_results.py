@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from minima_volume.drawing import style
 from minima_volume.estimators.volume import estimate_volume
 from minima_volume.storage import archives, layout, tables
 
@@ -101,6 +102,7 @@ def caption(figure: Figure) -> str:
 
 def assert_readable(figure: Figure) -> None:
     """Assert that no two texts overlap, that all are inside the page, and that no panel is empty."""
+    style.lay_out(figure)
     drawn: list[Text] = []
     with pytest.MonkeyPatch.context() as patch:
         # What is drawn, for an axis keeps the labels of ticks beyond its ends.

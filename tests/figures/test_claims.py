@@ -71,7 +71,7 @@ def test_forests_draw_every_slope_and_every_difference(kept: list[Figure], monke
 
     trends = pd.DataFrame([trend("a", -0.2), trend("a", -0.9, threshold=0.05), trend("b", -0.3), trend("p", -9.0)])
     steps = [("a", 0.4, "a grid step"), ("a", 3.0, "neither"), ("b", -2.0, "two errors")]
-    volumes = pd.DataFrame(steps, columns=["study", "grid_steps", "within"])
+    volumes = pd.DataFrame(steps, columns=["study", "grid_steps", "within"]).assign(level=[0, 10, 0])
     monkeypatch.setattr(published, "compare_all", lambda: (volumes, trends))
     assert forest.draw("quick") == []
     assert len(forest.draw("paper")) == 2
@@ -81,6 +81,6 @@ def test_forests_draw_every_slope_and_every_difference(kept: list[Figure], monke
     assert lines(left, "o")[0][0] == [-0.3, -0.2] and lines(right, "o")[0][0] == [-9.0]  # the largest threshold only
     drawn = sorted(x for marker in "oD" for xs, _ in lines(differences.axes[0], marker) for x in xs)
     assert drawn == [-2.0, 0.4, 3.0]
-    assert "1 of 3" in differences.axes[0].get_title(loc="left")
+    assert "1 of 3" in differences.get_suptitle()
     for figure in kept:
         assert_readable(figure)

@@ -1,5 +1,6 @@
 """The figures of local volumes against their tables: values, rays beside them, and studies without any."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,9 @@ def test_each_study_shows_the_width_that_most_levels_have(
     axes = kept[0].axes[0]
     assert "0.05" in axes.get_title(loc="left")
     own, first = lines(axes, "o")
-    assert own == ([0, 1, 2], [-0.5, -1.0, -2.0]) and first == ([0, 1, 2], [-0.5, -0.5, -1.0])
+    # Places are logarithms of 20, 50 and 300 samples.
+    x = pytest.approx([0, 2 * math.log(50 / 20) / math.log(300 / 20), 2])
+    assert own == (x, [-0.5, -1.0, -2.0]) and first == (x, [-0.5, -0.5, -1.0])
     assert [y for _, y in lines(axes, "s")] == [[-0.55, -1.1]]  # rays that converged, and no others
 
 

@@ -65,7 +65,7 @@ def test_slices_draw_both_studies_side_by_side(picture: Callable[..., Figure]) -
         "120 pairs,\n100 epochs",
         "420 pairs,\n400 epochs",
     ]
-    assert titles[4:] == ["accuracy 0.000", "accuracy 0.280", "accuracy 0.100", "accuracy 0.400"]
+    assert titles[4:] == ["accuracy\n0.000", "accuracy\n0.280", "accuracy\n0.100", "accuracy\n0.400"]
     radius = np.linspace(-8, 8, 5)
     x, y = np.meshgrid(radius, radius)
     for axes in panels[:4]:
@@ -169,7 +169,7 @@ def test_boundaries_agree_with_the_network_in_torch(picture: Callable[..., Figur
         expected = model.double()(torch.from_numpy(points))[:, 0].numpy()
     assert dense.outputs(dense.read_layers(path), points)[:, 0] == pytest.approx(expected, rel=1e-9, abs=1e-12)
     figure = picture(boundaries, "spirals")
-    assert "20 points + 280 mislabelled" in figure.axes[2].get_title(loc="left")
+    assert "20 points\n+ 280 mislabelled" in figure.axes[2].get_title(loc="left")
     assert_readable(figure)
     swiss("five", levels=(0, 10, 20, 50, 100))  # the second line of panels is not full
     assert_readable(picture(boundaries, "five"))

@@ -260,4 +260,4 @@ def test_profiles_hold_the_losses_on_three_sets_of_samples(no_results: Path, mon
             "test_loss": (data.test_inputs, data.test_targets),
         }.items():
             losses = repeat.criterion(functional_call(repeat.model, moved, (inputs.double(),)), targets)
-            assert float(row[name]) == pytest.approx(losses.mean().item(), rel=2e-5)  # five digits
+            assert float(row[name]) == pytest.approx(losses.mean().item(), rel=6e-5)  # five digits
