@@ -19,6 +19,7 @@ from minima_volume.pipeline.settings import clock
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, layout
 
+MOST_NAMED = 3  # outdated blocks that a message names
 BLOCK = 25  # directions per task; a killed run loses at most one task per worker
 
 
@@ -148,10 +149,12 @@ def missing_blocks(repeat: Repeat, minima: Minima, scale: str) -> list[Block]:
     wanted = {str(level): ray_fingerprint(repeat, level) for level in minima}
     headers = {span: read_block(repeat, scale, *span)[0] for span in direction_blocks(repeat.study)}
     missing = [span for span, header in headers.items() if not _covers(header, wanted)]
-    if others := sum(bool(headers[span]["fingerprints"]) for span in missing):
-        folder = layout.block_path(folder_of(repeat, scale), 0, 0).parent
-        print(f"{others} of {len(headers)} blocks in {folder} do not fit the study's present settings: "
-              "measuring what is missing.", flush=True)  # fmt: skip
+    if others := [
+        layout.block_path(folder_of(repeat, scale), *span) for span in missing if headers[span]["fingerprints"]
+    ]:
+        names = ", ".join(path.name for path in others[:MOST_NAMED]) + ", …" * (len(others) > MOST_NAMED)
+        print(f"{len(others)} of {len(headers)} blocks in {others[0].parent} do not fit the study's present settings: "
+              f"{names}. Measuring what is missing.", flush=True)  # fmt: skip
     blocks = []
     for start, stop in missing:
         known = headers[start, stop]["fingerprints"]
