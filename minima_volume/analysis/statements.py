@@ -12,6 +12,7 @@ import pandas as pd
 
 from minima_volume.analysis import tables, verdicts
 from minima_volume.analysis.markdown import MINUS, signed, thousands
+from minima_volume.analysis.student import NORMAL_95
 from minima_volume.estimators.diagnostics import CONVERGED
 
 # Name of each volume in running text.
@@ -146,7 +147,7 @@ def drifting(rows: pd.DataFrame) -> list[str]:
         return []
     rho = float(known["level"].rank().corr(known["grid_steps"].abs().rank()))
     outside = bool((known["grid_steps"].abs() > 1.5).any())
-    drifts = outside and rho * np.sqrt(len(known) - 1) > verdicts.NORMAL_95
+    drifts = outside and rho * np.sqrt(len(known) - 1) > NORMAL_95
     return ["differences from the published volumes grow with the level"] if drifts else []
 
 
