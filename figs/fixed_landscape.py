@@ -19,7 +19,8 @@ def draw(study: str, scale: str) -> list[Path]:
     frame, settings = tables.volumes(scale, study), tables.settings(scale, study)
     base = tables.base_landscape(frame)
     style.use()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 2.7), width_ratios=(1.1, 1))
+    height = 2.7 + 0.13 * max(0, base["level"].nunique() - 6)  # the legend has a line for each level
+    figure, (left, right) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, height), width_ratios=(1.1, 1))
     _levels(left, base, settings)
     _accuracy(right, base, settings)
     natural = ["▲: found with the base data alone"] if settings.varies_data else []

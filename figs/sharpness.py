@@ -23,11 +23,8 @@ def draw(scale: str) -> list[Path]:
     for axes, (pairing, title) in zip(panels, sharpness.PAIRINGS.items(), strict=True):
         _panel(axes, frames, scale, pairing)
         axes.set_title(title, loc="left", fontsize=8)
-    figure.supxlabel(
-        "concordance of sharpness with test loss (lines: ±2 deviations of chance)\n"
-        "← sharper is better     flatter is better →",
-        size=8,
-    )
+    panels[0].set_xlabel("below 0 sharper is better,\nabove 0 flatter is better")
+    panels[1].set_xlabel("concordance with test loss\n(lines: ±2 deviations of chance)")
     names = list(sharpness.NAMES.values())
     panels[0].set_yticks(range(len(names)), [name.replace("λ_max", r"$\lambda_{\max}$") for name in names], fontsize=7)
     panels[0].invert_yaxis()

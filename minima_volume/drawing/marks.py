@@ -164,7 +164,8 @@ def beside(steps: Mapping[int, float], number: int, count: int) -> dict[int, flo
 
 def level_ticks(axes: Axes, steps: Mapping[int, float], settings: tables.Settings, *, crowded: bool = False) -> None:
     """Set a tick for every level, slanted if they are crowded; names that would overlap the one before are left out."""
-    crowded = crowded or len(steps) > 6 or max(map(settings.shown, steps)) >= 10_000
+    largest, gaps = max(map(settings.shown, steps)), np.diff(sorted(steps.values()))
+    crowded = crowded or len(steps) > 6 or largest >= 10_000 or (largest >= 1000 and bool((gaps < 0.9).any()))
     apart, names, last = max(_APART, 0.1 * len(steps)), [], -math.inf
     for level, place in steps.items():
         free = place - last >= apart
