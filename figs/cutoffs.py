@@ -1,6 +1,7 @@
 """The data size at which the mean loss of each minimum first exceeds a threshold."""
 
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -35,7 +36,7 @@ def draw(study: str, scale: str) -> list[Path]:
     figure, (left, right) = plt.subplots(1, 2, figsize=(style.DOUBLE_COLUMN, 2.9))
     _sizes(left, rows)
     _beyond(right, rows, settings)
-    right.set_xlabel(settings.level_axis)
+    right.set_xlabel(fill(settings.level_axis, 24))
     caption = [
         f"cutoff: number of samples from which on the mean loss exceeds the threshold; {marks.count_repeats(rows)}, each a "
         "point",

@@ -18,7 +18,7 @@ from minima_volume.estimators.diagnostics import CONVERGED
 PANELS = (
     ("base", "own", "base, own norms"),
     ("base", "first", "base, first norms"),
-    ("own", "own", "own training samples, own norms"),
+    ("own", "own", "own samples,\nown norms"),
 )
 
 
