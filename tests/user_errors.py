@@ -15,7 +15,7 @@ import torch
 from minima_volume.networks import parameters
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.pipeline import cli, minima, random_perturbs, scaffold, train_models, volume_estimation
-from minima_volume.pipeline.settings import Settings, positive
+from minima_volume.pipeline.settings import Settings, cluster, positive, slurm_options
 from minima_volume.pipeline.study import Repeat, Study
 from minima_volume.storage import archives, layout, tables
 from minima_volume.training import datasets, interventions, models, trainer
@@ -186,6 +186,14 @@ MAKE_MISTAKES: tuple[Mistake, ...] = (
     ("asked for more samples than there are", "got 5048 for base and extra data: lower the levels. (tiny, repeat 0)",
      command("tiny", "--repeats", "0", work=too_many_samples)),
     ("set THREADS=0", "THREADS to be a whole number above 0, got '0'", lambda *_: positive("THREADS", "0")),
+    ("set CLUSTER=head", "Expected CLUSTER to be local, slurm or an address such as tcp://head:8786, got 'head'",
+     lambda *_: cluster({"CLUSTER": "head"})),
+    ("gave SLURM a command", "Expected SLURM to be options of sbatch such as --partition=gpu --time=4:00:00, got '--x=a;'",
+     lambda *_: slurm_options({"SLURM": "--x=a; ls"})),
+    ("set CLUSTER=local for a stage", "Expected CLUSTER=local to be started by make, got it in a stage: run make",
+     lambda *_: Settings.from_environment({"CLUSTER": "local"})),
+    ("gave a worker other data", "the data set digits 8×8 with the driver's checksums, got another one",
+     lambda *_: replace(Repeat(TINY, 0), checksums=(("file", "other"),)).dataset),
     ("set DIRECTIONS=10^20", "DIRECTIONS to be at most 1000000, got 100000000000000000...: lower it",
      lambda *_: positive("DIRECTIONS", "1" + 20 * "0")),
     ("asked for repeat 10000000", "REPEATS to be at most 10000, got 10000001", command("tiny", "--repeats", "10000000")),

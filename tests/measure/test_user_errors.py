@@ -41,8 +41,8 @@ def test_a_mistake_is_reported(i: int, errors: list[BaseException]) -> None:
     assert isinstance(errors[i], UserError) or type(errors[i]) in (ValueError, AttributeError)
 
 
-# Their errors are triggered in tests/analysis, tests/figures, tests/planes and tests/videos.
-TESTED_ELSEWHERE = [["analysis"], ["drawing"], ["planes"]]
+# Their errors are triggered in tests/analysis, tests/cluster, tests/figures, tests/planes and tests/videos.
+TESTED_ELSEWHERE = [["analysis"], ["cluster"], ["drawing"], ["planes"]]
 
 
 def modules() -> dict[str, str]:
