@@ -52,8 +52,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         put(part, path)
     except UserError:
         raise
-    except Exception as error:
-        # Libraries that clean up after a failed write, as matplotlib does, may raise another error on top of it.
+    except Exception as error:  # matplotlib cleans up after a failed write, and may raise another error on top
         refused = error if isinstance(error, OSError) else error.__context__
         if not isinstance(refused, OSError):
             raise

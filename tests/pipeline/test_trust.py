@@ -193,10 +193,11 @@ def test_the_figure_plots_the_rows_and_hollow_marks_have_not_converged(
     monkeypatch.setattr(layout, "ROOT", folder.parent.parent)
     frame = tables.orderings("paper", "tiny")
     assert frame is not None
+    steps, settings = {level: float(level) for level in frame["level"].unique()}, tables.settings("paper", "tiny")
     assert trust_figure.panels(frame)[:3] == [("grid", None), ("log_volume", None), ("typical", None)]
     for name, sigma in trust_figure.panels(frame):
         drawn, axes = plt.subplots()
-        trust_figure._panel(axes, frame, sorted(frame["level"].unique()), name, sigma)
+        trust_figure._panel(axes, frame, steps, settings, name, sigma)
         same = frame["sigma"].isna() if sigma is None else frame["sigma"] == sigma
         here = frame[(frame["estimator"] == name) & same]
         points = np.concatenate([np.asarray(part.get_offsets()) for part in axes.collections if len(part.get_offsets())
