@@ -21,7 +21,7 @@ from minima_volume.errors import UserError, extra
 
 T = TypeVar("T")
 LOOK = 2.0  # seconds between looks at which workers there are
-DEATHS = 3  # workers that may end while they compute one task
+DEATHS = 3  # workers that may end in one task, where this package starts the scheduler
 
 
 @dataclass
@@ -116,7 +116,7 @@ class _Batch:
         self.running: dict[str, tuple[Task[Any], Any]] = {}  # task and future by key
         self.finished: Queue[Any] = Queue()
         self.kept: dict[int, Any] = {}  # futures of what tasks share
-        self.lost: list[str] = []
+        self.lost: dict[str, int] = {}  # workers that ended in a task, by its name
         self.places = Counter[Place]()
         self.known: dict[str, int] = {}
 
@@ -139,8 +139,9 @@ class _Batch:
             else:
                 self._submit(following)
         if self.lost:
+            deaths, names = max(self.lost.values()), "; ".join(self.lost)
             raise UserError(
-                f"Expected workers to survive their tasks, got {DEATHS} that ended in each of: {'; '.join(self.lost)}. "
+                f"Expected workers to survive their tasks, got {deaths} that ended in each of: {names}. "
                 "Lower MEMORY, or give workers more memory. Finished results are kept: run the same command again."
             )
 
@@ -163,6 +164,8 @@ class _Batch:
 
     def _follow(self, task: Task[Any], future: Any) -> Task[Any] | None:
         """Write a task's result; return the task that goes on from it, or the same one if its worker was refused."""
+        from distributed.scheduler import KilledWorker
+
         with _scheduler_errors(self.cluster.address):
             error = None if future.status == "finished" else future.exception()
         if error is None:
@@ -173,10 +176,10 @@ class _Batch:
         if isinstance(error, Refused):
             self._refuse(error)
             return task
-        if type(error).__name__ != "KilledWorker":
+        if not isinstance(error, KilledWorker):
             raise error
-        self.lost.append(task.name)
-        self.bar.write(f"{task.name}: {DEATHS} workers ended while they computed it; the others go on.", sys.stderr)
+        deaths = self.lost[task.name] = error.allowed_failures + 1
+        self.bar.write(f"{task.name}: {deaths} workers ended while they computed it; the others go on.", sys.stderr)
         return None
 
     def _refuse(self, error: Refused) -> None:

@@ -1,5 +1,6 @@
 """A piece of a study's work: any process may compute it, and the one that holds the locks writes what comes out."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -9,7 +10,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task(Generic[R]):
+class Task(ABC, Generic[R]):
     """Work that is named by values that can travel, such as a study, a repeat and a range of directions.
 
     Attributes:
@@ -19,30 +20,30 @@ class Task(Generic[R]):
     shared: Any = None
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What the task is called in messages."""
-        raise NotImplementedError
 
     @property
     def device(self) -> torch.device:
         """Where it is computed."""
         return torch.device("cpu")
 
+    @abstractmethod
     def compute(self, shared: Any) -> R:
         """Return the result, without reading or writing files of results.
 
         Args:
             shared: The task's own `shared`, wherever it is computed.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, result: R) -> "Task[Any] | None":
         """Write a result, and return the task that goes on from it if the work is not finished.
 
         Args:
             result: What `compute` returned.
         """
-        raise NotImplementedError
 
     def run(self) -> None:
         """Compute the task and what goes on from it, and write the results, all in this process."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from minima_volume.cluster.engine import DEATHS
 from minima_volume.errors import INTERRUPTED, UserError, describe_error, extra
 from minima_volume.pipeline import settings
 from minima_volume.pipeline.parent import end_what_follows_with_parent, end_with_make
@@ -25,12 +26,10 @@ EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 # What one worker may use besides the rays: Python, torch, samples and networks.
 JOB_MEMORY = "4GiB"
 CONFIGURATION = {
-    # Three workers that end in a task are enough to name it.
-    "distributed.scheduler.allowed-failures": 2,
+    "distributed.scheduler.allowed-failures": DEATHS - 1,
     # A task waits at the scheduler, not behind another one on a worker that may end.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.deploy.lost-worker-timeout": "5s",
-    "distributed.admin.large-graph-warning-threshold": "1GiB",
 }
 
 
