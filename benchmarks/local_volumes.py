@@ -23,8 +23,9 @@ from minima_volume.networks.precision import use_full_float32
 from minima_volume.networks.reduction import reduce_first_layer
 from minima_volume.pipeline.minima import load_minima
 from minima_volume.pipeline.random_perturbs import load_crossings
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.pipeline.settings import Settings
-from minima_volume.pipeline.study import Repeat, find_study
+from minima_volume.pipeline.study import find_study
 from minima_volume.sampling.potential import NetworkPotential, Potential
 from minima_volume.sampling.subset import SubsetSettings, subset_simulation
 from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc

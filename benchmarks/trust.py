@@ -24,8 +24,9 @@ from minima_volume.estimators.volume import estimate_volume, log_radii, volume_e
 from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.minima import folder_of, load_minima
 from minima_volume.pipeline.random_perturbs import Minima, load_crossings, ray_fingerprint
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.pipeline.settings import Settings
-from minima_volume.pipeline.study import Repeat, Study, find_study
+from minima_volume.pipeline.study import Study, find_study
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.tethered import TetheredSettings, TetheredVolume, tethered_hmc
 from minima_volume.storage import archives, layout, tables

@@ -12,7 +12,7 @@ import pytest
 
 from minima_volume import text
 from minima_volume.pipeline import volume_estimation
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.storage import layout
 from tests.project import ROOT
 from tests.study_runs import TINY

@@ -15,8 +15,9 @@ import torch
 from minima_volume.networks import parameters
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.pipeline import cli, minima, random_perturbs, scaffold, train_models, volume_estimation
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.pipeline.settings import Settings, cluster, positive, slurm_options
-from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.pipeline.study import Study
 from minima_volume.storage import archives, layout, tables
 from minima_volume.training import datasets, interventions, models, trainer
 from minima_volume.training.recipe import Recipe

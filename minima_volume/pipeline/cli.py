@@ -16,8 +16,9 @@ from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.parallel import Threads
 from minima_volume.pipeline.parent import end_with_make
 from minima_volume.pipeline.provenance import record_places
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.pipeline.settings import LONGEST, Settings, positive
-from minima_volume.pipeline.study import Repeat, Study, unknown_study
+from minima_volume.pipeline.study import Study, unknown_study
 from minima_volume.storage import atomic, layout
 from minima_volume.text import spell_what_terminals_lack
 

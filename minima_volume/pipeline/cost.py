@@ -8,7 +8,7 @@ from torch import nn
 
 from minima_volume.cluster.engine import Cluster
 from minima_volume.pipeline.parallel import Threads
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 
 # Evaluations per ray and threshold that the solver needed on trained MNIST minima (two float32 steps, and one float64 step
 # that counts twice), and those of the scan, which all thresholds of a minimum share.

@@ -20,7 +20,8 @@ from minima_volume.networks.reduction import reduce_first_layer
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import Minima, folder_of, training_fingerprint
 from minima_volume.pipeline.minimum_tables import MinimumRows, Row, write_minimum_table
-from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.pipeline.repeat import Repeat
+from minima_volume.pipeline.study import Study
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.subset import SubsetSettings, subset_simulation
 from minima_volume.storage import archives, layout

@@ -10,7 +10,7 @@ import torch
 from minima_volume.errors import NumericsError
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.parameters import layout_of
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.storage import archives, layout
 from minima_volume.training.interventions import DEPENDS_ON_LARGEST_LEVEL
 

@@ -12,7 +12,7 @@ from minima_volume.cluster.task import Task
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import Minima, load_minima
 from minima_volume.pipeline.provenance import common_record
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.storage import archives, layout, tables
 
 Row = dict[str, Any]

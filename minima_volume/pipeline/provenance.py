@@ -11,7 +11,8 @@ from pathlib import Path
 from minima_volume.cluster.machine import PACKAGE, device_name, package_checksum
 from minima_volume.cluster.worker import Place
 from minima_volume.pipeline.minima import folder_of
-from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.pipeline.repeat import Repeat
+from minima_volume.pipeline.study import Study
 from minima_volume.storage import archives, layout
 
 # A study's own results do not count as changes of the code.

@@ -15,8 +15,9 @@ from minima_volume.errors import ResultsError
 from minima_volume.networks.directions import direction_norms, draw_directions
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import Minima, folder_of, load_minima, training_fingerprint
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.pipeline.settings import clock
-from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.pipeline.study import Study
 from minima_volume.storage import archives, layout
 
 MOST_NAMED = 3  # outdated blocks that a message names

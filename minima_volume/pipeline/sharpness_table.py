@@ -6,7 +6,8 @@ from typing import Any
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import Minima, folder_of, training_fingerprint
 from minima_volume.pipeline.minimum_tables import MinimumRows, Row, write_minimum_table
-from minima_volume.pipeline.study import Repeat, read_studies
+from minima_volume.pipeline.repeat import Repeat
+from minima_volume.pipeline.study import read_studies
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sharpness.coordinates import COORDINATES, Coordinates, in_coordinates
 from minima_volume.sharpness.curvature import Matrix, curvature

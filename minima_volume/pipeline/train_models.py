@@ -19,7 +19,7 @@ from minima_volume.pipeline import cli
 from minima_volume.pipeline.checkpoint import Checkpoint, Paused, Progress, Stopwatch
 from minima_volume.pipeline.cost import print_estimate
 from minima_volume.pipeline.minima import folder_of, load_failure, load_minimum, training_fingerprint
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.storage import archives, layout
 from minima_volume.training.models import initial_parameters
 from minima_volume.training.recipe import Recipe

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from minima_volume.estimators.cutoff import cumulative_means, cutoff
 from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import folder_of, load_minima
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.storage import layout, tables
 from minima_volume.training.trainer import evaluate
 

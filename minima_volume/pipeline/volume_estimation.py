@@ -16,7 +16,8 @@ from minima_volume.pipeline import cli
 from minima_volume.pipeline.minima import folder_of, load_failure, load_minima, training_fingerprint
 from minima_volume.pipeline.provenance import run_record
 from minima_volume.pipeline.random_perturbs import load_crossings, ray_fingerprint
-from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.pipeline.repeat import Repeat
+from minima_volume.pipeline.study import Study
 from minima_volume.storage import archives, atomic, layout, tables
 from minima_volume.text import encodable, no_reader_needed
 

@@ -11,7 +11,7 @@ from minima_volume.landscapes.survey import survey
 from minima_volume.networks import directions
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.surroundings import plain_surroundings
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.planes.networks import torch_threads, with_parameters
 
 

@@ -8,7 +8,7 @@ import torch
 
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.planes import sources, study_plane, through_minima
 from minima_volume.storage import archives
 from minima_volume.training.trainer import evaluate

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from minima_volume.landscapes.trajectory import Trajectory
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.planes import sources, study_plane, through_minima
 from minima_volume.planes.networks import torch_threads, with_parameters
 from minima_volume.storage import archives

@@ -15,7 +15,7 @@ import numpy as np
 from minima_volume.errors import ResultsError, UserError
 from minima_volume.landscapes.node_losses import Floats
 from minima_volume.networks.minimum import Minimum, Samples
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.planes import sources
 from minima_volume.planes.along_directions import losses_at
 from minima_volume.storage import layout, tables

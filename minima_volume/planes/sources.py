@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from minima_volume.errors import ResultsError
 from minima_volume.networks.precision import use_full_float32
 from minima_volume.pipeline.minima import Minima, current_minima
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.pipeline.settings import Settings
-from minima_volume.pipeline.study import Repeat, Study, find_study
+from minima_volume.pipeline.study import Study, find_study
 from minima_volume.storage import layout
 
 

@@ -11,7 +11,7 @@ from minima_volume.landscapes.loss_plane import loss_plane
 from minima_volume.landscapes.plane import Plane
 from minima_volume.networks.minimum import Samples
 from minima_volume.networks.parameters import Parameters
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.planes import sources, study_plane
 from minima_volume.planes.networks import torch_threads, with_parameters
 from minima_volume.planes.study_plane import StudyPlane

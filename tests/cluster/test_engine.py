@@ -18,7 +18,7 @@ from minima_volume.cluster.task import Task
 from minima_volume.errors import DataError, NumericsError, UserError
 from minima_volume.pipeline import cluster as start
 from minima_volume.pipeline import settings
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.storage import archives, layout
 from tests.study_runs import TINY, Stages, run
 

@@ -23,7 +23,9 @@ from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of, parameters_of
 from minima_volume.pipeline.minima import training_fingerprint
 from minima_volume.pipeline.random_perturbs import ray_fingerprint
-from minima_volume.pipeline.study import SCALES, Repeat, Study
+from minima_volume.pipeline.repeat import Repeat
+from minima_volume.pipeline.settings import SCALES
+from minima_volume.pipeline.study import Study
 from minima_volume.sampling.bennett import chain_status
 from minima_volume.sampling.elliptical import EllipticalSettings, elliptical_slice_path
 from minima_volume.sampling.tethered import TetheredSettings, tethered_hmc

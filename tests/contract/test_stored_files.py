@@ -14,7 +14,8 @@ from minima_volume.estimators.volume import Volume, estimate_volume
 from minima_volume.measurement import Measurement
 from minima_volume.pipeline.minima import training_fingerprint
 from minima_volume.pipeline.random_perturbs import ray_fingerprint
-from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.pipeline.repeat import Repeat
+from minima_volume.pipeline.study import Study
 from minima_volume.storage.archives import read_arrays, read_json, read_tensors
 from minima_volume.storage.layout import (
     block_path,

@@ -12,7 +12,7 @@ from minima_volume.errors import UserError
 from minima_volume.pipeline.local_volumes import BEYOND_SIGMAS, minimum_rows
 from minima_volume.pipeline.minima import load_minima, training_fingerprint
 from minima_volume.pipeline.random_perturbs import ray_fingerprint
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.pipeline.train_models import train_models
 from minima_volume.storage import layout
 from tests import study_runs

@@ -10,7 +10,8 @@ from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.parameters import layout_of
 from minima_volume.pipeline import cost
 from minima_volume.pipeline.parallel import Threads
-from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.pipeline.repeat import Repeat
+from minima_volume.pipeline.study import Study
 from minima_volume.training.models import initial_parameters
 from minima_volume.training.recipe import Recipe
 from minima_volume.training.trainer import Job, train

@@ -11,7 +11,8 @@ import pytest
 
 from minima_volume.errors import NumericsError, ResultsError
 from minima_volume.pipeline import cli, minima, train_models, volume_estimation
-from minima_volume.pipeline.study import Repeat, Study
+from minima_volume.pipeline.repeat import Repeat
+from minima_volume.pipeline.study import Study
 from minima_volume.storage import archives, atomic, layout, tables
 from minima_volume.training.recipe import Recipe
 from tests.project import STAGES

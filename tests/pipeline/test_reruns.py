@@ -13,7 +13,7 @@ from minima_volume.crossings.sweep import Crossings
 from minima_volume.networks.minimum import Minimum
 from minima_volume.pipeline import random_perturbs
 from minima_volume.pipeline.minima import training_fingerprint
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.storage import archives
 from tests.study_runs import TINY, Stages, rows, run
 

@@ -19,7 +19,7 @@ from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.networks.parameters import layout_of, parameters_of
 from minima_volume.pipeline import cli, minima
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.storage import archives, layout
 from minima_volume.training.datasets import load_digits, load_modulo
 from minima_volume.training.interventions import Pool, more_data, poison

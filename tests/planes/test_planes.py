@@ -16,7 +16,8 @@ from minima_volume.networks import directions
 from minima_volume.networks.minimum import Samples
 from minima_volume.networks.parameters import Parameters
 from minima_volume.pipeline.minima import folder_of, training_fingerprint
-from minima_volume.pipeline.study import Repeat, find_study
+from minima_volume.pipeline.repeat import Repeat
+from minima_volume.pipeline.study import find_study
 from minima_volume.planes import checkpoints, descent, profiles, random_plane, sources, study_plane, through_minima
 from minima_volume.storage import archives, layout, tables
 from minima_volume.training.trainer import evaluate

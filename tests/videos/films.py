@@ -10,7 +10,7 @@ import numpy as np
 
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.parameters import layout_of
-from minima_volume.pipeline.study import Repeat
+from minima_volume.pipeline.repeat import Repeat
 from minima_volume.training.models import initial_parameters
 from videos import encode, render
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from minima_volume.errors import ResultsError
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.networks.parameters import layout_of
-from minima_volume.pipeline.study import Repeat, find_study
+from minima_volume.pipeline.repeat import Repeat
+from minima_volume.pipeline.study import find_study
 from minima_volume.planes import checkpoints, deformation, study_plane
 from minima_volume.planes.study_plane import StudyPlane
 from minima_volume.storage import archives, layout, tables
