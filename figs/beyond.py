@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from minima_volume.analysis import claims, overtaking, tables
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.drawing import marks, output, style
 from toy_models import volume_vs_data as toy
 
@@ -63,7 +64,7 @@ def _toy(axes: Axes) -> None:
 
 
 def _panel(
-    axes: Axes, strips: Axes, frames: dict[str, pd.DataFrame], settings: tables.Settings, last: int
+    axes: Axes, strips: Axes, frames: dict[str, pd.DataFrame], settings: StudySettings, last: int
 ) -> tuple[int, int]:
     """Draw one study; return how many minima are certainly overtaken in typical directions, and how many could be."""
     frame = frames["typical"]

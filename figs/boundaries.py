@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from minima_volume.analysis import dense, tables
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
@@ -80,7 +81,7 @@ def _panel(axes: Axes, layers: dense.Layers, title: str) -> None:
     axes.set_title(title, loc="left", size=7)
 
 
-def _title(settings: tables.Settings, row: "pd.Series[Any]") -> str:
+def _title(settings: StudySettings, row: "pd.Series[Any]") -> str:
     """Return what a minimum was trained on, its volume and its test accuracy."""
     extra = f"\n+ {row['level']:,} mislabelled" if settings.intervention == "poison" else ""
     points = settings.base if extra else settings.base + row["level"]

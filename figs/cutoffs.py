@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from minima_volume.analysis import statements, tables
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -74,7 +75,7 @@ def _sizes(axes: Axes, rows: pd.DataFrame) -> None:
     axes.legend(title="loss threshold", title_fontsize=7)
 
 
-def _beyond(axes: Axes, rows: pd.DataFrame, settings: tables.Settings) -> None:
+def _beyond(axes: Axes, rows: pd.DataFrame, settings: StudySettings) -> None:
     """Draw new samples up to the cutoff: minima that never end at the top, those that fail at once at the bottom."""
     steps, thresholds, absent = marks.places(rows["level"], settings), tables.thresholds(rows), []
     axes.set_yscale("log")

@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from minima_volume.analysis import statements, tables
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.drawing import marks, output, style
 
 # Levels up to which the legend names each.
@@ -32,7 +33,7 @@ def draw(study: str, scale: str) -> list[Path]:
     )  # fmt: skip
 
 
-def _levels(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:
+def _levels(axes: Axes, base: pd.DataFrame, settings: StudySettings) -> None:
     """Draw one curve for each threshold. The minimum of the base data alone is a triangle."""
     steps, absent = marks.places(base["level"], settings), []
     thresholds = tables.thresholds(base)
@@ -55,7 +56,7 @@ def _levels(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:
     axes.legend(title="loss\nthreshold", title_fontsize=7, loc="upper left", bbox_to_anchor=(1, 1.05))
 
 
-def _accuracy(axes: Axes, base: pd.DataFrame, settings: tables.Settings) -> None:
+def _accuracy(axes: Axes, base: pd.DataFrame, settings: StudySettings) -> None:
     """Draw each minimum as a point, coloured by level."""
     threshold = tables.thresholds(base)[0]
     here = base[base["threshold"] == threshold]

@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from minima_volume.analysis import statements, tables
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -57,7 +58,7 @@ def draw(study: str, scale: str) -> list[Path]:
     )
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, column: str, outcome: str, settings: tables.Settings) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, column: str, outcome: str, settings: StudySettings) -> None:
     """Draw every minimum with the standard error of its volume, coloured by level."""
     levels, absent = sorted(rows["level"].unique()), []
     if outcome == "test_loss":

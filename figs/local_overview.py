@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from figs.local_volumes import select
 from minima_volume.analysis import tables
 from minima_volume.analysis.local import widths_by_values
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.drawing import marks, output, style
 from minima_volume.estimators.diagnostics import CONVERGED
 
@@ -58,7 +59,7 @@ def widest(frame: pd.DataFrame) -> float | None:
     return next(iter(widths_by_values(frame[frame["landscape"] == 0])), None)
 
 
-def _panel(axes: Axes, frame: pd.DataFrame, rays: pd.DataFrame | None, settings: tables.Settings) -> None:
+def _panel(axes: Axes, frame: pd.DataFrame, rays: pd.DataFrame | None, settings: StudySettings) -> None:
     """Draw one study."""
     sigma, steps = widest(frame), marks.places(map(int, frame["level"].unique()), settings)
     at = frame[frame["sigma"] == sigma]

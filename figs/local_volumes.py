@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from minima_volume.analysis import statements, tables
 from minima_volume.analysis.local import widths_by_values
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.drawing import marks, output, style
 from minima_volume.estimators.diagnostics import CONVERGED
 
@@ -72,7 +73,7 @@ def draw(study: str, scale: str) -> list[Path]:
     return marks.close(figure, output.figure_path(scale, study, "local"), quick=scale == "quick", warnings=warned)
 
 
-def _finding(frame: pd.DataFrame, settings: tables.Settings) -> str:
+def _finding(frame: pd.DataFrame, settings: StudySettings) -> str:
     """Return the title: the change of ln γ in the base landscape along the levels, at the width with most values."""
     own = select(frame, "base", "own")
     (width, *_) = [*widths_by_values(own), float(own["sigma"].min())]

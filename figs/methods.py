@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from minima_volume.analysis import statements, tables
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -78,7 +79,7 @@ def draw(study: str, scale: str) -> list[Path]:
 
 
 def _figure(
-    study: str, scale: str, both: list[tables.Settings], frames: list[pd.DataFrame], paired: pd.DataFrame
+    study: str, scale: str, both: list[StudySettings], frames: list[pd.DataFrame], paired: pd.DataFrame
 ) -> list[Path]:
     """Draw the three panels and write the figure."""
     style.use()

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from minima_volume.analysis import statements, tables
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.drawing import marks, output, style
 from minima_volume.estimators.diagnostics import CONVERGED
 
@@ -53,7 +54,7 @@ def draw(study: str, scale: str) -> list[Path]:
     return marks.close(figure, output.figure_path(scale, study, "trust"), quick=scale == "quick", warnings=warned)
 
 
-def _finding(frame: pd.DataFrame, settings: tables.Settings) -> str:
+def _finding(frame: pd.DataFrame, settings: StudySettings) -> str:
     """Return the title: how many values of each estimator have converged."""
     shares = [
         f"{name} {int(here['verdict'].isin(CONVERGED).sum())} of {len(here)}"
@@ -64,7 +65,7 @@ def _finding(frame: pd.DataFrame, settings: tables.Settings) -> str:
 
 
 def _panel(
-    axes: Axes, frame: pd.DataFrame, steps: dict[int, float], settings: tables.Settings, name: str, sigma: float | None
+    axes: Axes, frame: pd.DataFrame, steps: dict[int, float], settings: StudySettings, name: str, sigma: float | None
 ) -> None:
     """Draw one estimator; hollow marks have not converged."""
     repeats = sorted(frame["repeat"].unique())

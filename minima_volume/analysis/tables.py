@@ -4,33 +4,16 @@ Figures read results only through this module.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.errors import ResultsError
 from minima_volume.estimators.diagnostics import TRUST
 from minima_volume.storage import archives, layout, tables
 
-SHOWN = {
-    "extra": "training samples", "batch_size": "batch size", "epochs": "training epochs",
-    "batch_size_equal_steps": "batch size, equal steps", "model_seed": "seed of the initial weights",
-}  # fmt: skip
-SHORT = {
-    "extra": "training\nsamples", "batch_size": "batch\nsize", "epochs": "epochs\ntrained",
-    "batch_size_equal_steps": "batch\nsize", "model_seed": "seed",
-}  # fmt: skip
-KINDS = {
-    "poison": "mislabelled training samples added",
-    "noise": "noise samples added",
-    "duplicates": "training samples, duplicates included",
-    "imbalanced_base": "training samples (those added balanced)",
-    "imbalanced_extra": "training samples (those added mostly class 0)",
-}
-# Interventions whose levels are shown as numbers of added samples: the others are training samples like the base.
-SPOILT = {"poison": "wrong\nlabels", "noise": "noise\nadded"}
 ESTIMATES = ("log_volume", "typical_log_volume", "log_volume_grid")
 NAMES = {
     "log_volume": "log volume ln E[$r^n$]",
@@ -42,51 +25,7 @@ _ALWAYS = _WHOLE | {"threshold", "test_loss", "test_accuracy", "radius_1", "radi
 _KEY = ["repeat", "level", "landscape", "threshold", "metric"]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings of run.json that figures need. Fields are those of `Study`."""
-
-    title: str
-    data: str
-    model: str
-    intervention: str
-    base: int
-    levels: list[int]
-    level_means: str
-    landscapes: str
-    n_directions: int
-    model_seed: int
-    data_seed: int
-    thresholds: list[float]
-    normalise: bool
-    recipe: dict[str, Any]
-
-    @property
-    def level_axis(self) -> str:
-        """Return the axis label of the study's levels."""
-        return KINDS.get(self.intervention, SHOWN[self.level_means])
-
-    @property
-    def short_axis(self) -> str:
-        """Return the same label in two short lines, for a legend."""
-        return SPOILT.get(self.intervention, SHORT[self.level_means])
-
-    @property
-    def counts_training_samples(self) -> bool:
-        """Return whether levels are shown as the number of all training samples."""
-        return self.varies_data and self.intervention not in SPOILT
-
-    def shown(self, level: int) -> int:
-        """Return the number that stands for a level on axes and in legends."""
-        return self.base + level if self.counts_training_samples else level
-
-    @property
-    def varies_data(self) -> bool:
-        """Return whether levels count training samples rather than epochs or the batch size."""
-        return self.level_means == "extra"
-
-
-def settings(scale: str, study: str) -> Settings:
+def settings(scale: str, study: str) -> StudySettings:
     """Return a study's settings.
 
     Raises:
@@ -99,11 +38,11 @@ def settings(scale: str, study: str) -> Settings:
         raise ResultsError(
             f"Expected the record of {study} in {path}, got that of {row['name']}: {_again(scale, study)}."
         )
-    names = [field.name for field in fields(Settings)]
+    names = [field.name for field in fields(StudySettings)]
     missing = [name for name in names if name not in row]
     if missing:
         raise ResultsError(f"Expected the settings {', '.join(missing)} in {path}, got none: {_again(scale, study)}.")
-    return Settings(**{name: row[name] for name in names})
+    return StudySettings(**{name: row[name] for name in names})
 
 
 def volumes(scale: str, study: str) -> pd.DataFrame:

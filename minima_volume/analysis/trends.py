@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from minima_volume.analysis import power_law, tables
+from minima_volume.analysis import power_law
 from minima_volume.analysis.power_law import Slope
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.storage import layout
 
 COLUMNS = layout.COMPARISON_TREND_COLUMNS
@@ -18,7 +19,7 @@ AGAINST = {
 Cut = tuple[str, str, float]  # quantity, what is fixed, threshold (NaN for test losses)
 
 
-def trends(ours: pd.DataFrame, theirs: pd.DataFrame, settings: tables.Settings) -> pd.DataFrame:
+def trends(ours: pd.DataFrame, theirs: pd.DataFrame, settings: StudySettings) -> pd.DataFrame:
     """Return a row for each trend that both sides have at three values or more, fitted to the values that both have.
 
     The slopes of volume are d(ln V/n)/d ln D by the published grid rule, with D the training samples, the batch size or
@@ -51,7 +52,7 @@ def direction(line: Slope) -> str:
     return "falls" if line.slope < 0 else "rises"
 
 
-def _cuts(frame: pd.DataFrame, settings: tables.Settings, n_params: int) -> Iterator[tuple[Cut, pd.DataFrame]]:
+def _cuts(frame: pd.DataFrame, settings: StudySettings, n_params: int) -> Iterator[tuple[Cut, pd.DataFrame]]:
     """Points (`log_size`, `per_parameter`) of each repeat along every line through a table."""
     offset = settings.base if settings.varies_data else 0
     volumes = frame[frame["threshold"].notna()]

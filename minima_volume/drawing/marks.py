@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from minima_volume.analysis import tables
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.analysis.tables import summary
 from minima_volume.drawing import output, style
 
@@ -139,7 +139,7 @@ def count_repeats(frame: pd.DataFrame) -> str:
     return f"{count} repeat{'s' * (count > 1)}"
 
 
-def places(levels: Iterable[int], settings: tables.Settings) -> dict[int, float]:
+def places(levels: Iterable[int], settings: StudySettings) -> dict[int, float]:
     """Return places for levels on an axis whose length is their number, so that slopes of lines have a meaning.
 
     Training sets, batch sizes and epochs stand at their logarithm, and numbers of spoilt samples, which start at 0, at the
@@ -162,7 +162,7 @@ def beside(steps: Mapping[int, float], number: int, count: int) -> dict[int, flo
     return {level: place + aside for level, place in steps.items()}
 
 
-def level_ticks(axes: Axes, steps: Mapping[int, float], settings: tables.Settings, *, crowded: bool = False) -> None:
+def level_ticks(axes: Axes, steps: Mapping[int, float], settings: StudySettings, *, crowded: bool = False) -> None:
     """Set a tick for every level, slanted if they are crowded; names that would overlap the one before are left out."""
     largest, gaps = max(map(settings.shown, steps)), np.diff(sorted(steps.values()))
     crowded = crowded or len(steps) > 6 or largest >= 10_000 or (largest >= 1000 and bool((gaps < 0.9).any()))
@@ -185,7 +185,7 @@ def log_ticks(axis: Axis) -> None:
 
 
 def finish(
-    figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, settings: tables.Settings, scale: str, name: str,
+    figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, settings: StudySettings, scale: str, name: str,
     caption: Iterable[str], *, finding: str = "", warnings: Iterable[str] = (),
 ) -> list[Path]:  # fmt: skip
     """Add title, panel letters, caption, warnings and the note of quick runs, and write the figure.

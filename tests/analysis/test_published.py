@@ -10,17 +10,15 @@ from scipy.stats import linregress, ttest_ind
 
 from minima_volume.analysis import blocks, trends
 from minima_volume.analysis import published as analysis_published
-from minima_volume.analysis import tables as analysis_tables
 from minima_volume.analysis.power_law import Slope, fit
 from minima_volume.analysis.student import limit_95
+from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.storage import layout
 from minima_volume.storage import tables as storage_tables
 from tests.project import ROOT
 
 N_PARAMS, BASE, LEVELS = 1000, 20, (0, 30, 80, 180)
-SETTINGS = analysis_tables.Settings(
-    **dict.fromkeys(analysis_tables.Settings.__dataclass_fields__) | {"base": BASE, "level_means": "extra"}
-)
+SETTINGS = StudySettings(**dict.fromkeys(StudySettings.__dataclass_fields__) | {"base": BASE, "level_means": "extra"})
 
 
 def ours(slopes: tuple[float, ...], *, noise: float = 0.0, landscapes: bool = False, **changed: Any) -> pd.DataFrame:
