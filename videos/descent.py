@@ -14,10 +14,10 @@ from minima_volume.landscapes.node_losses import Floats
 from minima_volume.planes import study_plane
 from minima_volume.planes.study_plane import StudyPlane
 from videos import build, elements
-from videos.render import DrawFrame, Film, timeline
+from videos.render import DrawFrame, Film
 
 STUDY = "digits_data"
-STEPS, SECONDS = 361, 12.0  # moments from the start to the last epoch, evenly in log(1 + epoch)
+STEPS = 361  # moments from the start to the last epoch, evenly in log(1 + epoch)
 BANDS_PER_DECADE = 6
 LINES = {"train_loss": ("training samples", style.BLUE), "test_loss": ("test samples", style.VERMILION)}
 
@@ -106,8 +106,7 @@ def film(scale: str, folder: Path, fps: int) -> Film:
     from minima_volume.planes import descent
 
     path = descent.descent_plane(STUDY, scale, folder)
-    states = timeline(STEPS, SECONDS, fps, [(0, 1.0), (STEPS - 1, 2.0)])
-    return Film("digits_descent", Descent(path), states, STEPS - 1, study_plane.read(path).info["fingerprint"])
+    return elements.film_of_run("digits_descent", Descent(path), STEPS, fps, study_plane.read(path).info["fingerprint"])
 
 
 FILMS: dict[str, build.Entry] = {"digits_descent": film}

@@ -24,7 +24,7 @@ PLATE = {"facecolor": "#00000099", "edgecolor": "none", "boxstyle": "round,pad=0
 NAME: dict[str, Any] = {"size": 11, "weight": "bold", "color": "white", "zorder": 6, "bbox": PLATE}
 HEAD: dict[str, Any] = {"mec": "white", "zorder": 5, "clip_on": False, "animated": True}
 COLUMN = 0.69  # where the right column of a page starts, as a share of its width
-SECONDS, PAUSE = 12.0, 1.0  # of a film through all data sizes, and of its stop at each minimum's own size
+SECONDS, PAUSE = 12.0, 1.0  # of a film without its stops, and of each stop
 _TYPE: dict[Any, Any] = {
     "font.size": 11,
     "axes.labelsize": 11,
@@ -177,6 +177,12 @@ def film_over_sizes(name: str, scene: Scene, data: StudyPlane, fps: int) -> Film
     own = [data.size_index(corner["n_train"]) for corner in data.info["corners"]]
     states = timeline(len(data.sizes), SECONDS, fps, [(index, PAUSE) for index in (*own, own[-1])])
     return Film(name, scene, states, poster=own[1], fingerprint=data.info["fingerprint"])
+
+
+def film_of_run(name: str, scene: Scene, moments: int, fps: int, fingerprint: str) -> Film:
+    """Return a film through all moments of a run that stops at its start and longer at its end."""
+    states = timeline(moments, SECONDS, fps, [(0, PAUSE), (moments - 1, 2 * PAUSE)])
+    return Film(name, scene, states, poster=moments - 1, fingerprint=fingerprint)
 
 
 class Track:

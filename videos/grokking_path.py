@@ -16,10 +16,10 @@ from minima_volume.landscapes.node_losses import Floats
 from minima_volume.planes import study_plane
 from minima_volume.planes.study_plane import StudyPlane
 from videos import build, elements
-from videos.render import DrawFrame, Film, timeline
+from videos.render import DrawFrame, Film
 
 STUDY = "modulo_grokking"
-STEPS, SECONDS = 481, 12.0  # moments between the first and the last checkpoint, evenly in log epochs
+STEPS = 481  # moments between the first and the last checkpoint, evenly in log epochs
 BANDS = 30  # number of colours on the maps
 COLUMN = 0.815  # where the right column starts
 KINDS = ("train", "unseen")
@@ -128,8 +128,7 @@ def film(scale: str, folder: Path, fps: int) -> Film:
     from minima_volume.planes import checkpoints
 
     path = checkpoints.checkpoint_plane(STUDY, scale, folder)
-    states = timeline(STEPS, SECONDS, fps, [(0, 1.0), (STEPS - 1, 2.0)])
-    return Film("grokking", Grokking(path), states, STEPS - 1, study_plane.read(path).info["fingerprint"])
+    return elements.film_of_run("grokking", Grokking(path), STEPS, fps, study_plane.read(path).info["fingerprint"])
 
 
 FILMS: dict[str, build.Entry] = {"grokking": film}

@@ -5,27 +5,23 @@ minimum is evaluated on the base samples, in whose landscape volumes are compare
 test set.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from minima_volume.errors import ResultsError, UserError
+from minima_volume.errors import ResultsError
 from minima_volume.landscapes.node_losses import Floats
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.pipeline.repeat import Repeat
-from minima_volume.planes import sources
+from minima_volume.planes import loss_tables, sources
 from minima_volume.planes.along_directions import losses_at
 from minima_volume.storage import layout, tables
-from minima_volume.text import spell_what_terminals_lack
 
 STUDIES = ("mnist_data",)
 REACH = 60.0  # the largest radius: about twice where rays of the smallest training set end
 NODES = {"quick": 21, "paper": 61}  # odd, so that one is the minimum
 DIRECTIONS = 5
-DIGITS = 5  # significant digits of a loss in the table: more than a picture shows
 
 
 def rows_of(repeat: Repeat, level: int, minimum: Minimum, scale: str) -> Iterator[dict[str, object]]:
@@ -37,9 +33,7 @@ def rows_of(repeat: Repeat, level: int, minimum: Minimum, scale: str) -> Iterato
     seen = losses_at(repeat, minimum, own, radii, [repeat.study.base, n_train])
     tested = losses_at(repeat, minimum, test, radii, [len(test)])
     for k, (direction, i) in enumerate(np.ndindex(DIRECTIONS, len(x))):
-        losses = (
-            f"{value:.{DIGITS}g}" if np.isfinite(value) else "" for value in (seen[k, 0], seen[k, -1], tested[k, -1])
-        )
+        losses = map(loss_tables.cell, (seen[k, 0], seen[k, -1], tested[k, -1]))
         values = (repeat.number, level, n_train, direction, x[i], *losses)
         yield dict(zip(layout.PROFILE_COLUMNS, values, strict=True))
 
@@ -66,12 +60,4 @@ def write_profiles(name: str, scale: str) -> Path:
 
 
 if __name__ == "__main__":
-    spell_what_terminals_lack()
-    parser = argparse.ArgumentParser(prog="python -m minima_volume.planes.profiles", description=__doc__)
-    parser.add_argument("study", choices=STUDIES)
-    parser.add_argument("--scale", default="paper", choices=("quick", "paper"))
-    given = parser.parse_args()
-    try:
-        print(write_profiles(given.study, given.scale))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    loss_tables.main(write_profiles, STUDIES, "profiles", __doc__)

@@ -5,27 +5,22 @@ x and y are radii as in the tables of volumes. All pairs are known, so that both
 pairs and the mean over all others.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from minima_volume.errors import UserError
 from minima_volume.landscapes.node_losses import Floats
 from minima_volume.networks.minimum import Minimum, Samples
 from minima_volume.pipeline.repeat import Repeat
-from minima_volume.planes import checkpoints, sources
+from minima_volume.planes import checkpoints, loss_tables, sources
 from minima_volume.planes.along_directions import losses_at
 from minima_volume.storage import layout as storage_layout
 from minima_volume.storage import tables
-from minima_volume.text import spell_what_terminals_lack
 
 STUDIES = ("modulo_data", "modulo_grokking")
 REACH = 8.0  # the largest radius on either axis
 SIDE = {"quick": 21, "paper": 41}  # points per side; odd, so that one is the minimum
-DIGITS = 5  # significant digits of a loss in the table: more than a picture shows
 
 
 def two_losses(repeat: Repeat, minimum: Minimum, samples: Samples, x: Floats, n_train: int) -> tuple[Floats, Floats]:
@@ -55,8 +50,14 @@ def rows_of(repeat: Repeat, minima: Mapping[int, Minimum], scale: str) -> Iterat
         n_train = repeat.study.n_train(level)
         losses = two_losses(repeat, minima[level], samples, x, n_train)
         for j, i in np.ndindex(len(x), len(x)):
-            seen, unseen = (f"{values[j, i]:.{DIGITS}g}" if np.isfinite(values[j, i]) else "" for values in losses)
-            values = (repeat.number, level, n_train, x[i], x[j], seen, unseen)
+            values = (
+                repeat.number,
+                level,
+                n_train,
+                x[i],
+                x[j],
+                *(loss_tables.cell(float(part[j, i])) for part in losses),
+            )
             yield dict(zip(storage_layout.SLICE_COLUMNS, values, strict=True))
 
 
@@ -75,12 +76,4 @@ def write_slices(name: str, scale: str) -> Path:
 
 
 if __name__ == "__main__":
-    spell_what_terminals_lack()
-    parser = argparse.ArgumentParser(prog="python -m minima_volume.planes.random_plane", description=__doc__)
-    parser.add_argument("study", choices=STUDIES)
-    parser.add_argument("--scale", default="paper", choices=("quick", "paper"))
-    given = parser.parse_args()
-    try:
-        print(write_slices(given.study, given.scale))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    loss_tables.main(write_slices, STUDIES, "random_plane", __doc__)
