@@ -1,6 +1,6 @@
 """Every estimate of the minima of one study in its base landscape, in one form, with what has converged."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -90,29 +90,49 @@ def _widths(scale: str, study: str, threshold: float, n_directions: int) -> Iter
     rays = tables.orderings(scale, study)
     if rays is not None:
         rays = rays[rays["threshold"] == threshold].assign(converged=rays["verdict"].isin(CONVERGED))
+        # N rays without a loss only say that ln γ is above −3/N.
+        rays = rays.assign(error=np.fmax(rays["error"], 1.5 / n_directions))
         for name in ("gamma", "gold"):
-            here = rays[rays["estimator"] == name]
-            # N rays without a loss only say that ln γ is above −3/N.
-            yield name, _best_width(here, lambda rows: np.full(len(rows), 1.5 / n_directions))
+            yield name, _best_width(rays[rays["estimator"] == name])
+    for name, rows in of_samples(scale, study, threshold).items():
+        here = rows[rows["landscape"] == 0]
+        if here["level"].nunique() > 1:
+            yield name, _best_width(here)
+
+
+def of_samples(scale: str, study: str, threshold: float) -> dict[str, Frame]:
+    """Return ln γ by subset simulation at all widths in all landscapes, in own and in common units of length.
+
+    Args:
+        scale: `quick` or `paper`.
+        study: Name of the study.
+        threshold: Loss threshold.
+
+    Returns:
+        Rows with the columns `COLUMNS`, `landscape` and `sigma` by the name of the estimator; nothing without the table.
+    """
     sampled = tables.local_volumes(scale, study)
-    if sampled is not None:
-        rows = sampled[(sampled["threshold"] == threshold) & (sampled["landscape"] == 0)]
-        rows = rows.assign(value=rows["log_gamma"], converged=rows["status"].isin(CONVERGED))
-        own = rows[rows["norms"] == "own"]
-        # The first level has the same unit in both.
-        first = own["level"] == own["level"].min()
-        for name, here in (("own", own), ("first", pd.concat([own[first], rows[rows["norms"] == "first"]]))):
-            if here["level"].nunique() > 1:
-                yield name, _best_width(here, lambda rows: 1.5 / rows["evaluations"].to_numpy())
+    if sampled is None:
+        return {}
+    rows = sampled[sampled["threshold"] == threshold]
+    # A run of N evaluations without a loss only says that ln γ is above −3/N.
+    rows = rows.assign(
+        value=rows["log_gamma"],
+        error=np.fmax(rows["error"], 1.5 / rows["evaluations"]),
+        converged=rows["status"].isin(CONVERGED),
+    )
+    # The first level has the same unit in both.
+    own, first = rows["norms"] == "own", rows["level"] == rows["level"].min()
+    parts = {"own": rows[own], "first": pd.concat([rows[own & first], rows[~own]])}
+    return {name: here[[*COLUMNS, "landscape", "sigma"]] for name, here in parts.items()}
 
 
-def _best_width(rows: Frame, floor: Callable[[Frame], np.ndarray]) -> Frame:
-    """Return the rows at the width with most converged values, with errors of at least the floor."""
+def _best_width(rows: Frame) -> Frame:
+    """Return the rows at the width with most converged values."""
     if rows.empty:
         return pd.DataFrame(columns=[*COLUMNS])
     counts = rows[rows["converged"]].groupby("sigma")["level"].count()
     width = counts[counts == counts.max()].index.max() if len(counts) else rows["sigma"].min()
     chosen = rows[rows["sigma"] == width]
     complete = len(chosen) == len(rows.drop_duplicates(["repeat", "level"]))
-    error = np.fmax(chosen["error"].to_numpy(dtype=float), floor(chosen))
-    return chosen[["repeat", "level", "value"]].assign(error=error, converged=chosen["converged"] & complete)
+    return chosen[[*COLUMNS]].assign(converged=chosen["converged"] & complete)

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from minima_volume.analysis import estimates, tables, verdicts
-from minima_volume.estimators.diagnostics import CONVERGED
 
 Confidence = Literal["told", "agreed", "differ", "alone"]
 
@@ -45,14 +44,8 @@ def estimates_everywhere(scale: str, study: str, threshold: float) -> dict[str, 
     """
     volumes = tables.volumes(scale, study)
     found = estimates.of_volumes(volumes[(volumes["threshold"] == threshold) & (volumes["metric"] == "loss")])
-    sampled = tables.local_volumes(scale, study)
-    if sampled is not None:
-        rows = sampled[sampled["threshold"] == threshold].assign(converged=lambda rows: rows["status"].isin(CONVERGED))
-        # As in the base landscape: a run without a loss has an error all the same.
-        rows = rows.assign(value=rows["log_gamma"], error=np.fmax(rows["error"], 1.5 / rows["evaluations"]))
-        own, first = rows["norms"] == "own", rows["level"] == rows["level"].min()
-        for name, here in (("own", rows[own]), ("first", rows[~own | first])):
-            found[name] = here[["repeat", "level", "landscape", "value", "error", "converged"]]
+    # Studies of this kind are sampled at one width.
+    found |= estimates.of_samples(scale, study, threshold)
     return {name: frame for name, frame in found.items() if len(frame)}
 
 
