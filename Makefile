@@ -38,6 +38,7 @@ whole = $(if $(or $(call without,$1,$(DIGITS)),$(filter 0%,$1)),,yes)
 $(if $(and $(filter quick paper,$(SCALE)),$(filter 1,$(words $(SCALE)))),,$(error Expected SCALE=quick or SCALE=paper, got SCALE=$(SCALE)))
 $(foreach name,REPEATS DIRECTIONS LEVELS THREADS MEMORY JOBS,$(if $($(name)),$(if $(call whole,$($(name))),,\
   $(error Expected $(name) to be a whole number above 0, got $(name)=$($(name))))))
+$(if $(REPEATS),,$(error Expected REPEATS to be a whole number above 0, got nothing: give a number of repeats, or omit REPEATS))
 $(if $(filter 1 2 3,$(call length,$(REPEATS))),,$(error Expected REPEATS to be below 1000, got REPEATS=$(REPEATS)))
 $(foreach name,DIRECTIONS LEVELS THREADS MEMORY JOBS,$(if $(filter 0 1 2 3 4 5 6 7,$(call length,$($(name)))),,\
   $(error Expected $(name) to be below 10000000, got $(name)=$($(name)))))

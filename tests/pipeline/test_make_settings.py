@@ -25,6 +25,7 @@ MISTAKES = [
     ("DATA_DIR", "a folder", ("Expected DATA_DIR to name a folder", "got DATA_DIR=a folder")),
     ("SCALE", "quick paper", ("Expected SCALE=quick or SCALE=paper", "got SCALE=quick paper")),
     ("REPEATS", "0", ("Expected REPEATS to be a whole number above 0", "got REPEATS=0")),
+    ("REPEATS", "", ("Expected REPEATS to be a whole number above 0", "got nothing", "give a number of repeats")),
     ("REPEATS", "-3", ("Expected REPEATS to be a whole number above 0", "got REPEATS=-3")),
     ("DIRECTIONS", "abc", ("Expected DIRECTIONS to be a whole number above 0", "got DIRECTIONS=abc")),
     ("DIRECTIONS", "2.5", ("Expected DIRECTIONS to be a whole number above 0", "got DIRECTIONS=2.5")),
