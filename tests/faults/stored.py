@@ -10,18 +10,18 @@ from pathlib import Path
 
 import torch
 
-from tests.faults import stages, strange, swaps, user_files
+from tests.faults import file_systems, huge, stages, strange, swaps, user_files
 from tests.faults.sandbox import Row
 
 KINDS: tuple[Callable[[stages.Results], Row], ...] = (
     swaps.swapped, swaps.unrecorded, swaps.company, partial(swaps.bits, rounds=3), swaps.minimum_rows, swaps.study_tables,
-    strange.irregular, strange.huge, strange.links, strange.lock_errors, strange.odd_names, strange.unsynced,
-    strange.records, strange.data_files, strange.few_files, user_files.trajectories,
+    strange.irregular, huge.huge, strange.links, file_systems.lock_errors, strange.odd_names, file_systems.unsynced,
+    file_systems.records, huge.data_files, file_systems.few_files, user_files.trajectories,
     user_files.full_disk, user_files.together,
 )  # fmt: skip
 FEW = (
-    swaps.swapped, swaps.unrecorded, swaps.minimum_rows, swaps.study_tables, strange.lock_errors, strange.odd_names,
-    strange.unsynced, user_files.trajectories,
+    swaps.swapped, swaps.unrecorded, swaps.minimum_rows, swaps.study_tables, file_systems.lock_errors, strange.odd_names,
+    file_systems.unsynced, user_files.trajectories,
 )  # fmt: skip
 
 
