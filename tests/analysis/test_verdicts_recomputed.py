@@ -1,173 +1,29 @@
 """Every verdict of the claims page again, from the committed tables, by plain loops that share nothing with the package."""
 
 import csv
-import json
 import math
 from collections import defaultdict
-from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import t
 
 from minima_volume.analysis import claims
 from minima_volume.analysis.remarks import REMARKS
 from minima_volume.storage import layout
-
-ROOT = Path(__file__).resolve().parents[2]
-PAPER = ROOT / "results" / "paper"
-NORMAL = 1.96
-
-
-@cache
-def read(study, name):
-    path = PAPER / study / name
-    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-
-
-def number(cell):
-    return float(cell) if cell else math.nan
-
-
-def t95(freedom):
-    return float(t.ppf(0.975, freedom))
-
-
-def estimates(study, threshold, metric="loss", landscape=0):
-    """{estimator: ({(repeat, level): (value, error)}, converged)} in one landscape, or in each own one."""
-    found = {name: ({}, []) for name in ("grid", "log_volume", "typical")}
-    for row in read(study, "volumes.csv"):
-        where = row["level"] if landscape == "own" else str(landscape)
-        if row["metric"] != metric or float(row["threshold"]) != threshold or row["landscape"] != where:
-            continue
-        if row["status"] == "unconverged" or not row["log_volume"]:
-            continue
-        n, key = int(row["n_params"]), (int(row["repeat"]), int(row["level"]))
-        grid = number(row["log_volume_grid"])
-        index = 99 * math.exp(grid / n / 2) / n**0.25
-        believed = row["verdict"] == "converged"
-        for name, value, error, sure in (
-            ("grid", grid, hypot(number(row["log_volume_se"]), 2 * n / index / math.sqrt(12)), believed),
-            ("log_volume", number(row["log_volume"]), number(row["log_volume_se"]), believed),
-            ("typical", number(row["typical_log_volume"]), number(row["typical_log_volume_se"]), row["status"] == "ok"),
-        ):
-            found[name][0][key] = value, error
-            found[name][1].append(sure)
-    if metric == "loss" and landscape == 0:
-        found |= widths(study, threshold)
-    return {name: (values, all(sure)) for name, (values, sure) in found.items() if values}
-
-
-def widths(study, threshold):
-    """ln γ of rays, tethered chain and subset simulation, each at the width with most converged values."""
-    directions = max((int(row["n_directions"]) for row in read(study, "volumes.csv")), default=1)
-    rows = defaultdict(list)
-    for row in read(study, "orderings.csv"):
-        if row["estimator"] in ("gamma", "gold") and float(row["threshold"]) == threshold:
-            sure = row["verdict"] in ("converged", "ok")
-            rows[row["estimator"]].append((row, number(row["value"]), number(row["error"]), 1.5 / directions, sure))
-    local = [
-        r for r in read(study, "local_volumes.csv") if float(r["threshold"]) == threshold and r["landscape"] == "0"
-    ]
-    local = [row for row in local if row["log_gamma"]]
-    lowest = min((int(row["level"]) for row in local if row["norms"] == "own"), default=0)
-    for row in local:
-        se, within = number(row["log_gamma_se"]), number(row["log_gamma_within_se"])
-        error = max(x for x in (se, within) if not math.isnan(x))
-        entry = (
-            row,
-            number(row["log_gamma"]),
-            error,
-            1.5 / float(row["evaluations"]),
-            row["status"] in ("ok", "converged"),
-        )
-        if row["norms"] == "own":
-            rows["own"].append(entry)
-        if row["norms"] == "first" or int(row["level"]) == lowest:
-            rows["first"].append(entry)
-    found = {}
-    for name, here in rows.items():
-        if name in ("own", "first") and len({row["level"] for row, *_ in here}) < 2:
-            continue
-        count = defaultdict(int)
-        for row, *_, sure in here:
-            count[float(row["sigma"])] += sure
-        width = max(count, key=lambda sigma: (count[sigma], sigma))
-        if not count[width]:
-            width = min(count)
-        minima = {(int(row["repeat"]), int(row["level"])) for row, *_ in here}
-        values, sures = {}, []
-        for row, value, error, floor, sure in here:
-            if float(row["sigma"]) == width:
-                values[int(row["repeat"]), int(row["level"])] = value, max(error, floor)
-                sures.append(sure)
-        found[name] = values, [*sures, set(values) == minima]
-    return found
-
-
-def joint(spread, freedom, shared):
-    """Error and 95 % limit of an effect that scatters between repeats and has an error that all of them share."""
-    error = (spread**2 + shared**2) ** 0.5
-    if not error:
-        return 0.0, t95(freedom)
-    return error, ((t95(freedom) * spread) ** 2 + (NORMAL * shared) ** 2) ** 0.5 / error
-
-
-def judged(effects, errors, steps):
-    """Outcome of effects by repeat, and of steps {name: {repeat: (change, error)}}."""
-    repeats = len(effects)
-    mean = float(np.mean(effects))
-    own = float(np.mean(errors))
-    error, limit = (
-        (own, NORMAL) if repeats == 1 else joint(np.std(effects, ddof=1) / math.sqrt(repeats), repeats - 1, own)
-    )
-    wrong = [
-        name
-        for name, here in steps.items()
-        if here and all(change < -(2 if len(here) > 1 else 3) * error_ for change, error_ in here.values())
-    ]
-    if not wrong:
-        everyone = {repeat for here in steps.values() for repeat in here}
-        bad = {repeat for here in steps.values() for repeat, (change, error_) in here.items() if change < -3 * error_}
-        if len(everyone) > 1 and everyone == bad:
-            wrong.append("some")
-    if mean > limit * error:
-        return "agrees in part" if wrong else "agrees"
-    return "disagrees" if wrong or mean < -limit * error else "undecided"
-
-
-def hypot(*errors):
-    return math.sqrt(sum(error**2 for error in errors))
-
-
-def along(values):
-    """Falls from end to end by repeat, and falls at each step."""
-    repeats = sorted({repeat for repeat, _ in values})
-    levels = sorted({level for _, level in values})
-    effects, errors, steps = [], [], {}
-    for repeat in repeats:
-        have = [level for level in levels if (repeat, level) in values]
-        if len(have) > 1:
-            (a, x), (b, y) = values[repeat, have[0]], values[repeat, have[-1]]
-            effects.append(a - b)
-            errors.append(hypot(x, y))
-    for low, high in pairwise(levels):
-        steps[low] = {
-            r: (values[r, low][0] - values[r, high][0], hypot(values[r, low][1], values[r, high][1]))
-            for r in repeats if (r, low) in values and (r, high) in values
-        }  # fmt: skip
-    return effects, errors, steps
-
-
-def of_margins(margins):
-    """Outcome of {level: {repeat: (margin, error)}}; the effect of a repeat is its mean over levels."""
-    repeats = sorted({repeat for here in margins.values() for repeat in here})
-    mine = [[here[repeat] for here in margins.values() if repeat in here] for repeat in repeats]
-    return judged(
-        [np.mean([m for m, _ in pairs]) for pairs in mine], [np.mean([e for _, e in pairs]) for pairs in mine], margins
-    )
+from tests.analysis.plain_estimates import (
+    PAPER,
+    ROOT,
+    estimates,
+    everywhere,
+    hypot,
+    in_all_landscapes,
+    number,
+    read,
+    size,
+    sure_anywhere,
+)
+from tests.analysis.plain_rules import along, any_wrong, joint, judged, of_margins, overall, t95
 
 
 def accuracy(study, threshold, way):
@@ -179,10 +35,6 @@ def accuracy(study, threshold, way):
             values[int(row["repeat"]), int(row["level"])] = p, math.sqrt(q * (1 - q) / 1000)
     effects, errors, _ = along(values)
     return judged([effect if way == "falls" else -effect for effect in effects], errors, {})
-
-
-def size(study):
-    return json.loads((PAPER / study / "run.json").read_text())["settings"]["base"]
 
 
 def compare(check, *, order):
@@ -209,26 +61,6 @@ def pairs(check, landscape):
             outcome = "disagrees"
         found[name] = outcome, sure and other, len({repeat for here in margins.values() for repeat in here})
     return found
-
-
-def any_wrong(margins):
-    """Whether there is a step that goes the wrong way: then an overwhelming effect agrees only in part."""
-    huge = [1e300] * len({repeat for here in margins.values() for repeat in here})
-    return judged(huge, [0.0] * len(huge), margins) == "agrees in part"
-
-
-def everywhere(check):
-    levels = sorted({int(row["level"]) for row in read(check.study, "volumes.csv")})
-    return levels, {level: estimates_at(check, level) for level in levels}
-
-
-def estimates_at(check, landscape):
-    return {k: v for k, v in estimates(check.study, check.threshold, landscape=landscape).items()
-            if k in ("grid", "log_volume", "typical")}  # fmt: skip
-
-
-def sure_anywhere(by_landscape, name):
-    return all(found[name][1] for found in by_landscape.values() if name in found)
 
 
 def leads(check):
@@ -279,27 +111,6 @@ def overtakes(check):
             outcome = min(of_margins(own), of_margins(last), key=order.index)
             found[name] = outcome, sure, len({r for here in own.values() for r in here})
     return found
-
-
-def in_all_landscapes(check):
-    """{estimator: ({(repeat, level, landscape): (value, error)}, converged)}."""
-    found = {name: ({}, []) for name in ("grid", "log_volume", "typical", "own", "first")}
-    for landscape in sorted({int(row["landscape"]) for row in read(check.study, "volumes.csv")}):
-        for name, (values, sure) in estimates_at(check, landscape).items():
-            for (repeat, level), pair in values.items():
-                found[name][0][repeat, level, landscape] = pair
-            found[name][1].append(sure)
-    rows = [row for row in read(check.study, "local_volumes.csv") if row["log_gamma"]]
-    lowest = min((int(row["level"]) for row in rows), default=0)
-    for row in rows:
-        key = int(row["repeat"]), int(row["level"]), int(row["landscape"])
-        errors = [number(row["log_gamma_se"]), number(row["log_gamma_within_se"]), 1.5 / float(row["evaluations"])]
-        pair = number(row["log_gamma"]), max(error for error in errors if not math.isnan(error))
-        for name in ("own", "first"):
-            if row["norms"] == name or (name == "first" and int(row["level"]) == lowest):
-                found[name][0][key] = pair
-                found[name][1].append(row["status"] in ("ok", "converged"))
-    return {name: (values, all(sure)) for name, (values, sure) in found.items() if values}
 
 
 def gains(check):
@@ -436,7 +247,9 @@ KINDS = {
     "overtakes": overtakes,
     "line": line, "predicts": predicts, "viable": viable, "unconverged": unconverged, "below": below,
 }  # fmt: skip
+
 VOLUMES = {"grid", "log_volume", "gold", "own", "first"}
+
 ONLY_BASE = {"falls", "ends", "larger", "predicts"}
 
 
@@ -468,18 +281,6 @@ def verdict(check):
         return "cannot be told"
     best = upper and outcomes == {"agrees"} and all(count > 1 for _, count in upper.values()) and not near(check)
     return "holds" if best and all(outcome != "disagrees" for outcome, _ in found.values()) else "holds weakly"
-
-
-def overall(words, quantifier):
-    good = sum(word.startswith("holds") for word in words)
-    bad = words.count("fails")
-    if quantifier == "some":
-        return next((w for w in ("holds", "holds weakly", "cannot be told") if w in words), "fails")
-    if quantifier == "every" and bad:
-        return "fails"
-    if good == bad or good + bad < len(words) / 2:
-        return "cannot be told"
-    return "fails" if bad > good else "holds" if all(word == "holds" for word in words) else "holds weakly"
 
 
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: str(claim.number))
