@@ -101,9 +101,9 @@ def test_what_is_skipped_is_said_once_for_each_reason() -> None:
 
 
 def test_no_committed_picture_has_cut_labels() -> None:
-    pictures = sorted((ROOT / "figs" / "paper").glob("*.png"))
-    assert pictures
-    for path in pictures:
+    pictures = [sorted((ROOT / folder).glob("*.png")) for folder in ("figs/paper", "toy_models/out")]
+    assert all(pictures)
+    for path in [path for folder in pictures for path in folder]:
         ink = image.imread(path)[..., :3].min(axis=2) < 0.9
         assert not np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]]).any(), path.name
 
