@@ -81,7 +81,8 @@ def main() -> None:
     try:
         with atomic.lock_folder(folder / CHAIN):
             write_asked(folder, given.experiment)
-            expire_picture(folder / layout.VOLUMES, PICTURES / given.scale / f"{given.study}.pdf")
+            for style in ("", "talk"):
+                expire_picture(folder / layout.VOLUMES, PICTURES / given.scale / style / f"{given.study}.pdf")
             # The lock lasts until the last process that has its file open ends: a killed make frees it with its stages.
             for descriptor in range(3, 256):
                 try:
