@@ -76,7 +76,7 @@ def follow_rays(
     batch = min(problem.batch_size, max(FEWEST_RAYS, n_directions // TICKS, FEWEST_NUMBERS // n))
     known = {key: values[:n_directions] for key, values in kept.known(name).items()}
     parts, first = [known] if known else [], len(known["norms"]) if known else 0
-    states, rounding = problem.initial_states, 0.0
+    states = problem.initial_states
     tick(first)
     for start in range(first, n_directions, batch):
         indices = range(start, min(start + batch, n_directions))
@@ -84,8 +84,6 @@ def follow_rays(
         shaped = block if shape is None else shape.apply(block)
         norms = direction_norms(block).numpy()
         (found,), states = cross_block(problem, shaped, states)
-        if start == first and problem.targets[0].is_loss.all():
-            rounding = rounding_error(problem, shaped, found.coefficients)
         part = {
             "coefficients": found.coefficients,
             "recrossed": found.recrossed,
@@ -100,6 +98,9 @@ def follow_rays(
         tick(len(indices))
         del block, shaped  # an audit draws its own
     every = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    # Also of rays that were kept, so that an interrupted measurement ends like any other.
+    is_loss = problem.targets[0].is_loss.all()
+    rounding = rounding_error(problem, seed, every["coefficients"], shape) if is_loss else 0.0
     uncertain, earlier = (int(every.pop(key).any(axis=1).sum()) for key in ("uncertain", "earlier"))
     audited = audit(problem, seed, every["coefficients"], int(every.pop("evaluations").sum()), shape)
     doubt = ""

@@ -2,10 +2,11 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from minima_volume.crossings.problem import SweepProblem
 from minima_volume.crossings.scan import Floats
+from minima_volume.networks.directions import draw_directions
+from minima_volume.rays.preconditioner import Preconditioner
 
 # Steps in ln c around a crossing. A loss in float64 is straight on this scale to 10⁻¹³.
 STEPS = 1e-8 * np.arange(-2, 3)
@@ -14,13 +15,16 @@ STEPS = 1e-8 * np.arange(-2, 3)
 BEYOND = 1e-3
 
 
-def rounding_error(problem: SweepProblem, block: Tensor, coefficients: Floats) -> float:
-    """Estimate how far rounding moves n·ln r, in nats, from one crossing of a block.
+def rounding_error(
+    problem: SweepProblem, seed: int, coefficients: Floats, shape: Preconditioner | None = None
+) -> float:
+    """Estimate how far rounding moves n·ln r, in nats, from the first crossing of all rays.
 
     Args:
         problem: A sweep of one minimum.
-        block: Directions (rays, n).
-        coefficients: Their crossings c (rays, targets).
+        seed: Seed of the directions.
+        coefficients: Crossings c of the directions from number 0 on (rays, targets).
+        shape: Preconditioner of the directions.
 
     Returns:
         The standard deviation of a loss around the line through five points close to the crossing, divided by the slope,
@@ -31,7 +35,8 @@ def rounding_error(problem: SweepProblem, block: Tensor, coefficients: Floats) -
         return 0.0
     ray, column = crossed[0]
     size = int(problem.targets[0].sizes[column])
-    rows = problem.prepare(block[ray : ray + 1])
+    direction = draw_directions(seed, range(ray, ray + 1), problem.layout.n_params)
+    rows = problem.prepare(direction if shape is None else shape.apply(direction))
     rays = problem.bundle(rows, torch.float64).rays(problem.prepare(problem.minima[0]))
     points = torch.from_numpy(coefficients[ray, column] * np.exp(STEPS))
     heights = rays.means(torch.zeros(len(STEPS), dtype=torch.long), points, [size])[:, 0].numpy()

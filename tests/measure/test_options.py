@@ -103,6 +103,15 @@ def test_an_interrupted_measurement_goes_on(tmp_path: Path, monkeypatch: pytest.
         asked(n_directions=60, keep=file, seed=1)
 
 
+def test_a_measurement_that_was_kept_whole_has_the_error_and_the_notes_of_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_sweep, "rounding_error", lambda *_: 5.0)
+    fresh, kept, again = (asked(keep=file) for file in (None, tmp_path / "rays.npz", tmp_path / "rays.npz"))
+    assert "which moves n ln r by about 5 nats" in "".join(fresh.notes)
+    assert fresh == kept == again and fresh.notes == again.notes
+
+
 def test_the_divergence_is_zero_at_the_minimum_and_needs_no_loss() -> None:
     model = small()
     found = measure_volume(model, None, classes(), threshold=0.05, metric="kl", n_directions=6, progress=False)
