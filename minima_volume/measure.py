@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, Never, overload
+from typing import Any, Literal, Never, overload
 
 import numpy as np
 from torch import nn
 from tqdm import tqdm
 
+from minima_volume.cluster.engine import Cluster
 from minima_volume.crossings.continuation import STEP_RTOL
 from minima_volume.crossings.cost import expected_cost
 from minima_volume.crossings.model_problem import ModelProblem
@@ -43,14 +44,14 @@ def measure_volume(
     model: nn.Module, loss_fn: LossFunction | None, data: Data, *, threshold: float, n_directions: int = ...,
     seed: int = ..., metric: Metric = ..., only: arguments.Names = ..., per_layer: bool = ..., normalise: bool = ...,
     sigmas: Sequence[float] | None = ..., preconditioner: Preconditioner | Literal["curvature"] | None = ...,
-    keep: str | Path | None = ..., progress: bool | None = ..., memory: int = ...,
+    keep: str | Path | None = ..., progress: bool | None = ..., memory: int = ..., client: Any = ...,
 ) -> Measurement: ...  # fmt: skip
 @overload
 def measure_volume(
     model: nn.Module, loss_fn: LossFunction | None, data: Data, *, threshold: Sequence[float], n_directions: int = ...,
     seed: int = ..., metric: Metric = ..., only: arguments.Names = ..., per_layer: bool = ..., normalise: bool = ...,
     sigmas: Sequence[float] | None = ..., preconditioner: Preconditioner | Literal["curvature"] | None = ...,
-    keep: str | Path | None = ..., progress: bool | None = ..., memory: int = ...,
+    keep: str | Path | None = ..., progress: bool | None = ..., memory: int = ..., client: Any = ...,
 ) -> ThresholdCurve: ...  # fmt: skip
 def measure_volume(
     model: nn.Module,
@@ -69,6 +70,7 @@ def measure_volume(
     keep: str | Path | None = None,
     progress: bool | None = None,
     memory: int = MEMORY,
+    client: Any = None,
 ) -> Measurement | ThresholdCurve:
     """Measure the volume of the basin around a trained model, along random filter-normalised directions.
 
@@ -103,6 +105,8 @@ def measure_volume(
         keep: An .npz file in which the rays are kept block by block, and from which the same call goes on.
         progress: Whether to show a bar with the expected time on stderr; by default if that is a terminal.
         memory: Bytes that the rays in flight, the activations, and the data of a loader may each take; 384 MiB by default.
+        client: A `distributed.Client`, on whose workers the rays are followed (extra `cluster`). The radii are those of a
+            call without it on one torch thread. Model, loss and data are pickled and reach each worker once.
 
     Returns:
         The volume with its error and verdict, the Gaussian profile, and every radius. For several thresholds a curve of
@@ -132,13 +136,14 @@ def measure_volume(
     n_directions, seed = arguments.as_count(n_directions, "n_directions", 1), arguments.as_count(seed, "seed", 0)
     memory, widths, model = arguments.as_count(memory, "memory", 1), arguments.as_widths(sigmas), plain_module(model)
     _check_preconditioner(preconditioner, metric)
+    cluster = None if client is None else Cluster.of(client)
     with plain_surroundings(model):
         # Nothing writes into these tensors, so they stay the caller's.
         parameters = arguments.widen_half_precision({name: p.detach() for name, p in model.named_parameters()})
         layout = arguments.moving_layout(model, parameters, only)
         minimum = Minimum.of(parameters, layout, normalise=normalise)
         user = check_user_model(model, loss_fn, data, minimum, metric=metric, threshold=min(thresholds), memory=memory)
-        settings = _Settings(thresholds, metric, n_directions, seed, widths, memory)
+        settings = _Settings(thresholds, metric, n_directions, seed, widths, memory, cluster)
         shape = _fitted(preconditioner, user, minimum, settings)
         kept = RayFile(keep, "" if keep is None else _fingerprint(user, minimum, settings, shape))
         layers = arguments.split_by_layer(layout) if per_layer else {}
@@ -162,6 +167,7 @@ class _Settings:
     seed: int
     sigmas: tuple[float, ...] | None
     memory: int
+    cluster: Cluster | None
 
 
 def _measure(
@@ -180,8 +186,9 @@ def _measure(
     if not bar.disable and not name and left > 0:
         bar.set_description(str(expected_cost(problem, left)))
     rays = follow_rays(
-        problem, settings.n_directions, settings.seed, shape=shape, kept=kept, name=name, tick=bar.update
-    )
+        problem, settings.n_directions, settings.seed,
+        shape=shape, kept=kept, name=name, tick=bar.update, cluster=settings.cluster,
+    )  # fmt: skip
     return [_judge(user, minimum, settings, shape, rays, column) for column in range(len(settings.thresholds))]
 
 

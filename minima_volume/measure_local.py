@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from minima_volume.cluster.engine import Cluster
+from minima_volume.crossings.model_draws import draws_inside
 from minima_volume.crossings.model_problem import ModelProblem
 from minima_volume.crossings.scan import Floats
 from minima_volume.crossings.sweep import MEMORY
@@ -15,8 +18,7 @@ from minima_volume.estimators.gaussian import UNSEEN
 from minima_volume.measure import boundary
 from minima_volume.networks import arguments
 from minima_volume.networks.adapters import Data, LossFunction
-from minima_volume.networks.directions import draw_directions
-from minima_volume.networks.losses import Kind, Metric
+from minima_volume.networks.losses import Metric
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.reduction import reduce_first_layer
 from minima_volume.networks.surroundings import plain_surroundings
@@ -42,6 +44,7 @@ def local_volume(
     only: arguments.Names = None,
     normalise: bool = True,
     memory: int = MEMORY,
+    client: Any = None,
 ) -> LocalVolume:
     """Estimate ln γ_σ = ln P(L(θ* + s∘u) ≤ τ), u ~ N(0, σ²I), by drawing u.
 
@@ -63,6 +66,7 @@ def local_volume(
         only: Which parameters move.
         normalise: Whether coordinates are filter-normalised.
         memory: As in `measure_volume`.
+        client: A `distributed.Client`, on whose workers the draws are evaluated; subset simulation runs here.
 
     Returns:
         ln γ at each width with two errors and a status: "ok", or the reason for doubt.
@@ -88,6 +92,7 @@ def local_volume(
     (height,), widths = arguments.as_thresholds(threshold, metric), arguments.as_widths(sigmas)
     n_draws, seed = arguments.as_count(n_draws, "n_draws", 2 * GROUPS), arguments.as_count(seed, "seed", 0)
     memory, model = arguments.as_count(memory, "memory", 1), plain_module(model)
+    cluster = None if client is None else Cluster.of(client)
     if widths is None:
         raise UserError("Expected sigmas as a sequence of widths above 0, got None: pass a list, such as [0.01].")
     with plain_surroundings(model):
@@ -100,7 +105,7 @@ def local_volume(
                 f"Expected a minimum within the threshold {threshold:g}, got {user.loss:.4g}: train longer, or raise it."
             )
         problem = ModelProblem(user, minimum, [target], memory)
-        found = _from_draws(_inside(problem, n_draws, seed, widths), np.array(widths))
+        found = _from_draws(draws_inside(problem, n_draws, seed, widths, cluster), np.array(widths))
         thin = [i for i, status in enumerate(found.status) if status == "thin"]
         if thin and user.samples is not None and problem.path != "module":
             network = user.model, minimum, user.samples
@@ -112,21 +117,7 @@ def local_volume(
     return found
 
 
-def _inside(problem: ModelProblem, n_draws: int, seed: int, widths: Sequence[float]) -> np.ndarray:
-    """Return which draws lie inside (draws, widths): a draw of width σ is the point c = σ of its direction's ray."""
-    target, batch, parts = problem.targets[0], problem.batch_size, []
-    kind: Kind = "loss" if target.is_loss[0] else "error_rate"
-    for start in range(0, n_draws, batch):
-        block = draw_directions(seed, range(start, min(start + batch, n_draws)), problem.layout.n_params)
-        rays = problem.bundle(block, problem.dtype).rays(problem.minima[0], target.largest)
-        index = torch.arange(len(block)).repeat_interleave(len(widths))
-        c = torch.tensor(widths, dtype=torch.float64).repeat(len(block))
-        means = rays.means(index, c, [target.largest], kind)[:, 0].numpy()
-        parts.append((means <= target.thresholds[0]).reshape(len(block), len(widths)))
-    return np.concatenate(parts)
-
-
-def _from_draws(inside: np.ndarray, widths: Floats) -> LocalVolume:
+def _from_draws(inside: NDArray[np.bool_], widths: Floats) -> LocalVolume:
     """Return shares of draws as a local volume."""
     with np.errstate(divide="ignore", invalid="ignore"):
         share, groups = inside.mean(axis=0), np.stack([part.mean(axis=0) for part in np.array_split(inside, GROUPS)])

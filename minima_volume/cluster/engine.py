@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from queue import Empty, Queue
 from typing import Any, TypeVar
@@ -33,6 +33,27 @@ class Cluster:
     """
 
     address: str
+
+    @classmethod
+    def of(cls, client: Any) -> "Cluster":
+        """Return the cluster of a client that is connected; it is not closed here.
+
+        Args:
+            client: A `distributed.Client`.
+
+        Raises:
+            UserError: It is something else, asynchronous, or closed.
+        """
+        if not hasattr(client, "submit") or not hasattr(client, "scheduler"):
+            raise UserError(
+                f"Expected a client of Dask, got {type(client).__name__}: pass distributed.Client(address)."
+            )
+        if client.status != "running" or client.asynchronous:
+            state = f"a {client.status}" if client.status != "running" else "an asynchronous"
+            raise UserError(f"Expected a running client, got {state} one: pass distributed.Client(address).")
+        cluster = cls(client.scheduler.address)
+        vars(cluster)["client"] = client
+        return cluster
 
     @cached_property
     def client(self) -> Any:
@@ -79,7 +100,7 @@ class Cluster:
         if "client" in vars(self):
             self.client.close(timeout=2)
 
-    def each(self, tasks: Sequence[Task[Any]], *, unit: str, label: str) -> Counter[Place]:
+    def each(self, tasks: Sequence[Task[Any]], *, unit: str, label: str, hidden: bool = False) -> Counter[Place]:
         """Have all tasks computed and write their results, and show a progress bar with the time left.
 
         Tasks of a worker that ends run on another one. A task that ends three workers is named, and the others go on. The
@@ -89,6 +110,7 @@ class Cluster:
             tasks: Independent tasks.
             unit: What one task is called in the progress bar, in the plural.
             label: Text before the progress bar.
+            hidden: Whether there is no bar, because the caller shows one.
 
         Returns:
             How many tasks were computed at each place; a task that goes on counts again.
@@ -99,7 +121,7 @@ class Cluster:
         """
         if not tasks:
             return Counter()
-        with tqdm(total=len(tasks), unit=f" {unit}", desc=label, smoothing=0.05) as bar:
+        with tqdm(total=len(tasks), unit=f" {unit}", desc=label, smoothing=0.05, disable=hidden) as bar:
             batch = _Batch(self, bar, label)
             try:
                 batch.run(tasks)
@@ -142,14 +164,15 @@ class _Batch:
             deaths, names = max(self.lost.values()), "; ".join(self.lost)
             raise UserError(
                 f"Expected workers to survive their tasks, got {deaths} that ended in each of: {names}. "
-                "Lower MEMORY, or give workers more memory. Finished results are kept: run the same command again."
+                "Lower MEMORY (the argument `memory` of a call), or give workers more memory. Finished results are kept: "
+                "run the same command again."
             )
 
     def _submit(self, task: Task[Any]) -> None:
         """Send a task by its names; what it shares goes once."""
         name = uuid.uuid4().hex
         future = self.client.submit(
-            _compute, replace(task, shared=None), self._share(task.shared), own_build(), key=f"task-{name}", pure=False
+            _compute, task.travelling(), self._share(task.shared), own_build(), key=f"task-{name}", pure=False
         )
         self.running[future.key] = task, future
         future.add_done_callback(self.finished.put)

@@ -1,8 +1,8 @@
 """A piece of a study's work: any process may compute it, and the one that holds the locks writes what comes out."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 
@@ -28,6 +28,10 @@ class Task(ABC, Generic[R]):
     def device(self) -> torch.device:
         """Where it is computed."""
         return torch.device("cpu")
+
+    def travelling(self) -> Self:
+        """The task as it is sent to a worker."""
+        return replace(self, shared=None)
 
     @abstractmethod
     def compute(self, shared: Any) -> R:

@@ -20,6 +20,9 @@ from minima_volume.rays.path import fastest_path, functional_rays
 
 # Numbers in the directions in flight: modules are evaluated point by point, so more rays at a time gain nothing.
 DIRECTION_NUMBERS = 2**22
+# A bar gets twenty ticks, and a cluster as many tasks, but batches hold this many rays, or this many numbers: below that a
+# call costs more than its arithmetic.
+TICKS, FEWEST_RAYS, FEWEST_NUMBERS = 20, 25, 2**20
 # A mean loss in float64 is good to this part of itself.
 FLOAT64_ROUNDING = 1e-12
 # And resolves slopes d ln L/d ln c down to this.
@@ -42,10 +45,12 @@ class ModelProblem(SweepProblem):
 
     Attributes:
         failures: Errors that the model raised at points outside, by their class, with the number of points.
+        states: What earlier blocks of directions have shown.
     """
 
     def __init__(self, user: UserModel, minimum: Minimum, targets: Sequence[Target], memory: int) -> None:
         super().__init__([minimum], [Targets.of(targets)], memory)
+        self._targets = targets
         self.user, self.dtype = user, user.dtype
         if user.final_dtype == torch.float64:
             self.rounding, self.flattest = FLOAT64_ROUNDING, FLOAT64_FLATTEST
@@ -56,6 +61,12 @@ class ModelProblem(SweepProblem):
         self._stack: StudyProblem | None = None
         if self.path == "stack" and user.samples is not None:
             self._stack = StudyProblem(user.model, self.minima, self.targets, user.samples, memory)
+        self.states = self.initial_states
+
+    @property
+    def arguments(self) -> tuple[UserModel, Minimum, Sequence[Target], int]:
+        """What the same problem is made of in another process."""
+        return self.user, self.minima[0], self._targets, self.memory
 
     @property
     def initial_states(self) -> list[MinimumState]:
@@ -71,6 +82,10 @@ class ModelProblem(SweepProblem):
         if self._stack is not None:
             return self._stack.batch_size
         return max(1, min(self.memory // 4, DIRECTION_NUMBERS) // self.layout.n_params)
+
+    def batch_for(self, n_directions: int) -> int:
+        """Directions in a batch of that many in all."""
+        return min(self.batch_size, max(FEWEST_RAYS, n_directions // TICKS, FEWEST_NUMBERS // self.layout.n_params))
 
     def bundle(self, block: Tensor, dtype: torch.dtype, start: int = 0, stop: int | None = None) -> Bundle:
         """The rays of a block of directions; see `SweepProblem.bundle`."""

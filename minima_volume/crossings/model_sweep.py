@@ -1,27 +1,30 @@
-"""The rays of somebody's model, followed one batch after another, each of which can be kept in a file."""
+"""The rays of somebody's model, followed one batch after another or on the workers of a cluster."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minima_volume.cluster.engine import Cluster
+from minima_volume.cluster.task import Task
 from minima_volume.crossings.audit import audit
 from minima_volume.crossings.model_problem import ModelProblem
 from minima_volume.crossings.noise import rounding_error
+from minima_volume.crossings.packed import Packed
 from minima_volume.crossings.scan import Floats
 from minima_volume.crossings.sweep import cross_block
 from minima_volume.networks.directions import direction_norms, draw_directions
+from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.rays.preconditioner import Preconditioner
 from minima_volume.storage.ray_file import RayFile
-
-# A bar gets twenty ticks, but batches hold this many rays, or this many numbers: below that a call costs more than its
-# arithmetic.
-TICKS, FEWEST_RAYS, FEWEST_NUMBERS = 20, 25, 2**20
 
 # Share of the rays whose crossing the scan had stepped over from which the loss is said to oscillate: some oscillate faster
 # than the closest look. Chosen on the networks of docs/other-models.md.
 OSCILLATING = 0.05
+
+Part = dict[str, NDArray[Any]]  # arrays whose first axis is the direction
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def follow_rays(
     kept: RayFile,
     name: str = "",
     tick: Callable[[int], object] = lambda count: None,
+    cluster: Cluster | None = None,
 ) -> ModelRays:
     """Find the crossings of one minimum along random directions.
 
@@ -68,36 +72,27 @@ def follow_rays(
         kept: File that the rays are appended to, and whose rays are not followed again.
         name: Name of the rays in that file.
         tick: Called with the number of rays that were finished.
+        cluster: Whose workers follow the rays; by default this process.
 
     Returns:
         The rays.
     """
-    n = problem.layout.n_params
-    batch = min(problem.batch_size, max(FEWEST_RAYS, n_directions // TICKS, FEWEST_NUMBERS // n))
+    size = problem.batch_for(n_directions)
     known = {key: values[:n_directions] for key, values in kept.known(name).items()}
-    parts, first = [known] if known else [], len(known["norms"]) if known else 0
-    states = problem.initial_states
+    first = len(known["norms"]) if known else 0
     tick(first)
-    for start in range(first, n_directions, batch):
-        indices = range(start, min(start + batch, n_directions))
-        block = draw_directions(seed, indices, n)
-        shaped = block if shape is None else shape.apply(block)
-        norms = direction_norms(block).numpy()
-        (found,), states = cross_block(problem, shaped, states)
-        part = {
-            "coefficients": found.coefficients,
-            "recrossed": found.recrossed,
-            "uncertain": found.uncertain,
-            "earlier": found.earlier,
-            "evaluations": found.evaluations,
-            "norms": norms,
-            "stretches": np.log((norms if shape is None else direction_norms(shaped).numpy()) / norms),
-        }
-        kept.extend(name, part)
-        parts.append(part)
-        tick(len(indices))
-        del block, shaped  # an audit draws its own
-    every = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    parts = _Parts([known] if known else [], first, kept, name, tick, problem.failures)
+    shared = (problem, shape) if cluster is None else Packed.of(*problem.arguments, shape)
+    batches = [
+        RayBatch(seed=seed, start=start, stop=min(start + size, n_directions), parts=parts, shared=shared)
+        for start in range(first, n_directions, size)
+    ]
+    if cluster is None:
+        for batch in batches:
+            batch.run()
+    else:
+        cluster.each(batches, unit="batches", label="rays", hidden=True)
+    every = parts.joined()
     # Also of rays that were kept, so that an interrupted measurement ends like any other.
     is_loss = problem.targets[0].is_loss.all()
     rounding = rounding_error(problem, seed, every["coefficients"], shape) if is_loss else 0.0
@@ -112,3 +107,90 @@ def follow_rays(
         )
     notes = (*problem.user.notes, *problem.notes(rounding), audited.sentence())
     return ModelRays(**every, rounding=rounding, notes=notes, doubt=doubt)
+
+
+@dataclass
+class _Parts:
+    """What is known of the rays, in the order of their directions; batches may end in any order."""
+
+    parts: list[Part]
+    next: int
+    kept: RayFile
+    name: str
+    tick: Callable[[int], object]
+    failures: dict[str, int]
+    waiting: dict[int, Part] = field(default_factory=dict)
+
+    def add(self, start: int, part: Part, failures: Mapping[str, int]) -> None:
+        """Take the rays from direction `start` on, and keep those that follow on what is kept."""
+        for error, count in failures.items():
+            self.failures[error] = self.failures.get(error, 0) + count
+        self.waiting[start] = part
+        self.tick(len(part["norms"]))
+        while part := self.waiting.pop(self.next, {}):
+            self.kept.extend(self.name, part)
+            self.parts.append(part)
+            self.next += len(part["norms"])
+
+    def joined(self) -> Part:
+        """All rays."""
+        return {key: np.concatenate([part[key] for part in self.parts]) for key in self.parts[0]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayBatch(Task[tuple[Part, Mapping[str, int]]]):
+    """The rays along some directions of one minimum.
+
+    Attributes:
+        seed: Seed of the directions.
+        start: Number of the first direction.
+        stop: Number after the last one.
+        parts: Where the rays are collected, in the process that asked for them.
+    """
+
+    seed: int
+    start: int
+    stop: int
+    parts: _Parts | None = None
+
+    @property
+    def name(self) -> str:
+        """What the task is called in messages."""
+        return f"rays {self.start} to {self.stop - 1}"
+
+    def travelling(self) -> "RayBatch":
+        """The task without what stays here."""
+        return replace(self, shared=None, parts=None)
+
+    def compute(self, shared: Any) -> tuple[Part, Mapping[str, int]]:
+        """Return the rays, and how many points the model failed at, by its errors."""
+        problem, shape = shared.unpack() if isinstance(shared, Packed) else shared
+        with plain_surroundings(problem.user.model):
+            before = dict(problem.failures)
+            part = _follow(problem, self.seed, range(self.start, self.stop), shape)
+            failures = {error: count - before.get(error, 0) for error, count in problem.failures.items()}
+            problem.failures.clear()
+            problem.failures.update(before)
+        return part, failures
+
+    def write(self, result: tuple[Part, Mapping[str, int]]) -> None:
+        """Collect the rays."""
+        if self.parts is not None:
+            self.parts.add(self.start, *result)
+
+
+def _follow(problem: ModelProblem, seed: int, indices: Sequence[int], shape: Preconditioner | None) -> Part:
+    """The rays along a batch of directions."""
+    block = draw_directions(seed, indices, problem.layout.n_params)
+    shaped = block if shape is None else shape.apply(block)
+    norms = direction_norms(block).numpy()
+    (found,), problem.states = cross_block(problem, shaped, problem.states)
+    return {
+        "coefficients": found.coefficients,
+        "recrossed": found.recrossed,
+        "uncertain": found.uncertain,
+        "earlier": found.earlier,
+        "evaluations": found.evaluations,
+        "norms": norms,
+        "stretches": np.log((norms if shape is None else direction_norms(shaped).numpy()) / norms),
+    }

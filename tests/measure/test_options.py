@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from minima_volume import Measurement, ThresholdCurve, measure_volume
-from minima_volume.crossings import model_sweep
+from minima_volume.crossings import model_problem, model_sweep
 from minima_volume.errors import ResultsError
 from tests.measure.zoo import CROSS_ENTROPY, classes, near, seeded
 
@@ -87,7 +87,7 @@ def test_an_interrupted_measurement_goes_on(tmp_path: Path, monkeypatch: pytest.
             raise KeyboardInterrupt
         return real(*call)
 
-    monkeypatch.setattr(model_sweep, "FEWEST_NUMBERS", 1)
+    monkeypatch.setattr(model_problem, "FEWEST_NUMBERS", 1)
     monkeypatch.setattr(model_sweep, "cross_block", interrupted)
     with pytest.raises(KeyboardInterrupt):
         asked(n_directions=60, keep=file)
