@@ -24,6 +24,7 @@ from tests.project import ROOT
 NOTHING: Mapping[str, str] = {}
 WITHIN = 10.0  # seconds after which nothing may be left
 PARTS = ("worker", "driver", "scheduler")
+MOMENTS = 3.0, 14.0  # seconds after a start between which something is killed
 
 
 def start(folder: Path, settings: Mapping[str, str] = NOTHING) -> subprocess.Popen[str]:
@@ -105,12 +106,24 @@ def on_threads(results: Results) -> int:
     return subprocess.run(command, cwd=ROOT, env=clean | own, capture_output=True, check=False).returncode
 
 
-def short(folder: Path) -> Row:
-    """Kill the scheduler once, and finish on threads."""
-    known = Results(folder / "on_threads")
+def kills(folder: Path, parts: Sequence[str], seconds: tuple[float, float], seed: int) -> Row:
+    """Run a study on threads, and on a cluster with kills between some seconds after each start.
+
+    Args:
+        folder: For its results.
+        parts: What to kill, one after another.
+        seconds: The first and the last moment after a start.
+        seed: Of the moments and of the choice among workers.
+    """
+    known, rng = Results(folder / "on_threads"), random.Random(seed)
     if on_threads(known) or not known.tables():
         return Row("cluster", "run a study on threads", 1, 1)
-    return series(known, PARTS[2:], lambda: 12.0, 0, on_threads)
+    return series(known, parts, lambda: rng.uniform(*seconds), seed, on_threads)
+
+
+def short(folder: Path) -> Row:
+    """Kill the scheduler once, and finish on threads."""
+    return kills(folder, PARTS[2:], (12.0, 12.0), 0)
 
 
 if __name__ == "__main__":

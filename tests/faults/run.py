@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults import concurrency, damage, disks, divergence, invalidation, kills, make_themes, memory
+from tests.faults import clusters, concurrency, damage, disks, divergence, invalidation, kills, make_themes, memory
 from tests.faults.sandbox import Row, Sandbox, Tables, copy_finished
 from tests.project import ROOT
 
@@ -35,6 +35,7 @@ class Plan:
         rounds: Rounds of damage.
         changes: Changes of settings.
         early: Invalid rows.
+        clusters: Kills on a cluster, for each of two series.
         all_themes: Whether to run the themes that `make test` omits.
     """
 
@@ -44,11 +45,12 @@ class Plan:
     rounds: int
     changes: int
     early: int
+    clusters: int
     all_themes: bool
 
 
-FULL = Plan({"digits_poison": 6, "swiss_data_x5": 4}, 1, (512, 20480), 2, 5, 8, all_themes=True)
-SHORT = Plan({"digits_poison": 2}, 0, (8192,), 1, 0, 1, all_themes=False)
+FULL = Plan({"digits_poison": 6, "swiss_data_x5": 4}, 1, (512, 20480), 2, 5, 8, 12, all_themes=True)
+SHORT = Plan({"digits_poison": 2}, 0, (8192,), 1, 0, 1, 0, all_themes=False)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,11 @@ def tasks(plan: Plan, known: Undisturbed) -> dict[str, list[Task]]:
                 divergence.no_repeats, divergence.diverging, divergence.all_diverge, divergence.missing_classes,
             )
         ]  # fmt: skip
+        # The short form is a test of its own.
+        found["cluster"] = [
+            one(clusters.kills, folder / f"cluster_{seed}", plan.clusters // 3 * clusters.PARTS, clusters.MOMENTS, seed)
+            for seed in (0, 1)
+        ]
         found["memory"] = [
             one(memory.too_little, folder),
             lambda: [memory.smaller_batches(known.copy("batches"), study, expected)],
