@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from scipy.ndimage import label
 from scipy.special import expit
 
-from minima_volume.analysis import dense, tables
+from minima_volume.analysis import dense, statements, tables
 from minima_volume.analysis.study_settings import StudySettings
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
@@ -49,8 +50,10 @@ def draw(study: str, scale: str) -> list[Path]:
     lines = -(-len(paths) // columns)
     size = (style.DOUBLE_COLUMN, 0.6 + 2.3 * lines)
     figure, grid = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-    for axes, path, number in zip(grid.flat, paths, range(len(rows)), strict=False):
-        _panel(axes, dense.read_layers(path), _title(settings, rows.iloc[number]))
+    regions = {}
+    for axes, path, (_, row) in zip(grid.flat, paths, rows.iterrows(), strict=False):
+        count = _panel(axes, dense.read_layers(path), _title(settings, row))
+        regions[int(row["level"])] = count, float(row["test_accuracy"])
     for axes in grid.flat[len(paths) :]:
         axes.remove()
     for axes in grid.flat[len(paths) - columns : len(paths)]:
@@ -62,11 +65,24 @@ def draw(study: str, scale: str) -> list[Path]:
         "white: the spirals without noise, class 1 dashed",
         f"nats: ln E[$r^n$] in the base landscape, threshold {base['threshold'].max():g}",
     ]
-    return marks.finish(figure, grid.flat[: len(paths)], frame, settings, scale, "boundaries", caption)
+    return marks.finish(
+        figure,
+        grid.flat[: len(paths)],
+        frame,
+        settings,
+        scale,
+        "boundaries",
+        caption,
+        warnings=statements.torn(regions),
+    )
 
 
-def _panel(axes: Axes, layers: dense.Layers, title: str) -> None:
-    """Draw the probability of class 1 over the square, its contour at one half, and the spirals."""
+def _panel(axes: Axes, layers: dense.Layers, title: str) -> int:
+    """Draw the probability of class 1 over the square, its contour at one half, and the spirals.
+
+    Returns:
+        The number of connected regions of either class.
+    """
     side = np.linspace(-REACH, REACH, PIXELS)
     x, y = np.meshgrid(side, side)
     values = dense.outputs(layers, np.column_stack([x.ravel(), y.ravel()]))[:, 0].reshape(x.shape)
@@ -79,6 +95,7 @@ def _panel(axes: Axes, layers: dense.Layers, title: str) -> None:
     axes.set_xticks([-10, 0, 10])
     axes.set_yticks([-10, 0, 10])
     axes.set_title(title, loc="left", size=7)
+    return int(sum(label(part)[1] for part in (values > 0, values <= 0)))
 
 
 def _title(settings: StudySettings, row: "pd.Series[Any]") -> str:

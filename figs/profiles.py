@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from figs.generalisation import points
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
@@ -40,7 +40,8 @@ def draw(study: str, scale: str) -> list[Path]:
         f"dashed: threshold {threshold:g}",
         f"c: minima of {marks.count_repeats(frame)} in the landscape of the base samples at this threshold",
     ]
-    return marks.finish(figure, panels, frame, replace(settings, title=TITLE), scale, "profiles", caption)
+    titled, warned = replace(settings, title=TITLE), statements.lowest_elsewhere(rows)
+    return marks.finish(figure, panels, frame, titled, scale, "profiles", caption, warnings=warned)
 
 
 def _profile(axes: Axes, rows: pd.DataFrame, threshold: float) -> None:

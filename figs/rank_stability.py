@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from minima_volume.analysis import radii as analysis_radii
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 
@@ -75,8 +75,10 @@ def draw(study: str, scale: str) -> list[Path]:
         )
     style.use()
     figure, panels = plt.subplots(1, len(thresholds), figsize=(style.DOUBLE_COLUMN, 2.5), sharey=True, squeeze=False)
+    ends: dict[str, list[float]] = {label: [] for label in STATISTICS}
     for axes, threshold in zip(panels.flat, thresholds, strict=True):
-        _panel(axes, [ranked(radii, threshold) for radii in found])
+        for label, share in _panel(axes, [ranked(radii, threshold) for radii in found]).items():
+            ends[label].append(share)
         axes.set_title(f"threshold {threshold:g}", loc="left")
         axes.set_xlabel("directions k")
     panels[0, 0].set_ylabel("probability of the order\nby all directions")
@@ -87,11 +89,15 @@ def draw(study: str, scale: str) -> list[Path]:
         "dotted: order by chance",
         "minima above the threshold are not ranked",
     ]
-    return marks.finish(figure, panels.flat, frame, settings, scale, "rank_stability", caption)
+    warned = statements.uncertain_order({label: min(shares) for label, shares in ends.items()})
+    return marks.finish(figure, panels.flat, frame, settings, scale, "rank_stability", caption, warnings=warned)
 
 
-def _panel(axes: Axes, repeats: list[Floats]) -> None:
-    """Draw both statistics against k, up to half of the directions. Larger subsets mostly agree with themselves."""
+def _panel(axes: Axes, repeats: list[Floats]) -> dict[str, float]:
+    """Draw both statistics against k, up to half of the directions; return the probabilities there.
+
+    Larger subsets mostly agree with themselves.
+    """
     usable = [logs for logs in repeats if len(logs) > 1]
     axes.set_xscale("log")
     axes.set_ylim(-0.03, 1.03)
@@ -99,15 +105,18 @@ def _panel(axes: Axes, repeats: list[Floats]) -> None:
         axes.set_xlim(1, 10)
         axes.text(0.5, 0.5, "fewer than two minima", transform=axes.transAxes, ha="center", size=7, color=style.GREY)
         marks.log_ticks(axes.xaxis)
-        return
+        return {}
     sizes = [size for size in SIZES if 2 * size <= min(logs.shape[1] for logs in usable)]
+    ends = {}
     for (label, statistic), color, marker in zip(STATISTICS.items(), (style.VERMILION, style.BLUE), "so", strict=True):
         curves = np.array([[probability(logs, size, statistic) for size in sizes] for logs in usable])
         axes.plot(sizes, curves.T, color=color, alpha=0.25, lw=0.7)
         axes.plot(sizes, curves.mean(axis=0), color=color, marker=marker, label=label)
+        ends[label] = float(curves.mean(axis=0)[-1])
     chance = np.mean([1 / np.prod(np.arange(1.0, len(logs) + 1)) for logs in usable])
     marks.log_ticks(axes.xaxis)
     axes.axhline(float(chance), color=style.GREY, lw=0.8, ls=":")
+    return ends
 
 
 if __name__ == "__main__":

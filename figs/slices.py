@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from minima_volume.analysis import tables
+from minima_volume.analysis import statements, tables
 from minima_volume.drawing import marks, output, style
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
@@ -81,7 +81,10 @@ def draw(study: str, scale: str) -> list[Path]:
     bar = figure.colorbar(image, ax=list(grid.flat), label="mean squared error", shrink=0.7, extend="both")
     marks.log_ticks(bar.ax.yaxis)
     caption = _caption(found[0].repeat, settings.thresholds, int(frame["n_params"].iloc[0]))
-    return marks.finish(figure, grid.flat, frame, replace(settings, title=TITLE), scale, "slices", caption)
+    outside = sum(statements.outside_contours(each.losses["seen_loss"], settings.thresholds) for each in found)
+    warned = [f"{outside} of {len(found)} minima lie outside their own contours"] if outside else []
+    titled = replace(settings, title=TITLE)
+    return marks.finish(figure, grid.flat, frame, titled, scale, "slices", caption, warnings=warned)
 
 
 def _panel(axes: Axes, radius: Floats, loss: Floats, colors: LogNorm, thresholds: list[float]) -> AxesImage:

@@ -3,12 +3,13 @@
 Each function reads rows of tables; the gallery says of every kind of picture what would be wrong with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from minima_volume.analysis import tables, verdicts
 from minima_volume.analysis.markdown import MINUS, signed, thousands
@@ -18,6 +19,9 @@ from minima_volume.estimators.diagnostics import CONVERGED
 # Name of each volume in running text.
 NAMES = {"log_volume": "ln E[rⁿ]", "typical_log_volume": "n·E[ln r]", "log_volume_grid": "the published rule"}
 _KEY = ["repeat", "level", "landscape"]
+# From which probability an order is certain; connected regions of the two classes from which a boundary is torn (each spiral
+# cuts the square into few), although the test accuracy is high.
+CERTAIN, MOST_REGIONS, HIGH_ACCURACY = 0.95, 12, 0.99
 
 
 def along_levels(rows: pd.DataFrame, column: str = "log_volume") -> str:
@@ -149,6 +153,51 @@ def drifting(rows: pd.DataFrame) -> list[str]:
     outside = bool((known["grid_steps"].abs() > 1.5).any())
     drifts = outside and rho * np.sqrt(len(known) - 1) > NORMAL_95
     return ["differences from the published volumes grow with the level"] if drifts else []
+
+
+def uncertain_order(probabilities: dict[str, float]) -> list[str]:
+    """Return a warning for each statistic that half of the directions do not order as all of them do.
+
+    Args:
+        probabilities: Share of the subsets of half of the directions that give the order of all, by the statistic.
+    """
+    return [
+        f"half of the directions order the minima by {name} as all do in {share:.0%} of draws only"
+        for name, share in probabilities.items()
+        if share < CERTAIN
+    ]
+
+
+def torn(regions: dict[int, tuple[int, float]]) -> list[str]:
+    """Return a warning if a boundary falls into many pieces although the test accuracy is high.
+
+    Args:
+        regions: Number of connected regions of either class, and test accuracy, by level.
+    """
+    wrong = [level for level, (count, accuracy) in regions.items() if count > MOST_REGIONS and accuracy > HIGH_ACCURACY]
+    return [f"the boundary is torn and the accuracy high at level {_listed(wrong)}"] if wrong else []
+
+
+def outside_contours(losses: NDArray[np.float64], thresholds: Sequence[float]) -> bool:
+    """Return whether the minimum in the centre of a plane lies outside a contour that the plane shows.
+
+    Args:
+        losses: Losses on a square grid with an odd number of points.
+        thresholds: Losses with a contour.
+    """
+    centre = losses[len(losses) // 2, losses.shape[1] // 2]
+    return any(losses.min() < threshold < centre for threshold in thresholds)
+
+
+def lowest_elsewhere(rows: pd.DataFrame) -> list[str]:
+    """Return a warning if a training loss is lower at another radius than at the minimum.
+
+    Args:
+        rows: Rows with `level`, `repeat`, `direction`, `radius` and `train_loss`.
+    """
+    rays = rows.sort_values("train_loss").groupby(["level", "repeat", "direction"], as_index=False).first()
+    wrong = sorted(map(int, rays.loc[rays["radius"] != 0, "level"].unique()))
+    return [f"the training loss is lowest away from radius 0 at level {_listed(wrong)}"] if wrong else []
 
 
 def far_from_sampler(rays: pd.DataFrame, sampler: pd.DataFrame) -> list[str]:

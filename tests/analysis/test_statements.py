@@ -89,3 +89,27 @@ def test_methods_that_differ_in_more_than_the_method_are_warned_of() -> None:
 def test_rays_at_the_cap_are_counted() -> None:
     assert statements.capped(0, 100) == []
     assert statements.capped(3, 1000) == ["3 of 1,000 rays never cross: their volumes are lower bounds"]
+
+
+def test_an_order_that_half_of_the_directions_do_not_give_is_warned_of() -> None:
+    warned = statements.uncertain_order({"largest radius": 0.4, "typical volume": 0.96})
+    assert warned == ["half of the directions order the minima by largest radius as all do in 40% of draws only"]
+
+
+def test_a_torn_boundary_is_warned_of_if_the_accuracy_is_high() -> None:
+    regions = {0: (4, 1.0), 5: (30, 0.7), 20: (30, 0.999)}
+    assert statements.torn(regions) == ["the boundary is torn and the accuracy high at level 20"]
+
+
+def test_a_minimum_outside_its_contours_is_seen() -> None:
+    bowl = np.add.outer(np.arange(-3, 4.0) ** 2, np.arange(-3, 4.0) ** 2)
+    assert not statements.outside_contours(bowl, [0.5, 4.0])
+    assert statements.outside_contours(np.roll(bowl, 1, axis=0), [0.5, 4.0])
+    assert not statements.outside_contours(np.roll(bowl, 1, axis=0), [4.0]), "the only contour holds the centre"
+
+
+def test_a_ray_whose_loss_is_lowest_elsewhere_is_warned_of() -> None:
+    rows = pd.DataFrame({"level": 7, "repeat": 0, "direction": [0, 0, 1, 1], "radius": [0, 1, 0, 1]})
+    assert statements.lowest_elsewhere(rows.assign(train_loss=[1, 2, 1, 3])) == []
+    warned = ["the training loss is lowest away from radius 0 at level 7"]
+    assert statements.lowest_elsewhere(rows.assign(train_loss=[1, 2, 3, 1])) == warned
