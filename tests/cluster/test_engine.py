@@ -1,5 +1,6 @@
 """A study on the workers of a Dask scheduler: the same bytes as on threads, also if workers are killed or not fit."""
 
+import logging
 import os
 import re
 import signal
@@ -189,3 +190,30 @@ def test_a_repeat_travels_by_its_names() -> None:
     assert len(text) < 2000 and (again.study, again.number) == (TINY, 1) and cloudpickle.loads(text) is again
     with pytest.raises(DataError, match="checksums"):
         replace(again, checksums=(("file", "other"),)).dataset  # noqa: B018 - it loads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swallows(Squared):
+    """A task that takes more and more memory."""
+
+    def compute(self, shared: Any) -> tuple[int, int]:
+        taken = []
+        for _ in range(400 if self.ends else 0):
+            taken.append(bytearray(os.urandom(2**20) * 16))
+            time.sleep(0.02)
+        return self.number**2, os.getpid()
+
+
+@pytest.mark.slow
+def test_a_task_beyond_the_memory_of_workers_is_named_with_the_setting_to_lower(tmp_path: Path) -> None:
+    import dask
+    from distributed import LocalCluster
+
+    options: Any = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": "1GiB", "dashboard_address": None}
+    with dask.config.set(start.CONFIGURATION), LocalCluster(**options, silence_logs=logging.CRITICAL) as cluster:
+        engine = Cluster(cluster.scheduler_address)
+        tasks = [Swallows(number=i, folder=tmp_path, ends=i == 1) for i in range(4)]
+        with pytest.raises(UserError, match=r"got 3 that ended in each of: square of 1\. Lower MEMORY"):
+            each(engine, list(tasks))
+        engine.close()
+    assert squares(tmp_path) == {f"{i}.1": i**2 for i in (0, 2, 3)}

@@ -51,6 +51,7 @@ def test_a_cancelled_job_is_replaced_and_the_bytes_are_the_same(environment: dic
     done = wait_for(process)
     print(done.text, f"jobs: {sorted(seen)}", sys.version, ROOT)
     assert done.code == 0 and results.tables() == known.tables() and len(known.tables()) == 2
+    assert len(seen) >= 3, "the cancelled job was replaced"
     stop = time.monotonic() + 30
     while (left := slurm.said(environment, "squeue", "--noheader")) and time.monotonic() < stop:
         time.sleep(0.5)
