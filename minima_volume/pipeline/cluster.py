@@ -88,7 +88,17 @@ def _local(distributed: Any, environ: Mapping[str, str]) -> Any:
         for number, own in enumerate(worker_variables(environ))
     }
     options = {"host": LOOPBACK, "port": 0, "dashboard": True, "dashboard_address": DASHBOARD}
-    return distributed.SpecCluster(workers=workers, scheduler={"cls": distributed.Scheduler, "options": options})
+    scheduler = {"cls": distributed.Scheduler, "options": options}
+    for _ in range(DEATHS - 1):
+        # Dask gives up if a worker ends while it starts.
+        with suppress(RuntimeError):
+            return distributed.SpecCluster(workers=workers, scheduler=scheduler)
+    try:
+        return distributed.SpecCluster(workers=workers, scheduler=scheduler)
+    except RuntimeError as error:
+        raise UserError(
+            f"Expected {len(workers)} workers to start, got '{error}' {DEATHS} times: lower THREADS, or free memory."
+        ) from error
 
 
 def _slurm(jobqueue: Any, environ: Mapping[str, str]) -> Any:

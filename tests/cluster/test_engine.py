@@ -217,3 +217,28 @@ def test_a_task_beyond_the_memory_of_workers_is_named_with_the_setting_to_lower(
             each(engine, list(tasks))
         engine.close()
     assert squares(tmp_path) == {f"{i}.1": i**2 for i in (0, 2, 3)}
+
+
+def test_workers_that_end_while_they_start_are_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    import distributed
+
+    real, tries = distributed.SpecCluster, []
+
+    def fails(times: int) -> Any:
+        def start_cluster(**options: Any) -> Any:
+            tries.append(1)
+            if len(tries) <= times:
+                raise RuntimeError("Nanny failed to start.")
+            return real(**options)
+
+        return start_cluster
+
+    monkeypatch.setattr(distributed, "SpecCluster", fails(2))
+    with start.started("local", {"THREADS": "1"}) as cluster:
+        assert len(tries) == 3 and cluster.scheduler_address
+    monkeypatch.setattr(distributed, "SpecCluster", fails(9))
+    with (
+        pytest.raises(UserError, match=r"Expected 1 workers to start, got 'Nanny failed to start\.' 3 times"),
+        start.started("local", {"THREADS": "1"}),
+    ):
+        pass
