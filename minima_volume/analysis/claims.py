@@ -150,7 +150,7 @@ CLAIMS = (
         "At every data size training finds the largest of the minima that fit the data.",
         "literature; the paper's toy diagrams",
         "In its own landscape, each minimum is larger than every other that was measured there, those of another optimiser "
-        "included.",
+        "included. One size at which the minimum of SAM is larger for certain refutes it, whatever the mean.",
         (
             Check("unbeaten", "mnist_data", partner="mnist_sam"), Check("unbeaten", "cifar_data", partner="cifar_sam"),
             *_checks("leads", NESTED),

@@ -160,9 +160,8 @@ REMARKS = {
         CANNOT,
         "Whether minima of more data shrink more slowly cannot be told. In every study the mean gain is smaller than "
         "its error, and in the studies with several repeats single gains differ in sign between repeats by more than "
-        "their errors. On CIFAR-10, with one repeat, one gain is negative for certain and the next is positive by "
-        "almost as much. The errors take the volumes as independent; they share their directions, so that the errors "
-        "may be too large.",
+        "their errors. On CIFAR-10, with one repeat, one gain is negative for certain and the next is clearly positive. "
+        "The errors take the volumes as independent; they share their directions, so that the errors may be too large.",
         "The paper does not decide between the two readings.",
         "Sampled volumes in several landscapes, and errors of differences along the same directions.",
     ),
