@@ -76,7 +76,8 @@ CLAIMS = (
         3, "Power law",
         "The volume of the minimum that training finds follows a power law in the number of samples.",
         TEXT,
-        "ln V / n of minima in their own landscapes falls along a straight line in ln D: a parabola does not fit better.",
+        "ln V / n of minima in their own landscapes falls along a straight line in ln D: a parabola does not fit better. "
+        "The effect is how far ln V / n falls for each factor e in D; a bend is the coefficient of (ln D)² over its error.",
         _checks("line", NESTED | SHARP), "mnist_data_power_law",
     ),
     Claim(
@@ -90,14 +91,16 @@ CLAIMS = (
         5, "Three models on one plane",
         "Models trained on 1, 10 and 100 % of MNIST all fit the 1 %; only the last fits all of MNIST.",
         "Figure 1",
-        "Mean losses of the minima of 600, 6,000 and 60,000 samples against the threshold, on 600 and on 60,000 samples.",
+        "Mean losses of the minima of 600, 6,000 and 60,000 samples against the threshold τ, on 600 and on 60,000 samples. "
+        "The effect is the smallest |ln(loss/τ)|, negative if a loss is on the wrong side.",
         (Check("viable", "mnist_data", 0.1),), "mnist_data_cutoffs",
     ),
     Claim(
         6, "Grokking",
         "Along a run that groks, volume falls while generalisation appears.",
         "the paper's text, as a connection; figures of its repository",
-        "In the landscape of the training pairs the volume falls at every checkpoint, for two losses and one accuracy.",
+        "In the landscape of the training pairs the volume falls from each checkpoint to the next, for two losses and one "
+        "accuracy.",
         (
             Check("falls", "modulo_grokking", 0.01), Check("falls", "modulo_grokking", 0.005),
             Check("falls", "modulo_grokking", 0.95, "accuracy"),
@@ -131,14 +134,15 @@ CLAIMS = (
         10, "Limits of ray volumes",
         "Volumes from random rays miss most of a basin: they are lower bounds, made by few directions.",
         "the paper's appendix",
-        "Most values of ln E[rⁿ] do not converge; where ln γ from rays does not converge, it lies below that of a sampler.",
+        "Most values of ln E[rⁿ] do not converge. For most minima ln γ from rays that has not converged lies below that of "
+        "a sampler, at the largest width that both have.",
         (Check("unconverged", ""), Check("below", "swiss_poison_x5")), "swiss_poison_x5_trust",
     ),
     Claim(
         11, "Flatness predicts generalisation",
         "Minima of a larger volume have a higher test accuracy.",
         "literature (Hochreiter and Schmidhuber 1997; Keskar and others 2017)",
-        "Rank correlation of volume and test accuracy over the levels, in the base landscape.",
+        "Spearman's rank correlation of volume and test accuracy over the levels, in the base landscape.",
         (*_checks("predicts", DATA | POISON), Check("predicts", "mnist_batch_size", 0.01)), "mnist_data_generalisation",
     ),
     Claim(
@@ -146,7 +150,7 @@ CLAIMS = (
         "At every data size training finds the largest of the minima that fit the data.",
         "literature; the paper's toy diagrams",
         "In its own landscape, each minimum is larger than every other that was measured there, those of another optimiser "
-        "included.",
+        "included. One size at which the minimum of SAM is larger for certain refutes it, whatever the mean.",
         (
             Check("unbeaten", "mnist_data", partner="mnist_sam"), Check("unbeaten", "cifar_data", partner="cifar_sam"),
             *_checks("leads", NESTED),

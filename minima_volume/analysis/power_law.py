@@ -1,6 +1,7 @@
 """Slopes of log volume per parameter against the logarithm of the training-set size."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,7 +155,10 @@ def _bend(rows: pd.DataFrame) -> tuple[float, int]:
 
 
 def power_law_table() -> str:
-    """Return slope or bend of the own landscapes of every study with nested landscapes, at its first threshold."""
+    """Return slope or bend of the own landscapes of every study with nested landscapes, at its first threshold.
+
+    The last column names all thresholds at which n·E[ln r] rules a line out. Minima above a threshold are left out there.
+    """
     rows = []
     for study in tables.studies("paper"):
         settings = tables.settings("paper", study)
@@ -163,8 +167,12 @@ def power_law_table() -> str:
         frame, threshold = tables.volumes("paper", study), settings.thresholds[0]
         lines = [_line(frame, settings.base, column, threshold) for column in ("log_volume", "typical_log_volume")]
         if any(lines):
-            rows.append((f"`{study}`", f"{threshold:g}", *(cell for line in lines for cell in _cells(line))))
-    header = ("study", "threshold", "ln E[rⁿ]: bend", "own slope, solved", "n·E[ln r]: bend", "own slope, typical")
+            cells = (cell for line in lines for cell in _cells(line))
+            rows.append((f"`{study}`", f"{threshold:g}", *cells, _bent(frame, settings.base, settings.thresholds)))
+    header = (
+        "study", "threshold", "ln E[rⁿ]: bend", "own slope, solved", "n·E[ln r]: bend", "own slope, typical",
+        "no line by n·E[ln r] at thresholds",
+    )  # fmt: skip
     return table(header, rows) if rows else MISSING
 
 
@@ -172,6 +180,14 @@ def _line(frame: pd.DataFrame, base: int, column: str, threshold: float) -> Slop
     """Return the line at one threshold."""
     rows = points(frame, base, column)
     return fit(rows[rows["threshold"] == threshold])
+
+
+def _bent(frame: pd.DataFrame, base: int, thresholds: Sequence[float]) -> str:
+    """Return the thresholds at which n·E[ln r] rules a line out, of those at which this can be told."""
+    lines = {each: _line(frame, base, "typical_log_volume", each) for each in thresholds}
+    tested = {each: line for each, line in lines.items() if line is not None and line.bend_freedom}
+    bent = [f"{each:g}" for each, line in tested.items() if not line.straight]
+    return f"{', '.join(bent) or 'none'} (of {', '.join(f'{each:g}' for each in tested)})"
 
 
 def _cells(line: Slope | None) -> tuple[str, str]:

@@ -2,16 +2,18 @@
 
 From repeats to an *outcome*, for each estimator of a check:
 
-1. The effect is the mean over repeats of the change between the two ends. Its error² is that of the mean over repeats
-   plus that of the estimator, which does not average out: all repeats share their directions.
-2. The effect is *told* if it exceeds its 95 % limit: that of Student's t for the part of the error from the spread, that
-   of a normal distribution for the estimator's, joined in quadrature. A single repeat has the error of the estimator.
+1. The effect is the mean over repeats of the change between the two ends or, where minima are compared level by level,
+   of the mean difference. Its error² is that of the mean over repeats plus that of the estimator, which does not average
+   out: all repeats share their directions.
+2. The effect is *significant* if it exceeds its 95 % limit: that of Student's t for the part of the error from the
+   spread, that of a normal distribution for the estimator's, joined in quadrature. A single repeat has the error of the
+   estimator.
 3. A step from level to level goes the wrong way *for certain* if it does so in every repeat by more than two errors, by
    more than three if there is a single repeat. If there is no such step, but every repeat has one of its own that goes
    the wrong way by more than three errors, that counts as one.
-4. `agrees`: the effect is told and has the claimed sign, and no step goes the wrong way for certain. `agrees in part`:
-   some step does. `disagrees`: the effect is told and has the other sign, or is not told while some step goes the wrong
-   way for certain. `undecided`: everything else.
+4. `agrees`: the effect is significant and has the claimed sign, and no step goes the wrong way for certain. `agrees in
+   part`: some step does. `disagrees`: the effect is significant and has the other sign, or is not significant while some
+   step goes the wrong way for certain. `undecided`: everything else.
 
 From outcomes to the verdict on one check. Only estimators whose numbers all converged count. So a ray
 volume whose own verdict is max-dominated never counts, neither for nor against. An estimator of the *volume* (samplers,
@@ -25,9 +27,10 @@ only if there is none of the first.
 
 From checks to the verdict on a claim:
 
-6. A claim about most studies is told if at least half of its checks are. It `holds` if every check holds, `holds weakly`
-   if more checks hold, at least weakly, than fail, and `fails` if more fail; as many of each tell nothing. A claim about
-   every study `fails` if one check fails. A claim that something exists has the best verdict of its checks.
+6. A claim about most studies is decided if at least half of its checks are; otherwise it `cannot be told`. It `holds` if
+   every check holds, `holds weakly` if more checks hold, at least weakly, than fail, and `fails` if more fail. If as many
+   hold as fail, it `cannot be told`. A claim about every study `fails` if one check fails. A claim that something exists
+   has the best verdict of its checks.
 """
 
 import math
@@ -93,7 +96,7 @@ def mean_effect(effects: ArrayLike, errors: ArrayLike) -> tuple[float, float, fl
         errors: The estimator's error of each; NaN if it has none.
 
     Returns:
-        Mean, error and limit. The error is NaN, and so nothing is told, for a single repeat without an error.
+        Mean, error and limit. The error is NaN, and so nothing is significant, for a single repeat without an error.
 
     Example:
         >>> mean, error, limit = mean_effect([3.0, 5.0], [0.1, 0.1])
