@@ -24,7 +24,7 @@ from tests.project import ROOT
 NOTHING: Mapping[str, str] = {}
 WITHIN = 10.0  # seconds after which nothing may be left
 PARTS = ("worker", "driver", "scheduler")
-MOMENTS = 3.0, 14.0  # seconds after a start between which something is killed
+MOMENTS = 3.0, 11.0  # seconds after a start between which something is killed
 
 
 def start(folder: Path, settings: Mapping[str, str] = NOTHING) -> subprocess.Popen[str]:

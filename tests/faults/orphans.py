@@ -12,6 +12,7 @@ from tests.faults.chains import end, in_session, still_running
 from tests.faults.sandbox import Row, Sandbox, wait_for
 
 PATIENCE = 60.0  # seconds until a command has started its workers
+FEW = "25"  # directions of the study behind the films
 
 
 def command_line(pid: int) -> str:
@@ -36,7 +37,7 @@ def killed_figures(sandbox: Sandbox, delays: Sequence[float]) -> Row:
 
 def killed_videos(sandbox: Sandbox, delays: Sequence[float]) -> Row:
     """Kill only the main process of `make videos`."""
-    done = sandbox.make("digits_data", THREADS="1")
+    done = sandbox.make("digits_data", THREADS="1", DIRECTIONS=FEW)
     row = _killed_main(sandbox, "videos", "videos.make_all", delays)
     return replace(row, lost=row.lost + (done.code != 0))
 
@@ -49,7 +50,7 @@ def _killed_main(sandbox: Sandbox, target: str, module: str, delays: Sequence[fl
     scratch.mkdir(exist_ok=True)
     for delay in delays:
         shutil.rmtree(sandbox.folder / target / "quick", ignore_errors=True)
-        process = sandbox.start(target, THREADS="2", TMPDIR=str(scratch))
+        process = sandbox.start(target, THREADS="2", DIRECTIONS=FEW, TMPDIR=str(scratch))
         stop, main, workers = time.monotonic() + PATIENCE, list[int](), list[int]()
         while process.poll() is None and not (main and workers) and time.monotonic() < stop:
             main, workers = workers_of(process.pid, module)
@@ -64,7 +65,7 @@ def _killed_main(sandbox: Sandbox, target: str, module: str, delays: Sequence[fl
             lost.append(f"{len(left)} left after {delay:g} s")
             end(left)
         wait_for(process)
-    done = sandbox.make(target, THREADS="2", TMPDIR=str(scratch))
+    done = sandbox.make(target, THREADS="2", DIRECTIONS=FEW, TMPDIR=str(scratch))
     # One folder for each user is torch's own.
     temporary = [path.name for path in scratch.iterdir() if not path.name.startswith("torchinductor_")]
     found = [path.name for path in sandbox.folder.rglob("*.part")] + temporary

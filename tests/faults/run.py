@@ -35,7 +35,7 @@ class Plan:
         rounds: Rounds of damage.
         changes: Changes of settings.
         early: Invalid rows.
-        clusters: Kills on a cluster.
+        clusters: Kills of a worker, a driver and a scheduler each, in every series on a cluster.
         all_themes: Whether to run the themes that `make test` omits.
     """
 
@@ -45,12 +45,12 @@ class Plan:
     rounds: int
     changes: int
     early: int
-    clusters: int
+    clusters: tuple[int, ...]
     all_themes: bool
 
 
-FULL = Plan({"digits_poison": 6, "swiss_data_x5": 4}, 1, (512, 20480), 2, 5, 8, 24, all_themes=True)
-SHORT = Plan({"digits_poison": 2}, 0, (8192,), 1, 0, 1, 0, all_themes=False)
+FULL = Plan({"digits_poison": 6, "swiss_data_x5": 4}, 1, (512, 20480), 2, 5, 8, (4, 3), all_themes=True)
+SHORT = Plan({"digits_poison": 2}, 0, (8192,), 1, 0, 1, (), all_themes=False)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Undisturbed:
 
 
 def undisturbed(studies: list[str], folder: Path, pool: ThreadPoolExecutor) -> Undisturbed:
-    """Run every study once, two at a time as later, for the tables to compare with."""
+    """Run every study once, at the same time, for the tables to compare with."""
     sandbox = Sandbox(folder / "undisturbed")
 
     def run(study: str) -> float:
@@ -128,7 +128,8 @@ def tasks(plan: Plan, known: Undisturbed) -> dict[str, list[Task]]:
         ]  # fmt: skip
         # The short form is a test of its own.
         found["cluster"] = [
-            one(clusters.kills, folder / "cluster", plan.clusters // 3 * clusters.PARTS, clusters.MOMENTS, 0)
+            one(clusters.kills, folder / f"cluster_{seed}", number * clusters.PARTS, clusters.MOMENTS, seed)
+            for seed, number in enumerate(plan.clusters)
         ]
         found["memory"] = [
             one(memory.too_little, folder),
@@ -187,13 +188,12 @@ def main() -> None:
     plan, started, rows = SHORT if given.short else FULL, time.perf_counter(), list[Row]()
     with (
         tempfile.TemporaryDirectory(prefix="torture_") as folder,
-        ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool,
-        # Those on a cluster mostly wait.
-        ThreadPoolExecutor(1) as waiting,
+        # One more than runs at a time, because many wait.
+        ThreadPoolExecutor(1 + min(2, os.cpu_count() or 1)) as pool,
     ):
         known = undisturbed(list(plan.kills), Path(folder), pool)
         chosen = [
-            (waiting if theme == "cluster" else pool).submit(timed, task)
+            pool.submit(timed, task)
             for theme, each in tasks(plan, known).items() if theme in (given.only or [theme])
             for task in each
         ]  # fmt: skip
