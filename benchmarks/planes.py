@@ -26,14 +26,17 @@ from minima_volume.training.models import build_model
 
 Row = dict[str, Any]
 SAMPLES, SIDE = 2000, 21
-LARGE_SIDE, TIMED = 51, 6  # nodes of the ResNet-18 that are timed; all cost the same
+# Nodes of the ResNet-18 that are timed, and a side of those of loss-landscapes; all cost the same.
+LARGE_SIDE, TIMED, TOOL_SIDE = 51, 6, 3
 TARGETS = {"MNIST MLP": 4.5, "ResNet-18": 1.2}
 TEXT = """A plain loop copies A + x·e₁ + y·e₂ into the model at every node and calls it. `loss_plane` computes three
 products for the first layer of the whole plane, {limit}. It also checks the model, its loss and
 its data. *Per node* is the time of one further node without these checks. All are medians of alternating runs in one
 process on one thread. For the ResNet-18 {timed} nodes are timed, and the plane is counted as checks and {nodes:,} nodes.
 *Largest difference* is that of the losses from a float64 loop in relative terms, for the ResNet-18 from the float32
-loop. The network of the first row has the shape of the MNIST studies. Measured on {device}."""
+loop. *loss-landscapes* is the package of that name, version 3.0.6, on the same models, as many nodes and one thread, if it
+is installed (`pip install --no-deps loss-landscapes`). The network of the first row has the shape of the MNIST studies.
+Measured on {device}."""
 
 
 def planes(runs: int = 5) -> list[Row]:
@@ -70,6 +73,23 @@ def plain_loop(
     return np.array(found)
 
 
+def published_plane(models: Sequence[nn.Module], data: tuple[Tensor, Tensor], side: int) -> Callable[[], object] | None:
+    """Return a plane by loss-landscapes, through three models or of random directions; None if it is not installed."""
+    try:
+        import loss_landscapes
+        from loss_landscapes.metrics import Loss
+    except ImportError:
+        return None
+    metric = Loss(nn.CrossEntropyLoss(), *data)
+    call = loss_landscapes.planar_interpolation if len(models) == 3 else loss_landscapes.random_plane
+
+    def plane() -> object:
+        with torch.no_grad():
+            return call(*models, metric, steps=side, deepcopy_model=True)
+
+    return plane
+
+
 def _alternate(calls: Sequence[Callable[[], object]], runs: int) -> list[float]:
     """Return the median time of each call, all of them called in turn."""
     seconds: list[list[float]] = [[] for _ in calls]
@@ -102,14 +122,16 @@ def _mlp(runs: int) -> Row:
         calls = [
             lambda: plain_loop(models[0], subspace, points, data, torch.float32), whole, lambda: evaluation.means(points)
         ]  # fmt: skip
-        loop, ours, nodes = _alternate(calls, runs)
+        published = published_plane(models, data, SIDE)
+        loop, ours, nodes, *tool = _alternate(calls + ([published] if published else []), runs)
         exact = plain_loop(models[0], subspace, points, data, torch.float64)
     first, rest = forward_operations(models[0], data[0])
     fewest = SAMPLES * (rest + 3 * first / len(points))
     return {
         "name": f"MNIST MLP, {SAMPLES:,} samples, {SIDE} × {SIDE} nodes", "nodes": len(points), "loop": loop, "plane": ours,
         "per_node": nodes / len(points), "difference": float(np.abs(plane.loss.ravel() / exact - 1).max()),
-        "limit": SAMPLES * (first + rest) / fewest, "share_of_matmul": fewest * len(points) / nodes / matmul_rate(),
+        "tool": tool[0] if tool else None, "limit": SAMPLES * (first + rest) / fewest,
+        "share_of_matmul": fewest * len(points) / nodes / matmul_rate(),
     }  # fmt: skip
 
 
@@ -133,11 +155,14 @@ def _resnet(runs: int) -> Row:
         found = evaluation.means(points).loss[:, -1]
         wanted = plain_loop(model, subspace, points, data, torch.float32)
         calls = [lambda: plain_loop(model, subspace, points, data, torch.float32), lambda: evaluation.means(points)]
-        loop, ours = (seconds / len(points) for seconds in _alternate(calls, runs))
+        published = published_plane([model], data, TOOL_SIDE)
+        loop, ours, *tool = _alternate(calls + ([published] if published else []), runs)
+        loop, ours = loop / len(points), ours / len(points)
     return {
         "name": f"ResNet-18, {landscape.n_samples} images, {LARGE_SIDE} × {LARGE_SIDE} nodes", "nodes": size,
         "loop": size * loop, "plane": checks + size * ours, "per_node": ours,
-        "difference": float(np.abs(found / wanted - 1).max()), "limit": None, "share_of_matmul": None,
+        "difference": float(np.abs(found / wanted - 1).max()),
+        "tool": tool[0] / TOOL_SIDE**2 * size if tool else None, "limit": None, "share_of_matmul": None,
     }  # fmt: skip
 
 
@@ -156,9 +181,9 @@ def lines(rows: list[Row]) -> list[str]:
             limit=limit, timed=TIMED, nodes=LARGE_SIDE**2, device=", ".join(sorted({row["device"] for row in rows}))
         ),
         "",
-        "| workload | plain loop (s) | loss_plane (s) | ratio | per node (ms) | ratio per node | target | share of matmul "
-        "| largest difference |",
-        "|---" * 9 + "|",
+        "| workload | plain loop (s) | loss_plane (s) | ratio | per node (ms) | ratio per node | target "
+        "| loss-landscapes (s) | share of matmul | largest difference |",
+        "|---" * 10 + "|",
         *map(_line, rows),
     ]
 
@@ -168,7 +193,8 @@ def _line(row: Row) -> str:
     target = next(value for name, value in TARGETS.items() if row["name"].startswith(name))
     share = "—" if row["share_of_matmul"] is None else f"{row['share_of_matmul']:.2f}"
     each = row["loop"] / row["nodes"] / row["per_node"]
+    tool = "—" if row.get("tool") is None else f"{row['tool']:.3g}"
     return (
         f"| {row['name']} | {row['loop']:.3g} | {row['plane']:.3g} | {row['loop'] / row['plane']:.2f}× | "
-        f"{1000 * row['per_node']:.3g} | {each:.2f}× | {target}× | {share} | {row['difference']:.1g} |"
+        f"{1000 * row['per_node']:.3g} | {each:.2f}× | {target}× | {tool} | {share} | {row['difference']:.1g} |"
     )

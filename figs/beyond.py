@@ -44,7 +44,7 @@ def draw(scale: str) -> list[Path]:
     marks.title(
         figure,
         f"{overtaken} of {pairs} minima are overtaken while they fit: ahead of the next one at their own size and behind it "
-        "where they last fit, in every repeat",
+        "where they last fit, in every repeat by more than two errors",
     )
     figure.legend(handles=_handles(), loc="outside lower center", ncols=2)
     return marks.close(figure, output.figure_path(scale, "beyond"), quick=scale == "quick")

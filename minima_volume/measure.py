@@ -14,12 +14,12 @@ from tqdm import tqdm
 from minima_volume.cluster.engine import Cluster
 from minima_volume.crossings.continuation import STEP_RTOL
 from minima_volume.crossings.cost import expected_cost
+from minima_volume.crossings.model_preconditioner import check_preconditioner, fitted_preconditioner
 from minima_volume.crossings.model_problem import ModelProblem
 from minima_volume.crossings.model_sweep import ModelRays, follow_rays
 from minima_volume.crossings.problem import tolerance_for
 from minima_volume.crossings.scan import Target
 from minima_volume.crossings.sweep import MEMORY
-from minima_volume.errors import UserError
 from minima_volume.estimators.diagnostics import diagnose, unconverged_verdict
 from minima_volume.estimators.gaussian import gaussian_profile
 from minima_volume.estimators.volume import Volume, estimate_volume, log_radii, volume_error
@@ -30,13 +30,10 @@ from minima_volume.networks.losses import Metric
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.networks.user_model import UserModel, check_user_model, plain_module
-from minima_volume.rays.preconditioner import Preconditioner, fit_preconditioner
+from minima_volume.rays.preconditioner import Preconditioner
 from minima_volume.storage.archives import fingerprint
 from minima_volume.storage.ray_file import RayFile
 from minima_volume.threshold_curve import ThresholdCurve
-
-# Leading directions of the curvature, where the samples have that many.
-RANK = 256
 
 
 @overload
@@ -135,7 +132,7 @@ def measure_volume(
     thresholds = arguments.as_thresholds(threshold, metric)
     n_directions, seed = arguments.as_count(n_directions, "n_directions", 1), arguments.as_count(seed, "seed", 0)
     memory, widths, model = arguments.as_count(memory, "memory", 1), arguments.as_widths(sigmas), plain_module(model)
-    _check_preconditioner(preconditioner, metric)
+    check_preconditioner(preconditioner, metric)
     cluster = None if client is None else Cluster.of(client)
     with plain_surroundings(model):
         # Nothing writes into these tensors, so they stay the caller's.
@@ -144,7 +141,7 @@ def measure_volume(
         minimum = Minimum.of(parameters, layout, normalise=normalise)
         user = check_user_model(model, loss_fn, data, minimum, metric=metric, threshold=min(thresholds), memory=memory)
         settings = _Settings(thresholds, metric, n_directions, seed, widths, memory, cluster)
-        shape = _fitted(preconditioner, user, minimum, settings)
+        shape = fitted_preconditioner(preconditioner, user, minimum, max(thresholds))
         kept = RayFile(keep, "" if keep is None else _fingerprint(user, minimum, settings, shape))
         layers = arguments.split_by_layer(layout) if per_layer else {}
         with tqdm(total=n_directions * (1 + len(layers)), unit="ray", disable=_hidden(progress)) as bar:
@@ -249,43 +246,6 @@ def _fingerprint(user: UserModel, minimum: Minimum, settings: _Settings, shape: 
         weights.hexdigest(), minimum.layout.shapes, float(minimum.scales.double().sum()), user.objective.n_samples,
         user.loss, settings.thresholds, settings.metric, settings.seed, shape.log_determinant if shape else 0.0,
     )  # fmt: skip
-
-
-# --- preconditioner ---------------------------------------------------------------------------------------------------
-
-
-def _check_preconditioner(preconditioner: object, metric: Metric) -> None:
-    """Raise UserError for a preconditioner that is none or does not go with the metric."""
-    if preconditioner == "curvature" and metric == "accuracy":
-        raise UserError(
-            "Expected metric='loss' with preconditioner='curvature', got 'accuracy', whose steps have no "
-            "curvature: measure the loss, or leave the preconditioner out."
-        )
-    if not (preconditioner is None or preconditioner == "curvature" or isinstance(preconditioner, Preconditioner)):
-        raise UserError(
-            f"Expected preconditioner 'curvature' or a Preconditioner, got {preconditioner!r}: pass one of them."
-        )
-
-
-def _fitted(
-    preconditioner: Preconditioner | Literal["curvature"] | None, user: UserModel, minimum: Minimum, settings: _Settings
-) -> Preconditioner | None:
-    """A preconditioner for these parameters; None for a minimum above all thresholds, which has no basin to fit."""
-    n = minimum.layout.n_params
-    if isinstance(preconditioner, Preconditioner) and len(preconditioner.scales) != n:
-        raise UserError(
-            f"Expected a preconditioner of {n} parameters, got one of {len(preconditioner.scales)}: make it for the "
-            "parameters that move."
-        )
-    if preconditioner != "curvature":
-        return preconditioner
-    if user.samples is None:
-        raise UserError(
-            "Expected (inputs, targets) of equal shapes with preconditioner='curvature', got a closure or ragged batches: "
-            "leave the preconditioner out."
-        )
-    rise = max(settings.thresholds) - user.loss
-    return fit_preconditioner(user.model, minimum, user.samples, threshold=rise, rank=RANK) if rise > 0 else None
 
 
 def _hidden(progress: bool | None) -> bool | None:

@@ -56,11 +56,11 @@ def test_films_are_measured_in_a_process_of_their_own() -> None:
 
 def test_the_table_of_planes_compares_them_with_a_plain_loop() -> None:
     row = {"name": "MNIST MLP, few", "nodes": 100, "loop": 9.0, "plane": 2.0, "per_node": 0.015, "difference": 2e-7,
-           "limit": 6.6, "share_of_matmul": 0.5, "device": "cpu: Zeus"}  # fmt: skip
+           "tool": 7.0, "limit": 6.6, "share_of_matmul": 0.5, "device": "cpu: Zeus"}  # fmt: skip
     *text, head, _, line = planes.lines([row])
     assert "Measured on cpu: Zeus." in "\n".join(text)
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells == ["MNIST MLP, few", "9", "2", "4.50×", "15", "6.00×", "4.5×", "0.50", "2e-07"]
+    assert cells == ["MNIST MLP, few", "9", "2", "4.50×", "15", "6.00×", "4.5×", "7", "0.50", "2e-07"]
     assert head.count("|") == line.count("|")
 
 
