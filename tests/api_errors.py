@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 import minima_volume
 from minima_volume import measurement
+from minima_volume.crossings.packed import Packed
 from minima_volume.estimators import comparison, diagnostics, gaussian
 from minima_volume.networks import curvature, parameters
 from minima_volume.networks.losses import cross_entropy
@@ -108,7 +110,16 @@ def few_trials(*_: object) -> None:
     )
 
 
+def packed(locked: Any) -> Trigger:
+    """Send something to the workers of a cluster."""
+    return lambda *_: Packed.of(locked, locked, (), 1)
+
+
 API_MISTAKES: tuple[Mistake, ...] = (
+    ("sent a model with a lock to workers", "a model, a loss and data that can be sent to workers, got 'TypeError",
+     packed(threading.Lock())),
+    ("sent a model of a module that workers lack", "can import what the model and the loss are made of, got 'No module",
+     lambda *_: Packed(b"cmy_models\nNetwork\n.").unpack()),
     ("asked for no directions", "n_directions to be a whole number of at least 1", measured(n_directions=0)),
     ("gave one width instead of several", "sigmas as a sequence of widths above 0, got 0.1", measured(sigmas=0.1)),
     ("misspelt the preconditioner", "got 'curvatur'", measured(preconditioner="curvatur")),

@@ -15,6 +15,7 @@ import torch
 from minima_volume.networks import parameters
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.pipeline import cli, minima, random_perturbs, scaffold, train_models, volume_estimation
+from minima_volume.pipeline.cluster import started
 from minima_volume.pipeline.repeat import Repeat
 from minima_volume.pipeline.settings import Settings, cluster, positive, slurm_options
 from minima_volume.pipeline.study import Study
@@ -179,6 +180,15 @@ def data_in_a_file(folder: Path, patch: pytest.MonkeyPatch) -> None:
     datasets.LOADERS["mnist"](folder / "data", 0)
 
 
+def workers_that_end(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    def fails(**options: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    patch.setattr("distributed.SpecCluster", fails)
+    with started("local", {"THREADS": "1"}):
+        pass
+
+
 MAKE_MISTAKES: tuple[Mistake, ...] = (
     ("ran a misspelt study", "Expected a study among tiny, got 'tony'", command("tony", "--repeats", "0")),
     ("asked for repeat -1", "counted from 0, got '-1'", command("tiny", "--repeats=-1")),
@@ -189,6 +199,8 @@ MAKE_MISTAKES: tuple[Mistake, ...] = (
     ("set THREADS=0", "THREADS to be a whole number above 0, got '0'", lambda *_: positive("THREADS", "0")),
     ("set CLUSTER=head", "Expected CLUSTER to be local, slurm or an address such as tcp://head:8786, got 'head'",
      lambda *_: cluster({"CLUSTER": "head"})),
+    ("started workers that end at once", "Expected 1 workers to start, got 'Nanny failed to start.' 3 times: lower THREADS",
+     workers_that_end),
     ("gave SLURM a command", "Expected SLURM to be options of sbatch such as --partition=gpu --time=4:00:00, got '--x=a;'",
      lambda *_: slurm_options({"SLURM": "--x=a; ls"})),
     ("set CLUSTER=local for a stage", "Expected CLUSTER=local to be started by make, got it in a stage: run make",
