@@ -24,7 +24,8 @@ from tests.project import ROOT
 NOTHING: Mapping[str, str] = {}
 WITHIN = 10.0  # seconds after which nothing may be left
 PARTS = ("worker", "driver", "scheduler")
-MOMENTS = 3.0, 11.0  # seconds after a start between which something is killed
+MOMENTS = 0.0, 6.0  # seconds after it has started between which something is killed
+PATIENCE = 60.0  # seconds until it has started
 
 
 def start(folder: Path, settings: Mapping[str, str] = NOTHING) -> subprocess.Popen[str]:
@@ -50,12 +51,18 @@ def processes(session: int) -> dict[str, list[int]]:
 
 
 def kill(process: subprocess.Popen[str], part: str, after: float, rng: random.Random) -> bool:
-    """Kill one process of a cluster some seconds after its start; return whether it was there."""
+    """Kill one process of a cluster some seconds after it and workers are there; return whether it still was."""
+    stop = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < stop:
+        there = processes(process.pid)
+        if there[part] and there["worker"]:
+            break
+        time.sleep(0.05)
     time.sleep(after)
-    there = processes(process.pid)[part] if process.poll() is None else []
-    if there:
-        os.kill(rng.choice(there), signal.SIGKILL)
-    return bool(there)
+    found = processes(process.pid)[part] if process.poll() is None else []
+    if found:
+        os.kill(rng.choice(found), signal.SIGKILL)
+    return bool(found)
 
 
 def series(
@@ -66,7 +73,7 @@ def series(
     Args:
         known: The undisturbed study.
         parts: What to kill, one after another.
-        seconds: When to kill it, in seconds after the start.
+        seconds: When to kill it, in seconds after it has started.
         seed: Of the choice among workers.
         finish: Runs the study to its end; returns the exit code.
     """
@@ -107,12 +114,12 @@ def on_threads(results: Results) -> int:
 
 
 def kills(folder: Path, parts: Sequence[str], seconds: tuple[float, float], seed: int) -> Row:
-    """Run a study on threads, and on a cluster with kills between some seconds after each start.
+    """Run a study on threads, and on a cluster with kills at random moments.
 
     Args:
         folder: For its results.
         parts: What to kill, one after another.
-        seconds: The first and the last moment after a start.
+        seconds: The first and the last moment after its start.
         seed: Of the moments and of the choice among workers.
     """
     known, rng = Results(folder / "on_threads"), random.Random(seed)
@@ -123,7 +130,7 @@ def kills(folder: Path, parts: Sequence[str], seconds: tuple[float, float], seed
 
 def short(folder: Path) -> Row:
     """Kill the scheduler once, and finish on threads."""
-    return kills(folder, PARTS[2:], (12.0, 12.0), 0)
+    return kills(folder, PARTS[2:], (6.0, 6.0), 0)
 
 
 if __name__ == "__main__":
