@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,12 @@ def published_plane(models: Sequence[nn.Module], data: tuple[Tensor, Tensor], si
     except ImportError:
         return None
     metric = Loss(nn.CrossEntropyLoss(), *data)
-    call = loss_landscapes.planar_interpolation if len(models) == 3 else loss_landscapes.random_plane
+    # By filters it divides by zero on networks whose biases are 0; its nodes cost the same.
+    call = (
+        loss_landscapes.planar_interpolation
+        if len(models) == 3
+        else partial(loss_landscapes.random_plane, normalization="model")
+    )
 
     def plane() -> object:
         with torch.no_grad():
