@@ -4,6 +4,7 @@ Usage: `python -m benchmarks.cluster` for the page; `python -m benchmarks.cluste
 """
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -33,8 +34,19 @@ WORKERS, PROCESSES, SLEEPS = 200, 4, (0.0, 1.0, 10.0)
 TASKS, NUMBERS = (4000, 2000, 600), 25 * 4 * 10
 # Studies whose repeat 0 runs on two threads and on two workers.
 STUDIES = (("mnist_poison", "quick"), ("digits_poison", "paper"))
+# Directions in a block of rays, and repeats for which blocks are counted.
+BLOCK, REPEATS = 25, 10
 # Share of its time that a driver may be busy before workers wait for it.
 BUSY = 0.8
+
+
+TABLE = f"""## How many workers a study keeps busy
+
+Blocks of rays of {REPEATS} repeats, and the seconds that one took on average in the committed run. No more workers are of
+use than there are blocks, or than {BUSY:.0%} of the ceiling feeds.
+
+| study | blocks | seconds a block | workers |
+|---|---|---|---|"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +189,24 @@ def comparison(study: str, scale: str, per_task: float) -> str:
     return row
 
 
+def useful(ceiling: float) -> list[str]:
+    """Return rows: the blocks of ten repeats of every committed study, and how many workers they keep busy.
+
+    Args:
+        ceiling: Tasks per second that one driver handles.
+    """
+    rows = []
+    for path in sorted((ROOT / "results" / "paper").glob("*/run.json")):
+        record = json.loads(path.read_text())
+        each = -(-record["settings"]["n_directions"] // BLOCK)
+        seconds = record["task_seconds"]["rays"] / (each * len(record["seeds"]))
+        blocks = REPEATS * each
+        rows.append(
+            f"| `{path.parent.name}` | {blocks} | {seconds:.1f} | {max(1, min(blocks, int(BUSY * ceiling * seconds)))} |"
+        )
+    return rows
+
+
 def overhead() -> tuple[float, int, int]:
     """Return milliseconds per task with one worker, and the bytes of a task and of its result."""
     count = 1000
@@ -226,6 +256,8 @@ its cores.
 
 The first row is the ceiling of driver, scheduler and the {PROCESSES} processes together. At {BUSY:.0%} of it, one driver
 keeps {most[1]:,} workers busy if a task takes 1 s, {most[10]:,} if it takes 10 s, and {most[60]:,} if it takes 60 s.
+
+{chr(10).join([TABLE, *useful(float(ceiling))])}
 """
 
 
