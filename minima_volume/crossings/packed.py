@@ -58,7 +58,7 @@ class Packed:
         """Return the sweep in this process, made once, and the preconditioner.
 
         Raises:
-            UserError: This process lacks a module that the model or the loss is defined in.
+            UserError: This process lacks a module that the model or the loss is defined in, or has another version of it.
         """
         with _opening:
             return _unpack(self)
@@ -74,7 +74,7 @@ def _unpack(packed: Packed) -> tuple[ModelProblem, Preconditioner | None]:
 
     try:
         user, minimum, targets, memory, shape = cloudpickle.loads(packed.content)
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise UserError(
             f"Expected workers that can import what the model and the loss are made of, got '{error}': install it there, "
             "or call cloudpickle.register_pickle_by_value(module) before the measurement."
