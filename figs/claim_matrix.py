@@ -6,8 +6,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from minima_volume.analysis import claims, verdicts
-from minima_volume.analysis.claim_tables import ESTIMATORS
+from minima_volume.analysis import claim_tables, claims, verdicts
 from minima_volume.analysis.claims import Judgement
 from minima_volume.drawing import marks, output, style
 
@@ -29,9 +28,9 @@ def draw(scale: str) -> list[Path]:
     for each, height in zip(judged, heights, strict=True):
         _row(axes, each, top, height)
         top += height
-    axes.set_xlim(-0.5, len(ESTIMATORS) - 0.5)
+    axes.set_xlim(-0.5, len(claim_tables.ESTIMATORS) - 0.5)
     axes.set_ylim(top, 0)
-    axes.set_xticks(range(len(ESTIMATORS)), list(ESTIMATORS.values()), rotation=50,
+    axes.set_xticks(range(len(claim_tables.ESTIMATORS)), list(claim_tables.ESTIMATORS.values()), rotation=50,
                     ha="left", rotation_mode="anchor")  # fmt: skip
     axes.xaxis.tick_top()
     middles = [sum(heights[:i]) + height / 2 for i, height in enumerate(heights)]
@@ -43,9 +42,7 @@ def draw(scale: str) -> list[Path]:
         Line2D([], [], marker="o", lw=0, color=style.GREY, mfc="white", label="not converged, does not count")
     )
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
-    words = [each.verdict for each in judged]
-    said = ", ".join(f"{words.count(word)} {word}" for word in verdicts.WORDS if word in words)
-    marks.title(figure, f"{len(judged)} claims: {said}")
+    marks.title(figure, f"{len(judged)} claims: {claim_tables.counts(each.verdict for each in judged)}")
     empty = [
         f"claim {each.claim.number} holds without a number that converged"
         for each in judged
@@ -57,7 +54,7 @@ def draw(scale: str) -> list[Path]:
 
 def cells(each: Judgement) -> dict[str, list[tuple[str, bool]]]:
     """Return outcome and convergence of every check of a claim, by the estimator."""
-    found: dict[str, list[tuple[str, bool]]] = {name: [] for name in ESTIMATORS}
+    found: dict[str, list[tuple[str, bool]]] = {name: [] for name in claim_tables.ESTIMATORS}
     for one in each.evidence:
         for finding in one.findings:
             found[finding.estimator].append((finding.outcome, finding.converged))

@@ -1,6 +1,8 @@
 """The claims as text: a short table, a table of checks for each claim, and the sentences that follow."""
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 
 from minima_volume.analysis import claims, verdicts
 from minima_volume.analysis.checks import Check
@@ -23,7 +25,12 @@ def verdict_table(judged: list[Judgement], *, links: str) -> str:
         links: Path of the claims page as seen from the page of the table; empty on that page itself.
     """
     rows = [
-        (f"[{each.claim.number}]({links}#{anchor(each)})", each.claim.statement, each.verdict, counts(each))
+        (
+            f"[{each.claim.number}]({links}#{anchor(each)})",
+            each.claim.statement,
+            each.verdict,
+            counts(one.verdict for one in each.evidence),
+        )
         for each in judged
         if each.evidence
     ]
@@ -41,14 +48,14 @@ def anchor(each: Judgement) -> str:
     return "".join(kept).replace(" ", "-")
 
 
-def counts(each: Judgement) -> str:
-    """Return how many checks have each verdict: `4 hold weakly, 2 fail`."""
-    words: dict[Word, tuple[str, str]] = {
+def counts(words: Iterable[Word]) -> str:
+    """Return how many verdicts of each kind there are: `4 hold weakly, 2 fail`."""
+    spelt: dict[Word, tuple[str, str]] = {
         HOLDS: ("holds", "hold"), WEAKLY: ("holds weakly", "hold weakly"), FAILS: ("fails", "fail"),
         CANNOT: ("cannot be told", "cannot be told"),
     }  # fmt: skip
-    found = [(word, sum(one.verdict == word for one in each.evidence)) for word in verdicts.WORDS]
-    return ", ".join(f"{count}{BLANK}{words[word][count > 1]}" for word, count in found if count)
+    found = Counter(words)
+    return ", ".join(f"{found[word]}{BLANK}{spelt[word][found[word] > 1]}" for word in verdicts.WORDS if found[word])
 
 
 def sections(judged: list[Judgement], scale: str, pictures: str) -> str:

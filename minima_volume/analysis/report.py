@@ -109,7 +109,7 @@ def _claim(each: Judgement, scale: str, figures: Path) -> dict[str, object]:
     claim, remark = each.claim, REMARKS[each.claim.number]
     return {
         "number": claim.number, "name": claim.name, "statement": claim.statement, "source": claim.source,
-        "test": claim.test, "verdict": each.verdict, "counts": claim_tables.counts(each),
+        "test": claim.test, "verdict": each.verdict, "counts": claim_tables.counts(one.verdict for one in each.evidence),
         # A sentence for paper-scale numbers says nothing about quick ones.
         "sentence": remark.sentence if scale == "paper" else "",
         "disagreement": remark.disagreement if scale == "paper" else "", "next": remark.next if scale == "paper" else "",
