@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import numpy as np
 from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.protocol.pickle import dumps
 
 from minima_volume.cluster.engine import Cluster
 from minima_volume.cluster.machine import device_name
@@ -100,7 +100,8 @@ def simulated() -> Iterator[tuple[Cluster, int]]:
 
             while not file.exists():
                 time.sleep(0.1)
-            client: Any = Client(scheduler_file=str(file), timeout=30)  # type: ignore[no-untyped-call]
+            connect: Any = Client
+            client = connect(scheduler_file=str(file), timeout=30)
             address = client.scheduler.address
             running += [
                 subprocess.Popen(
@@ -218,7 +219,7 @@ def overhead() -> tuple[float, int, int]:
         milliseconds = (time.perf_counter() - start) / count * 1000
         cluster.close()
     task = Sleep(number=0, seconds=0)
-    return milliseconds, len(cloudpickle.dumps(task)), len(cloudpickle.dumps(task.compute(None)))
+    return milliseconds, len(dumps(task)), len(dumps(task.compute(None)))
 
 
 def page() -> str:
