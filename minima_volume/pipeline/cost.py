@@ -109,6 +109,6 @@ def print_estimate(
     rays = sum(map(ray_operations, repeats)) / workers / (RAYS_EFFICIENCY * rate)
     said = f"about {format_duration(training)} of training and {format_duration(rays)} of rays on {workers} worker(s)"
     if isinstance(engine, Cluster):
-        hours = (sum(trained) / (TRAINING_EFFICIENCY * rate) + workers * rays) / 3600
-        said += f", {hours:.2g} hours of one worker in all"
+        alone = sum(trained) / (TRAINING_EFFICIENCY * rate) + workers * rays
+        said += f", {format_duration(alone)} of one worker in all"
     print(f"{label}: {said}", flush=True)
