@@ -101,7 +101,7 @@ REMARKS = {
         "repeat. Except with least data they have larger losses, which by itself would make them smaller. On CIFAR-10, "
         "with one repeat and with other epochs and batches, they do so except with most data, where SAM ends just below "
         "the threshold. So the first half of the claim has one study for it and one against. The second half holds "
-        "weakly on both image sets and fails on the spirals.",
+        "weakly on both image sets and cannot be told on the spirals.",
         "CIFAR-10 with most data: the minimum of SAM is the smaller one. Likely cause: its loss lies just below the "
         "threshold. Spirals: no trend with data, in the published runs as well. Cause: unknown.",
         "Both methods trained to the same loss with the same epochs and batches, and sampled volumes.",
