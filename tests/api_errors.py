@@ -16,10 +16,14 @@ from torch.nn import functional
 import minima_volume
 from minima_volume import measurement
 from minima_volume.crossings.packed import Packed
+from minima_volume.errors import DataError
 from minima_volume.estimators import comparison, diagnostics, gaussian
+from minima_volume.measure import boundary
 from minima_volume.networks import curvature, parameters
+from minima_volume.networks.arguments import moving_layout
 from minima_volume.networks.losses import cross_entropy
 from minima_volume.networks.minimum import Minimum, Samples
+from minima_volume.networks.user_model import check_user_model
 from minima_volume.rays import preconditioner
 from minima_volume.sampling import bennett, elliptical, tethered
 from minima_volume.testing import bodies, ellipsoid
@@ -115,11 +119,42 @@ def packed(locked: Any) -> Trigger:
     return lambda *_: Packed.of(locked, locked, (), 1)
 
 
+class Moody(nn.Linear):
+    """Is another function after it was sent: it raises an error, or adds 1."""
+
+    sent: Any = False
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if isinstance(Moody.sent, Exception):
+            raise Moody.sent
+        return super().forward(inputs) + torch.tensor([float(Moody.sent is None), 0.0])
+
+
+def sent(error: Exception | None) -> Trigger:
+    """Send a model to a worker where it is another one."""
+
+    def call(folder: Path, patch: pytest.MonkeyPatch) -> None:
+        model = Moody(2, 2).eval()
+        parameters = {name: p.detach() for name, p in model.named_parameters()}
+        minimum = Minimum.of(parameters, moving_layout(model, parameters, None))
+        user = check_user_model(model, SINGLE, DATA, minimum, threshold=9.0, memory=2**20)
+        packed_model = Packed.of(user, minimum, [boundary(4, 9.0, "loss")], 2**20)
+        patch.setattr(Moody, "sent", error)
+        with packed_model.opened():
+            pass
+
+    return call
+
+
 API_MISTAKES: tuple[Mistake, ...] = (
     ("sent a model with a lock to workers", "a model, a loss and data that can be sent to workers, got 'TypeError",
      packed(threading.Lock())),
     ("sent a model of a module that workers lack", "can import what the model and the loss are made of, got 'No module",
-     lambda *_: Packed(b"cmy_models\nNetwork\n.").unpack()),
+     lambda *_: Packed(b"cmy_models\nNetwork\n.").opened().__enter__()),
+    ("sent a model without its data", "no vocabulary (on a worker)", sent(DataError("no vocabulary"))),
+    ("sent a model that fails there", "run on the workers as they do here, got 'OSError: no file' on ",
+     sent(OSError("no file"))),
+    ("sent a model that is another one there", "samples with the mean loss", sent(None)),
     ("asked for no directions", "n_directions to be a whole number of at least 1", measured(n_directions=0)),
     ("gave one width instead of several", "sigmas as a sequence of widths above 0, got 0.1", measured(sigmas=0.1)),
     ("misspelt the preconditioner", "got 'curvatur'", measured(preconditioner="curvatur")),

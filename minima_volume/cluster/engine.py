@@ -1,5 +1,6 @@
 """The engine that has the workers of a Dask cluster compute tasks; this process writes the results."""
 
+import os
 import sys
 import uuid
 from collections import Counter
@@ -21,6 +22,7 @@ from minima_volume.errors import UserError, extra
 
 T = TypeVar("T")
 LOOK = 2.0  # seconds between looks at which workers there are
+MOST_REFUSALS = 20  # of a worker that has been sent away and does not go
 DEATHS = 3  # workers that may end in one task, where this package starts the scheduler
 
 
@@ -30,9 +32,11 @@ class Cluster:
 
     Attributes:
         address: Where it listens, such as tcp://head:8786.
+        started: Whether it is here to run studies, so that workers that are not fit are sent away.
     """
 
     address: str
+    started: bool = True
 
     @classmethod
     def of(cls, client: Any) -> "Cluster":
@@ -51,7 +55,10 @@ class Cluster:
         if client.status != "running" or client.asynchronous:
             state = f"a {client.status}" if client.status != "running" else "an asynchronous"
             raise UserError(f"Expected a running client, got {state} one: pass distributed.Client(address).")
-        cluster = cls(client.scheduler.address)
+        # They would wait for the lock that a measurement holds.
+        if os.getpid() in client.run(os.getpid).values():
+            raise UserError("Expected workers in processes of their own, got one in this process: use processes=True.")
+        cluster = cls(client.scheduler.address, started=False)
         vars(cluster)["client"] = client
         return cluster
 
@@ -63,11 +70,8 @@ class Cluster:
             UserError: Dask is not installed, or nothing answers at the address.
         """
         with extra("cluster", "CLUSTER"):
-            import dask
             from distributed import Client
         connect: Any = Client
-        # Networks are sent by the scheduler, each once.
-        dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"})
         try:
             return connect(self.address, timeout=10, set_as_default=False)
         except OSError as error:
@@ -139,6 +143,7 @@ class _Batch:
         self.finished: Queue[Any] = Queue()
         self.kept: dict[int, Any] = {}  # futures of what tasks share
         self.lost: dict[str, int] = {}  # workers that ended in a task, by its name
+        self.refused = Counter[str]()  # by the address of the worker
         self.places = Counter[Place]()
         self.known: dict[str, int] = {}
 
@@ -182,7 +187,12 @@ class _Batch:
         if value is None:
             return None
         if id(value) not in self.kept:
-            self.kept[id(value)] = self.client.submit(worker.keep, value, key=f"shared-{uuid.uuid4().hex}", pure=False)
+            import dask
+
+            # Networks are sent by the scheduler, each once.
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"}):
+                name = f"shared-{uuid.uuid4().hex}"
+                self.kept[id(value)] = self.client.submit(worker.keep, value, key=name, pure=False)
         return self.kept[id(value)]
 
     def _follow(self, task: Task[Any], future: Any) -> Task[Any] | None:
@@ -209,8 +219,11 @@ class _Batch:
         """Name a worker that is not fit and send it away.
 
         Raises:
-            Refused: It was the last one.
+            Refused: It was the last one, it does not go away, or it is somebody's own.
         """
+        self.refused[error.worker] += 1
+        if not self.cluster.started or self.refused[error.worker] > MOST_REFUSALS:
+            raise error
         if error.worker in self.known:
             self.bar.write(f"{error} It gets no tasks.", sys.stderr)
             self.known.pop(error.worker)

@@ -36,48 +36,62 @@ def draws_inside(
     shared = problem if cluster is None else Packed.of(*problem.arguments)
     batches = [
         _DrawBatch(
-            seed=seed, start=start, stop=min(start + size, n_draws), widths=tuple(widths), parts=parts, shared=shared
+            seed=seed,
+            start=start,
+            stop=min(start + size, n_draws),
+            widths=tuple(widths),
+            parts=parts,
+            here=problem,
+            shared=shared,
         )
         for start in range(0, n_draws, size)
     ]
     if cluster is None:
         for batch in batches:
             batch.run()
-    else:
+    elif cluster.workers:
         cluster.each(batches, unit="batches", label="draws", hidden=True)
     return np.concatenate([parts[batch.start] for batch in batches])
 
 
 @dataclass(frozen=True, kw_only=True)
-class _DrawBatch(Task[NDArray[np.bool_]]):
+class _DrawBatch(Task[tuple[NDArray[np.bool_], bool]]):
     """Which of some draws lie inside."""
 
     seed: int
     start: int
     stop: int
     widths: tuple[float, ...]
-    parts: dict[int, NDArray[np.bool_]] | None = None  # by first draw, in the process that asked
+    # In the process that asked: draws inside by the first one of a batch, and the sweep.
+    parts: dict[int, NDArray[np.bool_]] | None = None
+    here: ModelProblem | None = None
 
     @property
     def name(self) -> str:
         return f"draws {self.start} to {self.stop - 1}"
 
     def travelling(self) -> "_DrawBatch":
-        return replace(self, shared=None, parts=None)
+        return replace(self, shared=None, parts=None, here=None)
 
-    def compute(self, shared: Any) -> NDArray[np.bool_]:
-        problem: ModelProblem = shared.unpack()[0] if isinstance(shared, Packed) else shared
+    def compute(self, shared: Any) -> tuple[NDArray[np.bool_], bool]:
+        if not isinstance(shared, Packed):
+            return self.inside(shared), False
+        with shared.opened() as (problem, _), plain_surroundings(problem.user.model):
+            problem.failures.clear()
+            return self.inside(problem), bool(problem.failures)
+
+    def inside(self, problem: ModelProblem) -> NDArray[np.bool_]:
         target = problem.targets[0]
         kind: Kind = "loss" if target.is_loss[0] else "error_rate"
-        with plain_surroundings(problem.user.model):
-            block = draw_directions(self.seed, range(self.start, self.stop), problem.layout.n_params)
-            rays = problem.bundle(block, problem.dtype).rays(problem.minima[0], target.largest)
-            index = torch.arange(len(block)).repeat_interleave(len(self.widths))
-            c = torch.tensor(self.widths, dtype=torch.float64).repeat(len(block))
-            means = rays.means(index, c, [target.largest], kind)[:, 0].numpy()
+        block = draw_directions(self.seed, range(self.start, self.stop), problem.layout.n_params)
+        rays = problem.bundle(block, problem.dtype).rays(problem.minima[0], target.largest)
+        index = torch.arange(len(block)).repeat_interleave(len(self.widths))
+        c = torch.tensor(self.widths, dtype=torch.float64).repeat(len(block))
+        means = rays.means(index, c, [target.largest], kind)[:, 0].numpy()
         inside: NDArray[np.bool_] = (means <= target.thresholds[0]).reshape(len(block), len(self.widths))
         return inside
 
-    def write(self, result: NDArray[np.bool_]) -> None:
-        if self.parts is not None:
-            self.parts[self.start] = result
+    def write(self, result: tuple[NDArray[np.bool_], bool]) -> None:
+        if self.parts is not None and self.here is not None:
+            # A model that failed on a worker might run here at these points.
+            self.parts[self.start] = self.inside(self.here) if result[1] else result[0]

@@ -1,6 +1,6 @@
 """The rays of somebody's model, followed one batch after another or on the workers of a cluster."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -81,7 +81,7 @@ def follow_rays(
     known = {key: values[:n_directions] for key, values in kept.known(name).items()}
     first = len(known["norms"]) if known else 0
     tick(first)
-    parts = _Parts([known] if known else [], first, kept, name, tick, problem.failures)
+    parts = _Parts([known] if known else [], first, kept, name, tick, problem, shape)
     shared = (problem, shape) if cluster is None else Packed.of(*problem.arguments, shape)
     batches = [
         RayBatch(seed=seed, start=start, stop=min(start + size, n_directions), parts=parts, shared=shared)
@@ -90,7 +90,7 @@ def follow_rays(
     if cluster is None:
         for batch in batches:
             batch.run()
-    else:
+    elif batches and cluster.workers:
         cluster.each(batches, unit="batches", label="rays", hidden=True)
     every = parts.joined()
     # Also of rays that were kept, so that an interrupted measurement ends like any other.
@@ -118,14 +118,18 @@ class _Parts:
     kept: RayFile
     name: str
     tick: Callable[[int], object]
-    failures: dict[str, int]
+    problem: ModelProblem
+    shape: Preconditioner | None
     waiting: dict[int, Part] = field(default_factory=dict)
 
-    def add(self, start: int, part: Part, failures: Mapping[str, int]) -> None:
-        """Take the rays from direction `start` on, and keep those that follow on what is kept."""
-        for error, count in failures.items():
-            self.failures[error] = self.failures.get(error, 0) + count
-        self.waiting[start] = part
+    def add(self, batch: "RayBatch", part: Part, *, failed: bool) -> None:
+        """Take the rays of a batch, and keep those that follow on what is kept.
+
+        Rays of a worker whose model failed at some points are followed again here: it might run here at these points.
+        """
+        if failed:
+            part = batch.follow(self.problem, self.shape)
+        self.waiting[batch.start] = part
         self.tick(len(part["norms"]))
         while part := self.waiting.pop(self.next, {}):
             self.kept.extend(self.name, part)
@@ -138,7 +142,7 @@ class _Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RayBatch(Task[tuple[Part, Mapping[str, int]]]):
+class RayBatch(Task[tuple[Part, bool]]):
     """The rays along some directions of one minimum.
 
     Attributes:
@@ -162,21 +166,22 @@ class RayBatch(Task[tuple[Part, Mapping[str, int]]]):
         """The task without what stays here."""
         return replace(self, shared=None, parts=None)
 
-    def compute(self, shared: Any) -> tuple[Part, Mapping[str, int]]:
-        """Return the rays, and how many points the model failed at, by its errors."""
-        problem, shape = shared.unpack() if isinstance(shared, Packed) else shared
-        with plain_surroundings(problem.user.model):
-            before = dict(problem.failures)
-            part = _follow(problem, self.seed, range(self.start, self.stop), shape)
-            failures = {error: count - before.get(error, 0) for error, count in problem.failures.items()}
-            problem.failures.clear()
-            problem.failures.update(before)
-        return part, failures
+    def follow(self, problem: ModelProblem, shape: Preconditioner | None) -> Part:
+        """Return the rays."""
+        return _follow(problem, self.seed, range(self.start, self.stop), shape)
 
-    def write(self, result: tuple[Part, Mapping[str, int]]) -> None:
+    def compute(self, shared: Any) -> tuple[Part, bool]:
+        """Return the rays, and whether the model failed at some points on a worker."""
+        if not isinstance(shared, Packed):
+            return self.follow(*shared), False
+        with shared.opened() as (problem, shape), plain_surroundings(problem.user.model):
+            problem.failures.clear()
+            return self.follow(problem, shape), bool(problem.failures)
+
+    def write(self, result: tuple[Part, bool]) -> None:
         """Collect the rays."""
         if self.parts is not None:
-            self.parts.add(self.start, *result)
+            self.parts.add(self, result[0], failed=result[1])
 
 
 def _follow(problem: ModelProblem, seed: int, indices: Sequence[int], shape: Preconditioner | None) -> Part:

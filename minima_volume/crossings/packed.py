@@ -1,20 +1,31 @@
 """A sweep over somebody's model as bytes that reach every worker of a cluster once."""
 
-from collections.abc import Sequence
+import math
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from threading import Lock
+from threading import RLock
+
+import torch
 
 from minima_volume.crossings.model_problem import ModelProblem
 from minima_volume.crossings.scan import Target
-from minima_volume.errors import UserError, is_memory_error
+from minima_volume.errors import DataError, UserError, is_memory_error
+from minima_volume.networks.losses import Metric
 from minima_volume.networks.minimum import Minimum
+from minima_volume.networks.model_checks import all_losses
+from minima_volume.networks.private_copy import PrivateCopy
+from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.networks.user_model import UserModel
 from minima_volume.rays.preconditioner import Preconditioner
 
 # Sweeps that a worker keeps: of the model that is measured and of one of its layers.
 KEPT = 2
-_opening = Lock()
+# And how far the mean loss at the minimum may differ there.
+SAME = 1e-9
+_one_at_a_time = RLock()
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class Packed:
         import cloudpickle
 
         try:
-            return cls(cloudpickle.dumps((user, minimum, tuple(targets), memory, shape)))
+            return cls(cloudpickle.dumps((user, minimum, tuple(targets), memory, shape, torch.get_default_dtype())))
         except Exception as error:  # whatever somebody's class raises when it is pickled
             if is_memory_error(error):
                 raise
@@ -54,29 +65,58 @@ class Packed:
                 f"'{type(error).__name__}: {text[:120]}': remove what cannot be pickled, or leave the client out."
             ) from error
 
-    def unpack(self) -> tuple[ModelProblem, Preconditioner | None]:
-        """Return the sweep in this process, made once, and the preconditioner.
+    @contextmanager
+    def opened(self) -> Iterator[tuple[ModelProblem, Preconditioner | None]]:
+        """Yield the sweep in this process, made once, and the preconditioner; errors of the model become sentences.
 
         Raises:
-            UserError: This process lacks a module that the model or the loss is defined in, or has another version of it.
+            UserError: This process lacks something that the model needs, or the model is another function here.
         """
-        with _opening:
-            return _unpack(self)
+        before = torch.get_default_dtype()
+        try:
+            with _one_at_a_time:
+                problem, shape, dtype = _unpack(self)
+                torch.set_default_dtype(dtype)
+                yield problem, shape
+        except DataError as error:  # a study's workers would be sent away for it
+            raise UserError(f"{error} (on a worker)") from error
+        except UserError:
+            raise
+        except Exception as error:  # somebody's code, which ran where the client is
+            text = " ".join(str(error).split())
+            raise UserError(
+                f"Expected a model, a loss and data that run on the workers as they do here, got '{type(error).__name__}: "
+                f"{text[:200]}' on {platform.node()}: correct that, or leave the client out."
+            ) from error
+        finally:
+            torch.set_default_dtype(before)
 
     def __hash__(self) -> int:
         return hash(self.content)
 
 
 @lru_cache(maxsize=KEPT)
-def _unpack(packed: Packed) -> tuple[ModelProblem, Preconditioner | None]:
-    """Return a sweep and its preconditioner."""
+def _unpack(packed: Packed) -> tuple[ModelProblem, Preconditioner | None, torch.dtype]:
+    """Return a sweep that was checked at its minimum, its preconditioner, and the default precision of the caller."""
     import cloudpickle
 
     try:
-        user, minimum, targets, memory, shape = cloudpickle.loads(packed.content)
+        user, minimum, targets, memory, shape, dtype = cloudpickle.loads(packed.content)
     except (ImportError, AttributeError) as error:
         raise UserError(
             f"Expected workers that can import what the model and the loss are made of, got '{error}': install it there, "
             "or call cloudpickle.register_pickle_by_value(module) before the measurement."
         ) from error
-    return ModelProblem(user, minimum, targets, memory), shape
+    torch.set_default_dtype(dtype)
+    with plain_surroundings(user.model):
+        problem = ModelProblem(user, minimum, targets, memory)
+        metric: Metric = "loss" if problem.targets[0].is_loss[0] else "accuracy"
+        with torch.no_grad():
+            losses = all_losses(user.objective, PrivateCopy(user.model, user.device, user.final_dtype), metric)
+    found = float(losses.mean())
+    if len(losses) != user.objective.n_samples or not math.isclose(found, user.loss, rel_tol=SAME, abs_tol=SAME):
+        raise UserError(
+            f"Expected {user.objective.n_samples} samples with the mean loss {user.loss:.9g} on the workers, as here, got "
+            f"{len(losses)} with {found:.9g} on {platform.node()}: give workers the same data, modules and settings."
+        )
+    return problem, shape, dtype

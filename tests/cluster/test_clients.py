@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from minima_volume import local_volume, measure_volume
-from minima_volume.errors import UserError
+from minima_volume.crossings import model_problem
+from minima_volume.errors import DataError, UserError
 from minima_volume.pipeline import cluster as start
 from tests.project import ROOT
 
@@ -63,8 +64,9 @@ def client() -> Iterator[Any]:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """What a worker has."""
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a worker has; and batches of few rays, so that there are several."""
+    monkeypatch.setattr(model_problem, "FEWEST_NUMBERS", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -167,6 +169,65 @@ def test_what_cannot_be_sent_is_one_sentence(client: Any) -> None:
 
     with pytest.raises(UserError, match=r"can be sent to workers, got 'TypeError: cannot pickle '_thread\.lock'"):
         measure_volume(network, loss, data, threshold=threshold, client=client)
+
+
+class Elsewhere(nn.Linear):
+    """Fails or computes something else in every process but its first one."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(5, 3)
+        self.what, self.home = what, os.getpid()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        away = os.getpid() != self.home
+        if away and self.what == "data":
+            raise DataError("Expected data here.")
+        if away and self.what == "error":
+            raise FileNotFoundError("/only/here")
+        if away and self.what == "far" and float(self.weight.detach().abs().max()) > 0.5:
+            raise ArithmeticError("too far")
+        outputs = super().forward(inputs)
+        return 1.01 * outputs if away and self.what == "other" else outputs
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("data", r"Expected data here\."),
+        ("error", r"run on the workers as they do here, got 'FileNotFoundError: /only/here' on "),
+        ("other", r"Expected 40 samples with the mean loss .* on the workers, as here, got 40 with "),
+    ],
+)
+@pytest.mark.usefixtures("one_thread")
+def test_a_model_that_is_another_one_on_workers_is_refused(client: Any, what: str, said: str) -> None:
+    network, data, threshold = trained(Elsewhere(what))
+    for measure in (measure_volume, local_volume):
+        more: Any = {"n_directions": 100} if measure is measure_volume else {"sigmas": [0.1], "n_draws": 100}
+        with pytest.raises(UserError, match=said):
+            measure(network, nn.CrossEntropyLoss(), data, threshold=threshold, client=client, **more)
+    assert len(client.nthreads()) == 2, "nobody's workers are sent away"
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_points_at_which_a_model_fails_on_workers_only_are_evaluated_here(client: Any) -> None:
+    network, data, threshold = trained(Elsewhere("far"))
+    loss = nn.CrossEntropyLoss()
+    here, there = (
+        measure_volume(network, loss, data, threshold=threshold, n_directions=60, client=each)
+        for each in (None, client)
+    )
+    assert here == there and here.notes == there.notes
+
+
+def test_workers_in_this_process_are_refused() -> None:
+    network, data, threshold = trained(MLP)
+    options: Any = {"n_workers": 1, "processes": False, "dashboard_address": None}
+    with (
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster) as own,
+        pytest.raises(UserError, match="Expected workers in processes of their own"),
+    ):
+        measure_volume(network, nn.CrossEntropyLoss(), data, threshold=threshold, client=own)
 
 
 def test_anything_but_a_running_client_is_refused(client: Any) -> None:
