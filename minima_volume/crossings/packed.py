@@ -56,7 +56,7 @@ class Packed:
 
         try:
             return cls(cloudpickle.dumps((user, minimum, tuple(targets), memory, shape, torch.get_default_dtype())))
-        except Exception as error:  # whatever somebody's class raises when it is pickled
+        except Exception as error:  # somebody's class may raise anything: its words become part of the sentence
             if is_memory_error(error):
                 raise
             text = " ".join(str(error).split())
@@ -82,7 +82,9 @@ class Packed:
             raise UserError(f"{error} (on a worker)") from error
         except UserError:
             raise
-        except Exception as error:  # somebody's code, which ran where the client is
+        except Exception as error:  # somebody's code may raise anything here: its words become part of the sentence
+            if is_memory_error(error):
+                raise
             text = " ".join(str(error).split())
             raise UserError(
                 f"Expected a model, a loss and data that run on the workers as they do here, got '{type(error).__name__}: "

@@ -182,6 +182,8 @@ class Elsewhere(nn.Linear):
         away = os.getpid() != self.home
         if away and self.what == "data":
             raise DataError("Expected data here.")
+        if away and self.what == "memory":
+            raise MemoryError
         if away and self.what == "error":
             raise FileNotFoundError("/only/here")
         if away and self.what == "far" and float(self.weight.detach().abs().max()) > 0.5:
@@ -206,6 +208,12 @@ def test_a_model_that_is_another_one_on_workers_is_refused(client: Any, what: st
         with pytest.raises(UserError, match=said):
             measure(network, nn.CrossEntropyLoss(), data, threshold=threshold, client=client, **more)
     assert len(client.nthreads()) == 2, "nobody's workers are sent away"
+
+
+def test_a_lack_of_memory_is_not_told_as_a_fault_of_the_model(client: Any) -> None:
+    network, data, threshold = trained(Elsewhere("memory"))
+    with pytest.raises(MemoryError):
+        measure_volume(network, nn.CrossEntropyLoss(), data, threshold=threshold, client=client)
 
 
 @pytest.mark.usefixtures("one_thread")
