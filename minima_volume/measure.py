@@ -14,7 +14,7 @@ from tqdm import tqdm
 from minima_volume.cluster.engine import Cluster
 from minima_volume.crossings.continuation import STEP_RTOL
 from minima_volume.crossings.cost import expected_cost
-from minima_volume.crossings.model_preconditioner import check_preconditioner, fitted_preconditioner
+from minima_volume.crossings.model_preconditioner import check_preconditioner, choose_preconditioner
 from minima_volume.crossings.model_problem import ModelProblem
 from minima_volume.crossings.model_sweep import ModelRays, follow_rays
 from minima_volume.crossings.problem import tolerance_for
@@ -141,7 +141,7 @@ def measure_volume(
         minimum = Minimum.of(parameters, layout, normalise=normalise)
         user = check_user_model(model, loss_fn, data, minimum, metric=metric, threshold=min(thresholds), memory=memory)
         settings = _Settings(thresholds, metric, n_directions, seed, widths, memory, cluster)
-        shape = fitted_preconditioner(preconditioner, user, minimum, max(thresholds))
+        shape = choose_preconditioner(preconditioner, user, minimum, max(thresholds))
         kept = RayFile(keep, "" if keep is None else _fingerprint(user, minimum, settings, shape))
         layers = arguments.split_by_layer(layout) if per_layer else {}
         with tqdm(total=n_directions * (1 + len(layers)), unit="ray", disable=_hidden(progress)) as bar:

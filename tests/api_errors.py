@@ -140,7 +140,7 @@ def sent(error: Exception | None) -> Trigger:
         user = check_user_model(model, SINGLE, DATA, minimum, threshold=9.0, memory=2**20)
         packed_model = Packed.of(user, minimum, [boundary(4, 9.0, "loss")], 2**20)
         patch.setattr(Moody, "sent", error)
-        with packed_model.opened():
+        with packed_model.unpack():
             pass
 
     return call
@@ -150,7 +150,7 @@ API_MISTAKES: tuple[Mistake, ...] = (
     ("sent a model with a lock to workers", "a model, a loss and data that can be sent to workers, got 'TypeError",
      packed(threading.Lock())),
     ("sent a model of a module that workers lack", "can import what the model and the loss are made of, got 'No module",
-     lambda *_: Packed(b"cmy_models\nNetwork\n.").opened().__enter__()),
+     lambda *_: Packed(b"cmy_models\nNetwork\n.").unpack().__enter__()),
     ("sent a model without its data", "no vocabulary (on a worker)", sent(DataError("no vocabulary"))),
     ("sent a model that fails there", "run on the workers as they do here, got 'OSError: no file' on ",
      sent(OSError("no file"))),

@@ -32,11 +32,11 @@ class Cluster:
 
     Attributes:
         address: Where it listens, such as tcp://head:8786.
-        started: Whether it is here to run studies, so that workers that are not fit are sent away.
+        own: Whether its workers are there for studies of this project, so that those that are not fit are sent away.
     """
 
     address: str
-    started: bool = True
+    own: bool = True
 
     @classmethod
     def of(cls, client: Any) -> "Cluster":
@@ -58,7 +58,7 @@ class Cluster:
         # They would wait for the lock that a measurement holds.
         if os.getpid() in client.run(os.getpid).values():
             raise UserError("Expected workers in processes of their own, got one in this process: use processes=True.")
-        cluster = cls(client.scheduler.address, started=False)
+        cluster = cls(client.scheduler.address, own=False)
         vars(cluster)["client"] = client
         return cluster
 
@@ -177,7 +177,7 @@ class _Batch:
         """Send a task by its names; what it shares goes once."""
         name = uuid.uuid4().hex
         future = self.client.submit(
-            _compute, task.travelling(), self._share(task.shared), own_build(), key=f"task-{name}", pure=False
+            _compute, task.for_worker(), self._share(task.shared), own_build(), key=f"task-{name}", pure=False
         )
         self.running[future.key] = task, future
         future.add_done_callback(self.finished.put)
@@ -222,7 +222,7 @@ class _Batch:
             Refused: It was the last one, it does not go away, or it is somebody's own.
         """
         self.refused[error.worker] += 1
-        if not self.cluster.started or self.refused[error.worker] > MOST_REFUSALS:
+        if not self.cluster.own or self.refused[error.worker] > MOST_REFUSALS:
             raise error
         if error.worker in self.known:
             self.bar.write(f"{error} It gets no tasks.", sys.stderr)

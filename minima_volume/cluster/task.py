@@ -29,8 +29,8 @@ class Task(ABC, Generic[R]):
         """Where it is computed."""
         return torch.device("cpu")
 
-    def travelling(self) -> Self:
-        """The task as it is sent to a worker."""
+    def for_worker(self) -> Self:
+        """The task as a worker gets it."""
         return replace(self, shared=None)
 
     @abstractmethod

@@ -1,25 +1,25 @@
-"""Draws of somebody's model, evaluated one batch after another or on the workers of a cluster."""
+"""Draws of somebody's model: which of them lie inside the basin."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from minima_volume.cluster.engine import Cluster
-from minima_volume.cluster.task import Task
+from minima_volume.crossings.model_batches import Home, ModelBatch, compute_batches
 from minima_volume.crossings.model_problem import ModelProblem
-from minima_volume.crossings.packed import Packed
 from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import Kind
-from minima_volume.networks.surroundings import plain_surroundings
+from minima_volume.rays.preconditioner import Preconditioner
+
+Inside = NDArray[np.bool_]
 
 
 def draws_inside(
     problem: ModelProblem, n_draws: int, seed: int, widths: Sequence[float], cluster: Cluster | None = None
-) -> NDArray[np.bool_]:
+) -> Inside:
     """Return which draws lie inside the basin: a draw of width σ is the point c = σ of its direction's ray.
 
     Args:
@@ -32,55 +32,26 @@ def draws_inside(
     Returns:
         Booleans (draws, widths).
     """
-    size, parts = problem.batch_for(n_draws), dict[int, NDArray[np.bool_]]()
-    shared = problem if cluster is None else Packed.of(*problem.arguments)
+    size, parts = problem.batch_for(n_draws), dict[int, Inside]()
     batches = [
-        _DrawBatch(
-            seed=seed,
-            start=start,
-            stop=min(start + size, n_draws),
-            widths=tuple(widths),
-            parts=parts,
-            here=problem,
-            shared=shared,
-        )
+        _DrawBatch(seed=seed, start=start, stop=min(start + size, n_draws), widths=tuple(widths))
         for start in range(0, n_draws, size)
     ]
-    if cluster is None:
-        for batch in batches:
-            batch.run()
-    elif cluster.workers:
-        cluster.each(batches, unit="batches", label="draws", hidden=True)
+    compute_batches(batches, Home(problem, None, parts.__setitem__), cluster)
     return np.concatenate([parts[batch.start] for batch in batches])
 
 
 @dataclass(frozen=True, kw_only=True)
-class _DrawBatch(Task[tuple[NDArray[np.bool_], bool]]):
+class _DrawBatch(ModelBatch[Inside]):
     """Which of some draws lie inside."""
 
-    seed: int
-    start: int
-    stop: int
     widths: tuple[float, ...]
-    # In the process that asked: draws inside by the first one of a batch, and the sweep.
-    parts: dict[int, NDArray[np.bool_]] | None = None
-    here: ModelProblem | None = None
 
     @property
     def name(self) -> str:
         return f"draws {self.start} to {self.stop - 1}"
 
-    def travelling(self) -> "_DrawBatch":
-        return replace(self, shared=None, parts=None, here=None)
-
-    def compute(self, shared: Any) -> tuple[NDArray[np.bool_], bool]:
-        if not isinstance(shared, Packed):
-            return self.inside(shared), False
-        with shared.opened() as (problem, _), plain_surroundings(problem.user.model):
-            problem.failures.clear()
-            return self.inside(problem), bool(problem.failures)
-
-    def inside(self, problem: ModelProblem) -> NDArray[np.bool_]:
+    def follow(self, problem: ModelProblem, shape: Preconditioner | None) -> Inside:
         target = problem.targets[0]
         kind: Kind = "loss" if target.is_loss[0] else "error_rate"
         block = draw_directions(self.seed, range(self.start, self.stop), problem.layout.n_params)
@@ -88,10 +59,5 @@ class _DrawBatch(Task[tuple[NDArray[np.bool_], bool]]):
         index = torch.arange(len(block)).repeat_interleave(len(self.widths))
         c = torch.tensor(self.widths, dtype=torch.float64).repeat(len(block))
         means = rays.means(index, c, [target.largest], kind)[:, 0].numpy()
-        inside: NDArray[np.bool_] = (means <= target.thresholds[0]).reshape(len(block), len(self.widths))
+        inside: Inside = (means <= target.thresholds[0]).reshape(len(block), len(self.widths))
         return inside
-
-    def write(self, result: tuple[NDArray[np.bool_], bool]) -> None:
-        if self.parts is not None and self.here is not None:
-            # A model that failed on a worker might run here at these points.
-            self.parts[self.start] = self.inside(self.here) if result[1] else result[0]

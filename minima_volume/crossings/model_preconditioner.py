@@ -25,7 +25,7 @@ def check_preconditioner(preconditioner: object, metric: Metric) -> None:
         )
 
 
-def fitted_preconditioner(
+def choose_preconditioner(
     preconditioner: Preconditioner | Literal["curvature"] | None, user: UserModel, minimum: Minimum, threshold: float
 ) -> Preconditioner | None:
     """Return a preconditioner for the parameters that move.

@@ -1,22 +1,20 @@
 """The rays of somebody's model, followed one batch after another or on the workers of a cluster."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minima_volume.cluster.engine import Cluster
-from minima_volume.cluster.task import Task
 from minima_volume.crossings.audit import audit
+from minima_volume.crossings.model_batches import Home, ModelBatch, compute_batches
 from minima_volume.crossings.model_problem import ModelProblem
 from minima_volume.crossings.noise import rounding_error
-from minima_volume.crossings.packed import Packed
 from minima_volume.crossings.scan import Floats
 from minima_volume.crossings.sweep import cross_block
 from minima_volume.networks.directions import direction_norms, draw_directions
-from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.rays.preconditioner import Preconditioner
 from minima_volume.storage.ray_file import RayFile
 
@@ -81,17 +79,12 @@ def follow_rays(
     known = {key: values[:n_directions] for key, values in kept.known(name).items()}
     first = len(known["norms"]) if known else 0
     tick(first)
-    parts = _Parts([known] if known else [], first, kept, name, tick, problem, shape)
-    shared = (problem, shape) if cluster is None else Packed.of(*problem.arguments, shape)
+    parts = _Parts([known] if known else [], first, kept, name, tick)
     batches = [
-        RayBatch(seed=seed, start=start, stop=min(start + size, n_directions), parts=parts, shared=shared)
+        RayBatch(seed=seed, start=start, stop=min(start + size, n_directions))
         for start in range(first, n_directions, size)
     ]
-    if cluster is None:
-        for batch in batches:
-            batch.run()
-    elif batches and cluster.workers:
-        cluster.each(batches, unit="batches", label="rays", hidden=True)
+    compute_batches(batches, Home(problem, shape, parts.add), cluster)
     every = parts.joined()
     # Also of rays that were kept, so that an interrupted measurement ends like any other.
     is_loss = problem.targets[0].is_loss.all()
@@ -118,18 +111,11 @@ class _Parts:
     kept: RayFile
     name: str
     tick: Callable[[int], object]
-    problem: ModelProblem
-    shape: Preconditioner | None
     waiting: dict[int, Part] = field(default_factory=dict)
 
-    def add(self, batch: "RayBatch", part: Part, *, failed: bool) -> None:
-        """Take the rays of a batch, and keep those that follow on what is kept.
-
-        Rays of a worker whose model failed at some points are followed again here: it might run here at these points.
-        """
-        if failed:
-            part = batch.follow(self.problem, self.shape)
-        self.waiting[batch.start] = part
+    def add(self, start: int, part: Part) -> None:
+        """Take the rays from direction `start` on, and keep those that follow on what is kept."""
+        self.waiting[start] = part
         self.tick(len(part["norms"]))
         while part := self.waiting.pop(self.next, {}):
             self.kept.extend(self.name, part)
@@ -142,60 +128,26 @@ class _Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RayBatch(Task[tuple[Part, bool]]):
-    """The rays along some directions of one minimum.
-
-    Attributes:
-        seed: Seed of the directions.
-        start: Number of the first direction.
-        stop: Number after the last one.
-        parts: Where the rays are collected, in the process that asked for them.
-    """
-
-    seed: int
-    start: int
-    stop: int
-    parts: _Parts | None = None
+class RayBatch(ModelBatch[Part]):
+    """The rays along some directions of one minimum."""
 
     @property
     def name(self) -> str:
         """What the task is called in messages."""
         return f"rays {self.start} to {self.stop - 1}"
 
-    def travelling(self) -> "RayBatch":
-        """The task without what stays here."""
-        return replace(self, shared=None, parts=None)
-
     def follow(self, problem: ModelProblem, shape: Preconditioner | None) -> Part:
-        """Return the rays."""
-        return _follow(problem, self.seed, range(self.start, self.stop), shape)
-
-    def compute(self, shared: Any) -> tuple[Part, bool]:
-        """Return the rays, and whether the model failed at some points on a worker."""
-        if not isinstance(shared, Packed):
-            return self.follow(*shared), False
-        with shared.opened() as (problem, shape), plain_surroundings(problem.user.model):
-            problem.failures.clear()
-            return self.follow(problem, shape), bool(problem.failures)
-
-    def write(self, result: tuple[Part, bool]) -> None:
-        """Collect the rays."""
-        if self.parts is not None:
-            self.parts.add(self, result[0], failed=result[1])
-
-
-def _follow(problem: ModelProblem, seed: int, indices: Sequence[int], shape: Preconditioner | None) -> Part:
-    """The rays along a batch of directions."""
-    block = draw_directions(seed, indices, problem.layout.n_params)
-    shaped = block if shape is None else shape.apply(block)
-    norms = direction_norms(block).numpy()
-    (found,), problem.states = cross_block(problem, shaped, problem.states)
-    return {
-        "coefficients": found.coefficients,
-        "recrossed": found.recrossed,
-        "uncertain": found.uncertain,
-        "earlier": found.earlier,
-        "evaluations": found.evaluations,
-        "norms": norms,
-        "stretches": np.log((norms if shape is None else direction_norms(shaped).numpy()) / norms),
-    }
+        """Return the rays; see `ModelBatch.follow`."""
+        block = draw_directions(self.seed, range(self.start, self.stop), problem.layout.n_params)
+        shaped = block if shape is None else shape.apply(block)
+        norms = direction_norms(block).numpy()
+        (found,), problem.states = cross_block(problem, shaped, problem.states)
+        return {
+            "coefficients": found.coefficients,
+            "recrossed": found.recrossed,
+            "uncertain": found.uncertain,
+            "earlier": found.earlier,
+            "evaluations": found.evaluations,
+            "norms": norms,
+            "stretches": np.log((norms if shape is None else direction_norms(shaped).numpy()) / norms),
+        }

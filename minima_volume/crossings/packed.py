@@ -23,9 +23,10 @@ from minima_volume.rays.preconditioner import Preconditioner
 
 # Sweeps that a worker keeps: of the model that is measured and of one of its layers.
 KEPT = 2
-# And how far the mean loss at the minimum may differ there.
+# Part of the mean loss at the minimum by which it may differ there: sums of another kind of processor.
 SAME = 1e-9
-_one_at_a_time = RLock()
+# The precision by default belongs to the whole process, so its threads compute one after another.
+_LOCK = RLock()
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,22 @@ class Packed:
             ) from error
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[ModelProblem, Preconditioner | None]]:
-        """Yield the sweep in this process, made once, and the preconditioner; errors of the model become sentences.
+    def unpack(self) -> Iterator[tuple[ModelProblem, Preconditioner | None]]:
+        """Yield the sweep in this process, made once and without failures, and the preconditioner, in plain surroundings.
+
+        Errors of the model become sentences.
 
         Raises:
             UserError: This process lacks something that the model needs, or the model is another function here.
         """
         before = torch.get_default_dtype()
         try:
-            with _one_at_a_time:
+            with _LOCK:
                 problem, shape, dtype = _unpack(self)
                 torch.set_default_dtype(dtype)
-                yield problem, shape
+                problem.failures.clear()
+                with plain_surroundings(problem.user.model):
+                    yield problem, shape
         except DataError as error:  # a study's workers would be sent away for it
             raise UserError(f"{error} (on a worker)") from error
         except UserError:
