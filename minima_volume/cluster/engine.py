@@ -2,10 +2,11 @@
 
 import os
 import sys
+import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,24 +81,67 @@ class Cluster:
             ) from error
 
     @property
+    def advice(self) -> str:
+        """What to do after an error."""
+        if self.own:
+            return "Finished results are kept: run the same command again."
+        return "Call it again; what is in the file that `keep` names is not computed again."
+
+    @property
     def workers(self) -> int:
         """How many tasks run at once on the workers at hand; waits for the first worker."""
+        self._wait()
+        return sum(self._threads().values())
+
+    def _wait(self) -> None:
+        """Wait for the first worker, and say so."""
         if not self._threads():
             print(f"{self.address} has no workers yet: waiting for the first.", file=sys.stderr, flush=True)
-            self.client.wait_for_workers(1)
-        return sum(self._threads().values())
+            self._ask(lambda: self.client.wait_for_workers(1))
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return what a function returns on one of the workers."""
-        with _scheduler_errors(self.address):
-            # Before the tasks of other studies on the same workers.
-            found: T = self.client.submit(function, *arguments, pure=False, priority=1).result()
+        # Before the tasks of other studies on the same workers.
+        found: T = self._ask(lambda: self.client.submit(function, *arguments, pure=False, priority=1).result())
         return found
 
-    def _threads(self) -> Mapping[str, int]:
+    def _threads(self) -> dict[str, int]:
         """Return the number of threads of each worker by its address."""
-        found: Mapping[str, int] = self.client.nthreads()
-        return found
+        return dict(self._ask(lambda: self.client.nthreads()))
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Return what a call of the client returns; it waits in a thread, for Dask forgets calls of a client that ends.
+
+        Raises:
+            UserError: The client or the scheduler ends meanwhile.
+        """
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(question())
+            except BaseException as error:  # it is raised where the answer is read
+                answer.set_exception(error)
+
+        threading.Thread(target=run, daemon=True, name="question").start()
+        with self._scheduler_errors():
+            while not wait([answer], timeout=LOOK).done:
+                if self.client.status in ("closing", "closed"):
+                    raise CancelledError(f"a {self.client.status} client")
+            return answer.result()
+
+    @contextmanager
+    def _scheduler_errors(self) -> Iterator[None]:
+        """Say in one sentence that the scheduler is gone."""
+        try:
+            yield
+        except Exception as error:  # Dask raises anything once its connection is closed, else this is another error
+            if not isinstance(error, OSError | CancelledError) and self.client.status == "running":
+                raise
+            raise UserError(
+                f"Expected the scheduler at {self.address} to stay, and the connection to it, got "
+                f"'{error or type(error).__name__}'. {self.advice}"
+            ) from error
 
     def close(self) -> None:
         """End the connection; the workers stay."""
@@ -125,6 +169,7 @@ class Cluster:
         """
         if not tasks:
             return Counter()
+        self._wait()
         with tqdm(total=len(tasks), unit=f" {unit}", desc=label, smoothing=0.05, disable=hidden) as bar:
             batch = _Batch(self, bar, label)
             try:
@@ -169,16 +214,16 @@ class _Batch:
             deaths, names = max(self.lost.values()), "; ".join(self.lost)
             raise UserError(
                 f"Expected workers to survive their tasks, got {deaths} that ended in each of: {names}. "
-                "Lower MEMORY (the argument `memory` of a call), or give workers more memory. Finished results are kept: "
-                "run the same command again."
+                f"Lower {'MEMORY' if self.cluster.own else '`memory`'}, or give workers more memory. {self.cluster.advice}"
             )
 
     def _submit(self, task: Task[Any]) -> None:
         """Send a task by its names; what it shares goes once."""
         name = uuid.uuid4().hex
-        future = self.client.submit(
-            _compute, task.for_worker(), self._share(task.shared), own_build(), key=f"task-{name}", pure=False
-        )
+        with self.cluster._scheduler_errors():
+            future = self.client.submit(
+                _compute, task.for_worker(), self._share(task.shared), own_build(), key=f"task-{name}", pure=False
+            )
         self.running[future.key] = task, future
         future.add_done_callback(self.finished.put)
 
@@ -199,11 +244,9 @@ class _Batch:
         """Write a task's result; return the task that goes on from it, or the same one if its worker was refused."""
         from distributed.scheduler import KilledWorker
 
-        with _scheduler_errors(self.cluster.address):
-            error = None if future.status == "finished" else future.exception()
+        error = None if future.status == "finished" else self.cluster._ask(future.exception)
         if error is None:
-            with _scheduler_errors(self.cluster.address):
-                result, place = future.result()
+            result, place = self.cluster._ask(future.result)
             self.places[place] += 1
             return task.write(result)
         if isinstance(error, Refused):
@@ -233,8 +276,7 @@ class _Batch:
 
     def _look(self) -> None:
         """Name the workers that are gone, and count those that are there."""
-        with _scheduler_errors(self.cluster.address):
-            now = dict(self.cluster._threads())
+        now = self.cluster._threads()
         for address in self.known.keys() - now.keys():
             self.bar.write(f"worker {address} is gone: its tasks run elsewhere.", sys.stderr)
         if now != self.known:
@@ -255,15 +297,3 @@ def _compute(task: Task[Any], shared: Any, wanted: Any) -> tuple[Any, Place]:
     from distributed import get_worker
 
     return worker.compute(task, shared, wanted, get_worker().address)
-
-
-@contextmanager
-def _scheduler_errors(address: str) -> Iterator[None]:
-    """Say in one sentence that the scheduler is gone."""
-    try:
-        yield
-    except (OSError, CancelledError) as error:
-        raise UserError(
-            f"Expected the scheduler at {address} to stay, got '{error or type(error).__name__}'. Finished results are "
-            "kept: run the same command again."
-        ) from error

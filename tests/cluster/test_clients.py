@@ -227,6 +227,17 @@ def test_points_at_which_a_model_fails_on_workers_only_are_evaluated_here(client
     assert here == there and here.notes == there.notes
 
 
+def test_a_client_that_ends_in_the_middle_is_one_sentence(tmp_path: Path) -> None:
+    network, data, threshold = trained(Steps())
+    with start.started("local", {"THREADS": "1"}) as cluster:
+        own = distributed.Client(cluster.scheduler_address)
+        threading.Timer(1.0, own.close).start()
+        with pytest.raises(
+            UserError, match=r"to stay, and the connection to it, .* what is in the file that `keep` names"
+        ):
+            measure_volume(network, nn.CrossEntropyLoss(), data, threshold=threshold, n_directions=20_000, client=own)
+
+
 def test_workers_in_this_process_are_refused() -> None:
     network, data, threshold = trained(MLP)
     options: Any = {"n_workers": 1, "processes": False, "dashboard_address": None}

@@ -139,6 +139,16 @@ def test_workers_of_another_build_are_sent_away(
     assert capsys.readouterr().err.count("install the same there. It gets no tasks.") == 2 and not squares(tmp_path)
 
 
+def test_unfit_workers_that_do_not_go_away_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with start.started("local", {"THREADS": "1"}) as cluster:
+        engine = Cluster(cluster.scheduler_address)
+        monkeypatch.setattr(engine.client, "retire_workers", lambda *_, **__: None)
+        monkeypatch.setattr("minima_volume.cluster.engine.own_build", lambda: replace(own_build(), torch="1.0"))
+        with pytest.raises(worker.Refused, match=r"Expected workers with torch 1\.0"):
+            each(engine, [Squared(number=1, folder=tmp_path)])
+        engine.close()
+
+
 def test_nobody_at_the_address_is_one_sentence() -> None:
     with pytest.raises(UserError, match=r"Expected a scheduler at tcp://127\.0\.0\.1:1, got no answer"):
         Cluster("tcp://127.0.0.1:1").workers  # noqa: B018 - it connects
