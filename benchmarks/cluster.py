@@ -29,6 +29,7 @@ from minima_volume.pipeline.cluster import started
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = Path(__file__).with_name("cluster.md")
 # Workers of the simulation, in how many processes, and how long their tasks sleep.
+START_S = 60  # within which a scheduler has written its file
 WORKERS, PROCESSES, SLEEPS = 200, 4, (0.0, 1.0, 10.0)
 # Tasks of each simulation, and numbers in a result: 25 directions of four minima in ten landscapes.
 TASKS, NUMBERS = (4000, 2000, 600), 25 * 4 * 10
@@ -98,7 +99,12 @@ def simulated() -> Iterator[tuple[Cluster, int]]:
         try:
             from distributed import Client
 
+            begun = time.monotonic()
             while not file.exists():
+                if time.monotonic() - begun > START_S:
+                    raise TimeoutError(
+                        f"Expected the scheduler to start within {START_S} s, got no file: run it again."
+                    )
                 time.sleep(0.1)
             connect: Any = Client
             client = connect(scheduler_file=str(file), timeout=30)

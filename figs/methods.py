@@ -112,15 +112,20 @@ def _figure(
         style.nats(axes.yaxis)
     (handles, names), (more, others) = (axes.get_legend_handles_labels() for axes in panels[:2])
     figure.legend(handles + more, names + others, loc="outside lower left", ncols=4, columnspacing=1.2)
-    directions = " and ".join(sorted({f"{settings.n_directions:,}" for settings in both}))
+    efforts = [
+        f"{marks.repeats(frame)}, {settings.n_directions:,} directions"
+        for frame, settings in zip(frames, both, strict=True)
+    ]
+    if efforts[0] != efforts[1]:
+        efforts = [f"{label.splitlines()[0]}: {effort}" for label, effort in zip(labels, efforts, strict=True)]
     without = []
     if not (paired["n_directions"] == paired["n_directions_reference"]).all():
         without = ["ln E[$r^n$] along other numbers of directions cannot be compared"]
     elif paired["log_volume_difference"].isna().any():
         without = ["× in b: a repeat without two exact volumes"]
     caption = [
-        f"{marks.repeats(frames[0])}, {directions} directions",
-        "b, c: repeat by repeat, mean ± standard error",
+        *dict.fromkeys(efforts),
+        f"b, c: repeat by repeat, {marks.count_repeats(paired)}, mean ± standard error",
         *without,
         *marks.caveats(pd.concat(frames)),
     ]

@@ -1,5 +1,6 @@
 """How many directions it takes to order minima as all directions do, by largest radius and by typical volume."""
 
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from minima_volume.errors import ResultsError
 Floats = NDArray[np.float64]
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 SUBSETS = 500
+MOST_ACROSS = 3  # the titles of more panels side by side touch each other
 STATISTICS: dict[str, Callable[..., Floats]] = {"largest radius": np.max, "typical volume": np.mean}
 
 
@@ -74,23 +76,31 @@ def draw(study: str, scale: str) -> list[Path]:
             f"Expected two minima of {study} to rank, got fewer below any threshold: choose a larger one."
         )
     style.use()
-    figure, panels = plt.subplots(1, len(thresholds), figsize=(style.DOUBLE_COLUMN, 2.5), sharey=True, squeeze=False)
+    down = math.ceil(len(thresholds) / MOST_ACROSS)
+    across = math.ceil(len(thresholds) / down)
+    size = (style.DOUBLE_COLUMN, 0.6 + 1.9 * down)
+    figure, grid = plt.subplots(down, across, figsize=size, sharey=True, squeeze=False)
+    panels = list(grid.flat)[: len(thresholds)]
+    for axes in grid.flat[len(thresholds) :]:
+        axes.remove()
     ends: dict[str, list[float]] = {label: [] for label in STATISTICS}
-    for axes, threshold in zip(panels.flat, thresholds, strict=True):
+    for axes, threshold in zip(panels, thresholds, strict=True):
         for label, share in _panel(axes, [ranked(radii, threshold) for radii in found]).items():
             ends[label].append(share)
         axes.set_title(f"threshold {threshold:g}", loc="left")
+    for axes in panels[-across:]:
         axes.set_xlabel("directions k")
-    panels[0, 0].set_ylabel("probability of the order\nby all directions")
-    first = next(axes for axes in panels.flat if axes.lines)
-    panels[0, -1].legend(*first.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1, 1.05))
+    for axes in grid[:, 0]:
+        axes.set_ylabel("probability of the order\nby all directions")
+    first = next(axes for axes in panels if axes.lines)
+    grid[0, -1].legend(*first.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1, 1.05))
     caption = [
         f"{len(found)} repeat{'s' * (len(found) > 1)}, {SUBSETS} random subsets for each k",
         "dotted: order by chance",
         "minima above the threshold are not ranked",
     ]
     warned = statements.uncertain_order({label: min(shares) for label, shares in ends.items()})
-    return marks.finish(figure, panels.flat, frame, settings, scale, "rank_stability", caption, warnings=warned)
+    return marks.finish(figure, panels, frame, settings, scale, "rank_stability", caption, warnings=warned)
 
 
 def _panel(axes: Axes, repeats: list[Floats]) -> dict[str, float]:

@@ -19,8 +19,9 @@ from minima_volume.estimators.diagnostics import CONVERGED
 # Name of each volume in running text.
 NAMES = {"log_volume": "ln E[rⁿ]", "typical_log_volume": "n·E[ln r]", "log_volume_grid": "the published rule"}
 _KEY = ["repeat", "level", "landscape"]
-# From which probability an order is certain; connected regions of the two classes from which a boundary is torn (each spiral
-# cuts the square into few), although the test accuracy is high.
+# From which probability an order is certain; from how many connected regions of the two classes a boundary is torn although
+# the test accuracy is high. Measured on quick minima: 2 or 3 regions with clean labels, 10 with 100 wrong ones, whose
+# accuracy is 0.883.
 CERTAIN, MOST_REGIONS, HIGH_ACCURACY = 0.95, 12, 0.99
 
 

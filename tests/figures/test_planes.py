@@ -17,6 +17,7 @@ from minima_volume.storage import archives, layout
 from minima_volume.storage import tables as storage_tables
 from minima_volume.training import datasets
 from minima_volume.training.models import build_model
+from tests.figures import made_up_results
 from tests.figures.made_up_results import (
     LEVELS,
     N_DIRECTIONS,
@@ -147,6 +148,19 @@ def test_rank_stability_of_a_known_case(picture: Callable[..., Figure]) -> None:
     ]
     with_rays("study", some_rays())
     assert_readable(picture(rank_stability, "study"))
+
+
+def test_rank_stability_of_four_thresholds_is_drawn_in_two_rows(
+    picture: Callable[..., Figure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thresholds = (0.1, 0.05, 0.02, 0.01)
+    monkeypatch.setattr(made_up_results, "THRESHOLDS", thresholds)
+    rays = {level: np.repeat(np.nan_to_num(logs, nan=9.0), 2, axis=1) for level, logs in some_rays().items()}
+    with_rays("study", rays, thresholds=thresholds)
+    figure = picture(rank_stability, "study")
+    assert [axes.get_subplotspec().num1 for axes in figure.axes] == [0, 1, 2, 3]
+    assert figure.axes[0].get_gridspec().get_geometry() == (2, 2)
+    assert_readable(figure)
 
 
 def swiss(study: str, damage: bool = False, levels: tuple[int, ...] = LEVELS) -> torch.nn.Sequential:

@@ -253,9 +253,11 @@ def test_methods_compares_repeat_by_repeat(picture: Callable[..., Figure]) -> No
     assert labels[:2] == ["SAM ρ = 0.05\n5 epochs, batch 64", "AdamW\n5 epochs, full batch"]
     assert [x for x, _ in lines(figure.axes[1], "x")] == [[-0.12], [0.12]]  # level 0 has a repeat that is only a bound
     assert "× in b: a repeat without two exact volumes" in caption(figure)
+    said = " ".join(caption(figure).split())  # lines are broken anywhere
+    assert "3 repeats, mean ± s.d., 40 directions b, c: repeat by repeat, 3 repeats, mean ± standard error" in said
     assert_readable(figure)
     assert methods.draw("mnist_data", "paper") == []
-    write("mnist_data", [row | {"n_directions": 2 * row["n_directions"]} for row in nested("mnist_data")])
+    write("mnist_data", [row | {"n_directions": 80} for row in nested("mnist_data")], n_directions=80)
     paired = methods.differences(tables.volumes("paper", "mnist_sam"), tables.volumes("paper", "mnist_data"))
     assert (
         paired["log_volume_difference"].isna().all()
@@ -263,6 +265,8 @@ def test_methods_compares_repeat_by_repeat(picture: Callable[..., Figure]) -> No
     )
     figure = picture(methods, "mnist_sam")
     assert "ln E[$r^n$] along other numbers of directions cannot be compared" in caption(figure)
+    said = " ".join(caption(figure).split())
+    assert "SAM ρ = 0.05: 3 repeats, mean ± s.d., 40 directions AdamW: 3 repeats, mean ± s.d., 80 directions" in said
     assert_readable(figure)
     write("mnist_data", nested("mnist_data"), data_seed=11)
     with pytest.raises(ResultsError, match="the same data_seed"):
