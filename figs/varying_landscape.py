@@ -66,7 +66,7 @@ def _volumes(axes: Axes, frame: pd.DataFrame, base: int, colors: dict[int, str])
         axes.errorbar(at, drawn["mean"], drawn["spread"], color=color, marker="o", ms=2.5, capsize=1.5, label=label)
         if level in drawn.index:
             face, edge = ("white", color) if drawn["bound"][level] else (color, style.BLACK)
-            axes.plot(sizes[level], drawn["mean"][level], "o", ms=7, mfc=face, mec=edge, zorder=3)
+            axes.plot(sizes[level], drawn["mean"][level], "o", ms=7, mfc=face, mec=edge, zorder=3, clip_on=False)
         bounds = drawn[drawn["bound"] & (drawn.index != level)]
         axes.plot([sizes[landscape] for landscape in bounds.index], bounds["mean"], "o", color=color, mfc="white")
         absent.append((color, [sizes[landscape] for landscape in table.index[table["missing"] > 0]]))

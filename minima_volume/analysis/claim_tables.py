@@ -99,7 +99,8 @@ def evidence_table(each: Judgement) -> str:
         by_name = {found.estimator: found for found in one.findings}
         cells = [cell(by_name[name]) if name in by_name else "" for name in present]
         verdict = f"{one.verdict}{', near the threshold' if one.near else ''}"
-        rows.append((title(one.check), verdict, str(max(found.repeats for found in one.findings)), *cells))
+        repeats = max(found.repeats for found in one.findings)
+        rows.append((title(one.check), verdict, str(repeats) if one.check.study else f"{repeats} studies", *cells))
     return table(("check", "verdict", "repeats", *(ESTIMATORS[name] for name in present)), rows)
 
 

@@ -156,9 +156,9 @@ def _seeds(record: Mapping[str, Any]) -> str:
 
 
 def _section(path: Path, title: str) -> str:
-    """The text below one heading of a page."""
+    """The text below one heading of a page, without pictures and lines that hold links alone."""
     text = atomic.read_bytes(path).decode().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-    return re.sub(r"<img [^>]*>", "", text)
+    return re.sub(r"<img [^>]*>|^\[[^\]]*\]\([^)]*\)( · \[[^\]]*\]\([^)]*\))*$", "", text, flags=re.MULTILINE)
 
 
 def _body(path: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -30,6 +30,7 @@ _NOTE, _LINE = 0.06, 0.125  # inches below a figure: a margin, and for each line
 _STRIP = 0.07  # of the axes' height, for one row of crosses
 TITLE_WIDTH = 74  # letters of a title across a whole width
 _APART = 0.45  # least distance of two names below an axis, in steps
+_TICK_X, _TICK_Y = 0.28, 0.15  # inches that the number at a tick takes
 _ASIDE = 0.07  # distance of neighbouring series in steps, so that error bars do not overlap
 
 
@@ -176,10 +177,14 @@ def level_ticks(axes: Axes, steps: Mapping[int, float], settings: StudySettings,
 
 
 def log_ticks(axis: Axis) -> None:
-    """Set plain numbers on a logarithmic axis, more per decade if there are few decades."""
+    """Set plain numbers on a logarithmic axis, more per decade if there are few decades and room for them."""
     low, high = sorted(axis.get_view_interval())
-    few, some = (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
-    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 300 * low else few if high > 8 * low else some))
+    one, few, some = (1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+    choices = [one] if high > 300 * low else [few, one] if high > 8 * low else [some, few]
+    box = axis.axes.get_window_extent()
+    inches, each = (box.width, _TICK_X) if isinstance(axis, XAxis) else (box.height, _TICK_Y)
+    room = inches / axis.axes.figure.dpi / each / math.log10(high / low)  # for numbers in a decade
+    axis.set_major_locator(LogLocator(subs=next((subs for subs in choices if len(subs) <= room), choices[-1])))
     axis.set_minor_formatter(NullFormatter())
     style.nats(axis)
 

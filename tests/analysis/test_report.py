@@ -60,6 +60,7 @@ def test_the_page_stands_alone_and_every_link_leads_somewhere(paper: str) -> Non
     for link in page.links:
         if not link.startswith(("data:", "https://arxiv.org/")):
             assert link.startswith("#") and link[1:] in page.names, link
+    assert "The method in full" not in paper, "a line of links to other files says nothing here"
     # The tables inside the page are the files.
     for study, name in (("mnist_data", "volumes.csv"), ("swiss_data_x5", "orderings.csv")):
         found = re.search(rf'download="{study}_{name}" href="data:text/csv;base64,([^"]+)"', paper)

@@ -1,6 +1,7 @@
 """The two styles of pictures: sizes on paper and on slides, and that a slide shows the same picture larger."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from matplotlib import image
 from matplotlib import pyplot as plt
 
-from minima_volume.drawing import output, style
+from minima_volume.drawing import marks, output, style
 from minima_volume.errors import UserError
 
 
@@ -61,3 +62,20 @@ def test_slides_have_a_folder_of_their_own(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_unknown_style_is_refused() -> None:
     with pytest.raises(UserError, match="Expected STYLE to be paper or talk, got 'poster'"):
         style.chosen({"STYLE": "poster"})
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4])
+@pytest.mark.parametrize("high", [35, 150, 1000, 100_000])
+def test_numbers_on_logarithmic_axes_do_not_touch(columns: int, high: int) -> None:
+    style.use()
+    figure, grid = plt.subplots(1, columns, figsize=(4.4, 2.0), squeeze=False, sharey=True)  # room for a legend
+    for axes in grid.flat:
+        axes.set_xscale("log")
+        axes.set_xlim(20 * 0.9, high * 1.1)
+        marks.log_ticks(axes.xaxis)
+    style.lay_out(figure)
+    figure.draw_without_rendering()
+    for axes in grid.flat:
+        labels = [label for label in axes.get_xticklabels() if label.get_text()]
+        boxes = [label.get_window_extent() for label in labels if 18 <= label.get_position()[0] <= high * 1.1]
+        assert boxes and all(a.x1 < b.x0 for a, b in pairwise(boxes))
