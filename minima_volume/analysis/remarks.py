@@ -35,9 +35,8 @@ REMARKS = {
         "of it is due to the unit of length. The verdict rests on this study. Elsewhere only typical directions in own "
         "norms agree: on CIFAR-10 and on the other networks for MNIST, with one repeat each, and on modular addition, "
         "where one repeat is sampled too.",
-        "On the smaller network of the two spirals the sign of the difference varies between repeats; on the larger one "
-        "n·E[ln r] has the same sign in each, but its mean is within the 95 % limit. The published numbers of both vary "
-        "in sign. Cause: unknown.",
+        "On both networks of the two spirals the sign of the difference varies between repeats, as in the published "
+        "numbers. Cause: unknown.",
         "Sampled volumes on CIFAR-10, or in the landscape of each minimum's own samples, with the other order.",
     ),
     2: Remark(
