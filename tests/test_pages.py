@@ -54,6 +54,9 @@ def test_every_local_link_leads_somewhere(page: Path) -> None:
         target = (page.parent / name).resolve() if name else page
         if not target.exists() or (anchor and anchor not in anchors(target)):
             lost.append(link)
+        # `make docs` ends with a warning where the website has no such page.
+        if page.parent == ROOT / "docs" and target.suffix == ".md" and f"]({link})" in page.read_text():
+            lost += [link] * (target.parent != page.parent)
     assert not lost
     # Pages of the gallery are written by `make docs` from the examples.
     for name in ROLE.findall(page.read_text()):
