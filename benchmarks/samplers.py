@@ -26,7 +26,7 @@ from minima_volume.pipeline.study import Study, find_study
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.tethered import TetheredSettings, TetheredVolume, tethered_hmc
 from minima_volume.storage import archives, layout, tables
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 # ln γ in nats between which both are compared.
 DEEPEST, SHALLOWEST = -16.0, -0.3
@@ -77,7 +77,7 @@ def _tethered(repeat: Repeat, minima: Any, level: int, sigmas: list[float]) -> l
 
 
 if __name__ == "__main__":
-    spell_what_terminals_lack()
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.samplers", description=__doc__)
     parser.add_argument("study", help="name of a study, as in `make help`")
     given = parser.parse_args()

@@ -30,7 +30,7 @@ from minima_volume.pipeline.study import Study, find_study
 from minima_volume.sampling.potential import NetworkPotential
 from minima_volume.sampling.tethered import TetheredSettings, TetheredVolume, tethered_hmc
 from minima_volume.storage import archives, layout, tables
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 SCALE = "paper"
 # Widths around the typical radius divided by √n, c = 0.03 to 0.3 for all networks of the paper.
@@ -181,7 +181,7 @@ def measure(study: Study, sample: bool, settings: Settings | None = None) -> Non
 
 
 if __name__ == "__main__":
-    spell_what_terminals_lack()
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trust", description=__doc__)
     parser.add_argument("study", help="name of a study, as in `make help`")
     parser.add_argument(

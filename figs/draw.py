@@ -44,7 +44,7 @@ from minima_volume.pipeline.parent import end_with_make, end_with_parent
 from minima_volume.pipeline.settings import threads
 from minima_volume.storage import layout
 from minima_volume.storage.tables import changed_at
-from minima_volume.text import no_reader_needed, spell_what_terminals_lack
+from minima_volume.text import no_reader_needed, prepare_streams
 
 # Each has draw(study, scale), which returns the files that it wrote, none if the study has no such figure.
 FIGURES: tuple[ModuleType, ...] = (
@@ -170,7 +170,7 @@ def _is_fresh(picture: Path, study: str, scale: str) -> bool:
 
 
 if __name__ == "__main__":
-    spell_what_terminals_lack()
+    prepare_streams()
     end_with_make()
     parser = argparse.ArgumentParser(prog="python -m figs.draw", description=__doc__)
     parser.add_argument("studies", nargs="*", help="studies to name if they have no results yet")

@@ -72,7 +72,7 @@ def encodable(text: str, stream: TextIO | None) -> str:
     return text.encode(encoding, HANDLER).decode(encoding)
 
 
-def spell_what_terminals_lack() -> None:
+def prepare_streams() -> None:
     """Let every print of this process succeed: stdout and stderr spell the letters that their encodings lack."""
     for stream in (sys.stdout, sys.stderr):
         # Streams that something has replaced, such as a notebook's, have no encoder of their own.

@@ -137,7 +137,7 @@ def test_every_command_of_make_spells_what_a_terminal_lacks() -> None:
 def _spells(program: Path) -> bool:
     """Return whether a program, or the module whose `main` it calls, replaces what a terminal lacks."""
     source = program.read_text()
-    if "spell_what_terminals_lack()" in source:
+    if "prepare_streams()" in source:
         return True
     called = set(re.findall(r"^ *(?:sys\.exit\()?(\w+)\.main\(", source, re.MULTILINE))
     folders = ("minima_volume", "figs", "videos", "benchmarks")

@@ -16,7 +16,7 @@ from minima_volume.pipeline.parent import end_with_make, end_with_parent
 from minima_volume.pipeline.settings import threads
 from minima_volume.planes import study_plane
 from minima_volume.storage import archives, atomic
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 from videos import elements, encode
 from videos.encode import Quality
 from videos.render import FramePool
@@ -118,7 +118,7 @@ def make_all_artifacts(entries: Mapping[str, Entry], scale: str) -> None:
 
 def main(entries: Mapping[str, Entry]) -> None:
     """Run the command line that all video modules share."""
-    spell_what_terminals_lack()
+    prepare_streams()
     end_with_make()
     script = sys.modules["__main__"]
     module = getattr(script.__spec__, "name", None)

@@ -18,7 +18,7 @@ from minima_volume.analysis import claim_tables, claims, local, orders, power_la
 from minima_volume.analysis.markdown import MISSING, duration, ratio, signed, table, with_error
 from minima_volume.errors import ResultsError
 from minima_volume.storage import archives, atomic, layout
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 ROOT = Path()
 
@@ -234,7 +234,7 @@ def main() -> list[Path]:
 
 
 if __name__ == "__main__":
-    spell_what_terminals_lack()
+    prepare_streams()
     try:
         print("Up to date with the results:", *map(layout.display_path, main()))
     except ResultsError as error:

@@ -14,7 +14,7 @@ from minima_volume.analysis.student import limit_95
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
 from minima_volume.storage import tables as storage_tables
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 PUBLISHED = Path("figs/published.csv")  # facts of github.com/rfangit/minima-volume-project
 PUBLISHED_COLUMNS = (
@@ -216,7 +216,7 @@ def main() -> list[Path]:
 
 
 if __name__ == "__main__":
-    spell_what_terminals_lack()
+    prepare_streams()
     try:
         print(*map(layout.display_path, main()), sep="\n")
     except ResultsError as error:

@@ -23,7 +23,7 @@ from minima_volume.analysis.remarks import REMARKS
 from minima_volume.errors import ResultsError, UserError
 from minima_volume.estimators.diagnostics import CONVERGED
 from minima_volume.storage import archives, atomic, layout
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 FOLDER = Path("docs/_build/report")
 TOYS = {
@@ -176,7 +176,7 @@ def main(scale: str) -> Path:
 
 
 if __name__ == "__main__":
-    spell_what_terminals_lack()
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m minima_volume.analysis.report", description=__doc__)
     parser.add_argument("--scale", default="paper", choices=("quick", "paper"))
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from minima_volume.drawing import style
 from minima_volume.errors import ResultsError
 from minima_volume.storage import layout
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 Draw = Callable[[str, str], list[Path]]  # (study, scale) -> files written, none if the study has no such figure
 
@@ -28,7 +28,7 @@ def main(draw: Draw, description: str | None) -> None:
         draw: The module's drawing function.
         description: The module's docstring, shown by `--help` and if the study has no such figure.
     """
-    spell_what_terminals_lack()
+    prepare_streams()
     name = getattr(sys.modules["__main__"].__spec__, "name", None)
     parser = argparse.ArgumentParser(prog=f"python -m {name}" if name else None, description=description)
     parser.add_argument("study", help="name of a study, as in `make help`")

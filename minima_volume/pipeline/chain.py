@@ -13,7 +13,7 @@ from pathlib import Path
 from minima_volume.errors import UserError
 from minima_volume.pipeline.parent import end_what_follows_with_parent
 from minima_volume.storage import atomic, layout, tables
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 ASKED = ".asked"  # make compares its time with those of the results
 CHAIN = ".make"  # the folder whose lock stands for the chain of stages
@@ -70,7 +70,7 @@ def expire_picture(table: Path, picture: Path) -> None:
 
 def main() -> None:
     """Lock the study, write what was asked for, and become the command, which keeps the lock."""
-    spell_what_terminals_lack()
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study")
     parser.add_argument("scale")

@@ -20,7 +20,7 @@ from minima_volume.pipeline.repeat import Repeat
 from minima_volume.pipeline.settings import LONGEST, Settings, positive
 from minima_volume.pipeline.study import Study, unknown_study
 from minima_volume.storage import atomic, layout
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 EXIT_INTERRUPTED = 130
 
@@ -69,7 +69,7 @@ def main(studies: Mapping[str, Study], work: Callable[[StageRun], None]) -> None
         studies: The studies of the experiment folder by name.
         work: The stage; its name is the function's own.
     """
-    spell_what_terminals_lack()
+    prepare_streams()
     end_with_make()
     # For what happens outside the `try` below, such as a second Ctrl-C.
     sys.excepthook = print_error

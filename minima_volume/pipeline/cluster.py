@@ -17,7 +17,7 @@ from minima_volume.cluster.engine import DEATHS
 from minima_volume.errors import INTERRUPTED, UserError, describe_error, extra
 from minima_volume.pipeline import settings
 from minima_volume.pipeline.parent import end_what_follows_with_parent, end_with_make
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 # Pages about the cluster are for this machine alone, on any free port.
 LOOPBACK, DASHBOARD = "127.0.0.1", "127.0.0.1:0"
@@ -167,7 +167,7 @@ def run(kind: str, command: list[str], environ: Mapping[str, str] = os.environ) 
 
 def main() -> None:
     """Run the command of the command line, and end with its exit code."""
-    spell_what_terminals_lack()
+    prepare_streams()
     end_with_make()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run, such as make mnist_data")

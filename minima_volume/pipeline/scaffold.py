@@ -16,7 +16,7 @@ from minima_volume.errors import UserError
 from minima_volume.pipeline.study import Study, did_you_mean, read_studies
 from minima_volume.storage import scratch
 from minima_volume.storage.atomic import write_error
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 EXAMPLE = "`make new_experiment NAME=fashion FROM=MNIST`"
 CONFIG = '''"""The studies of {folder}: what is trained, what varies, and in which landscapes the minima are measured."""
@@ -200,7 +200,7 @@ def _joined(brackets: str, entries: list[str], lines: bool, depth: int) -> str:
 
 def main() -> None:
     """Make the folder below the working folder, and print what to do next."""
-    spell_what_terminals_lack()
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="", help="the new folder")
     parser.add_argument("--source", default="", help="an experiment folder, or one of its studies")

@@ -9,7 +9,7 @@ import numpy as np
 
 from minima_volume.errors import UserError
 from minima_volume.pipeline.settings import SCALES
-from minima_volume.text import spell_what_terminals_lack
+from minima_volume.text import prepare_streams
 
 DIGITS = 5  # significant digits of a loss in the tables: more than a picture shows
 
@@ -28,7 +28,7 @@ def main(write: Callable[[str, str], Path], studies: Sequence[str], program: str
         program: Name of the module that is run.
         about: What it does.
     """
-    spell_what_terminals_lack()
+    prepare_streams()
     parser = argparse.ArgumentParser(prog=f"python -m minima_volume.planes.{program}", description=about)
     parser.add_argument("study", choices=studies)
     parser.add_argument("--scale", default="paper", choices=SCALES)
