@@ -19,11 +19,15 @@ REPEATS ?= $(if $(filter quick,$(SCALE)),1,10)
 export PYTHONDONTWRITEBYTECODE := 1
 # The package of this folder runs, whatever folder .venv was made for.
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+# A notebook's backend, which a `!make` inherits, is not installed here.
+export MPLBACKEND := agg
 export SCALE DATA_DIR
 
 ifneq ($(realpath $(firstword $(MAKEFILE_LIST))),$(or $(realpath Makefile),none))
 $(error Expected make to run in the folder of its Makefile, got $(CURDIR): run make -C $(dir $(firstword $(MAKEFILE_LIST))))
 endif
+$(if $(findstring t,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),$(error Expected targets to be made, got make -t, which would only \
+  mark them as new: leave -t out))
 FOLDERS := $(patsubst %/studies.mk,%,$(wildcard */studies.mk))
 include $(FOLDERS:%=%/studies.mk)
 STUDIES := $(foreach folder,$(FOLDERS),$($(folder)_STUDIES))
@@ -55,7 +59,7 @@ export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY STYLE CLUSTER JOBS SLURM
 # $(call quoted,text): the text as one word of a shell.
 quoted = '$(subst ','\'',$1)'
 
-DRY := $(strip $(foreach flag,n q t,$(findstring $(flag),$(filter-out --%,$(firstword -$(MAKEFLAGS))))))
+DRY := $(strip $(foreach flag,n q,$(findstring $(flag),$(filter-out --%,$(firstword -$(MAKEFLAGS))))))
 PY := .venv/bin/python
 READY := .venv/.ready
 R := results/$(SCALE)
@@ -66,7 +70,7 @@ repeats := $(shell seq 0 $$(($(REPEATS) - 1)))
 # --- the environment -------------------------------------------------------------------------------------------------
 # .ready holds the folder that the environment was made for, and the files that it was made from.
 $(READY): FORCE
-	@{ pwd -P; cat pyproject.toml constraints.txt; } | cmp -s - $@ || $(PYTHON) -m minima_volume.pipeline.environment $(call quoted,$(PYTHON))
+	@{ pwd -P; cat pyproject.toml constraints.txt; } 2> /dev/null | cmp -s - $@ || $(PYTHON) -m minima_volume.pipeline.environment $(call quoted,$(PYTHON))
 
 # --- a cluster, started once around everything that was asked for: stages inside get its address ------------------------
 COMPUTES := all quickstart local_volumes sharpness report $(FOLDERS) $(STUDIES) $(STUDIES:%=%.local) $(STUDIES:%=%.sharpness) results/%
@@ -273,8 +277,9 @@ help: ## show this list
 
 # The system's Python suggests a target, because .venv may not exist yet; without any Python the message has no suggestion.
 NEAREST := import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1))
+# make -B asks for the sources too, which are there.
 .DEFAULT:
-	@near=$$($(PYTHON) -c '$(NEAREST)' $(call quoted,$@) $(TARGETS) $(FOLDERS) $(STUDIES) 2> /dev/null || true); \
+	@[ ! -e $(call quoted,$@) ] || exit 0; near=$$($(PYTHON) -c '$(NEAREST)' $(call quoted,$@) $(TARGETS) $(FOLDERS) $(STUDIES) 2> /dev/null || true); \
 	  printf "No target or file '%s'.%s Run 'make help' for a list of the targets; studies are %s.\n" \
 	  $(call quoted,$@) "$${near:+ Did you mean '$$near'?}" "$(STUDIES)" >&2; exit 2
 endif

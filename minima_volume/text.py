@@ -16,6 +16,7 @@ SPELLINGS = {
     "’": "'", "‘": "'", "“": '"', "”": '"', "′": "'", "⟨": "<", "⟩": ">", "✓": "+", "✗": "x", "∈": "in",
     "\N{COMBINING CIRCUMFLEX ACCENT}": "^", "█": "#",
 }  # fmt: skip
+HIGHEST_STANDARD = 2  # descriptor of stderr; the lower ones are stdin and stdout
 HANDLER = "minima_volume.spell"  # name of the error handler that Python's encoders know
 
 
@@ -73,7 +74,16 @@ def encodable(text: str, stream: TextIO | None) -> str:
 
 
 def prepare_streams() -> None:
-    """Let every print of this process succeed: stdout and stderr spell the letters that their encodings lack."""
+    """Let every print of this process succeed.
+
+    A stream that was closed by whoever started the process, as by `>&-`, leads nowhere. Without that, a file would be opened
+    at its number, and what libraries print would be written into the file. stdout and stderr spell the letters that their
+    encodings lack.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= HIGHEST_STANDARD:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
     for stream in (sys.stdout, sys.stderr):
         # Streams that something has replaced, such as a notebook's, have no encoder of their own.
         reconfigure = getattr(stream, "reconfigure", None)

@@ -143,3 +143,26 @@ def _spells(program: Path) -> bool:
     folders = ("minima_volume", "figs", "videos", "benchmarks")
     shared = [path for name in called for folder in folders for path in (ROOT / folder).rglob(f"{name}.py")]
     return any(_spells(path) for path in shared if path != program)
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_what_is_printed_never_lands_in_a_file_in_place_of_a_closed_stream(
+    closed: tuple[int, ...], tmp_path: Path
+) -> None:
+    code = """
+import os, sys
+from minima_volume.text import no_reader_needed, prepare_streams
+prepare_streams()
+with open(sys.argv[1], "w") as table:
+    print("out"), print("err", file=sys.stderr)
+    os.write(2, b"a library's warning")
+    with no_reader_needed():
+        print("more")
+    table.write("1,2")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "table.csv")], cwd=ROOT, capture_output=True, timeout=120,
+        preexec_fn=lambda: [os.close(descriptor) for descriptor in closed],
+    )  # fmt: skip
+    assert done.returncode == 0 and (tmp_path / "table.csv").read_text() == "1,2"
+    assert done.stdout == (b"" if 1 in closed else b"out\nmore\n")

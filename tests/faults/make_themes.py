@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tests.faults import beside, chains, disks, environments, new_experiments, orphans, words
+from tests.faults import beside, chains, disks, environments, new_experiments, orphans, terminals, words
 from tests.faults.sandbox import Row, Sandbox, Tables
 
 Task = Callable[[], list[Row]]
@@ -47,6 +47,11 @@ def tasks(known: Undisturbed, *, short: bool) -> dict[str, list[Task]]:
         lambda: [chains.older_settings(known.copy("older"), CHAIN, tables)],
         lambda: [chains.future_results(known.copy("future"), CHAIN, tables)],
         lambda: [chains.stale_pictures(known.copy("stale"), CHAIN)],
+    ]
+    found["terminals"] = [
+        lambda: [terminals.closed(CHAIN, tables, folder)],
+        lambda: [terminals.notebook(known.copy("notebook"))],
+        lambda: [terminals.flags(known.copy("flags"), CHAIN, tables)],
     ]
     found["disk"] = [lambda: [disks.full_pictures(known.copy("pictures"), CHAIN)]]
     found["orphans"] = [

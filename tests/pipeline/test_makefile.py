@@ -164,6 +164,12 @@ def test_misspelt_targets_are_refused_with_the_nearest_one(target: str, nearest:
     assert not (project / ".venv").exists()
 
 
+def test_marking_targets_as_new_is_refused_and_making_all_again_is_not(project: Path) -> None:
+    assert "leave -t out" in sentence(make("-t", table("mnist_poison"), cwd=project))
+    assert make("-B", table("mnist_poison"), "SCALE=quick", cwd=project).returncode == 0
+    assert set(STAGES) <= set(stages_of(calls(project)))
+
+
 @pytest.mark.parametrize(("target", "python"), [("zzzzzz", "python3"), ("mnist_posion", "no-such-python")])
 def test_without_a_near_target_or_a_python_there_is_no_suggestion(target: str, python: str, project: Path) -> None:
     assert sentence(make(target, f"PYTHON={python}", cwd=project)).startswith(
