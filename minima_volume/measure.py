@@ -28,6 +28,7 @@ from minima_volume.networks import arguments
 from minima_volume.networks.adapters import Data, LossFunction
 from minima_volume.networks.losses import Metric
 from minima_volume.networks.minimum import Minimum
+from minima_volume.networks.probes import data_hash, probe
 from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.networks.user_model import UserModel, check_user_model, plain_module
 from minima_volume.rays.preconditioner import Preconditioner
@@ -130,9 +131,12 @@ def measure_volume(
     """
     arguments.check_metric(metric, loss_fn)
     thresholds = arguments.as_thresholds(threshold, metric)
-    n_directions, seed = arguments.as_count(n_directions, "n_directions", 1), arguments.as_count(seed, "seed", 0)
+    n_directions, seed = arguments.as_directions(n_directions), arguments.as_count(seed, "seed", 0)
     memory, widths, model = arguments.as_count(memory, "memory", 1), arguments.as_widths(sigmas), plain_module(model)
     check_preconditioner(preconditioner, metric)
+    normalise, per_layer = (
+        arguments.as_flag(value, name) for value, name in ((normalise, "normalise"), (per_layer, "per_layer"))
+    )
     cluster = None if client is None else Cluster.of(client)
     with plain_surroundings(model):
         # Nothing writes into these tensors, so they stay the caller's.
@@ -238,13 +242,13 @@ def boundary(size: int, threshold: float, metric: Metric) -> Target:
 
 
 def _fingerprint(user: UserModel, minimum: Minimum, settings: _Settings, shape: Preconditioner | None) -> str:
-    """What kept rays depend on. The data count with their number and the mean loss, to all of its digits."""
-    weights = sha256()
+    """What kept rays depend on."""
+    weights, metric = sha256(), settings.metric
     for _, tensor in sorted(minimum.parameters.items()):
         weights.update(tensor.cpu().numpy().tobytes())
     return fingerprint(
-        weights.hexdigest(), minimum.layout.shapes, float(minimum.scales.double().sum()), user.objective.n_samples,
-        user.loss, settings.thresholds, settings.metric, settings.seed, shape.log_determinant if shape else 0.0,
+        weights.hexdigest(), minimum.layout.shapes, float(minimum.scales.double().sum()), data_hash(user, metric),
+        str(probe(user, minimum, metric)), settings.thresholds, metric, settings.seed, shape.probe() if shape else "",
     )  # fmt: skip
 
 

@@ -89,7 +89,8 @@ def local_volume(
         (('ok',), True)
     """
     arguments.check_metric(metric, loss_fn)
-    (height,), widths = arguments.as_thresholds(threshold, metric), arguments.as_widths(sigmas)
+    normalise = arguments.as_flag(normalise, "normalise")
+    height, widths = arguments.as_threshold(threshold, metric), arguments.as_widths(sigmas)
     n_draws, seed = arguments.as_count(n_draws, "n_draws", 2 * GROUPS), arguments.as_count(seed, "seed", 0)
     memory, model = arguments.as_count(memory, "memory", 1), plain_module(model)
     cluster = None if client is None else Cluster.of(client)

@@ -146,7 +146,48 @@ def sent(error: Exception | None) -> Trigger:
     return call
 
 
+def scripted(*_: object) -> nn.Module:
+    """A model with a scripted layer."""
+    return nn.Sequential(torch.jit.script(nn.Linear(2, 2)))
+
+
+class Sparse(nn.Module):
+    """Has a sparse parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(2).to_sparse())
+
+
+def recorded(values: list[float], others: int = 0) -> Trigger:
+    """Record checkpoints of these weights, with another writer, and draw their plane."""
+
+    def call(folder: Path, patch: pytest.MonkeyPatch) -> None:
+        model, trajectory = nn.Linear(1, 1, bias=False), minima_volume.Trajectory(folder / "run")
+        for value in values:
+            nn.init.constant_(model.weight, value)
+            trajectory.record(model)
+        for _ in range(others):
+            minima_volume.Trajectory.open(folder / "run", model).record(model)
+            trajectory.record(model)
+        trajectory.pca_plane(nn.MSELoss(), (torch.ones(2, 1), torch.ones(2, 1)), nodes=3)
+
+    return call
+
+
 API_MISTAKES: tuple[Mistake, ...] = (
+    ("gave several thresholds for one", "Expected a single threshold, got [9.0, 8.0]", drawn(threshold=[9.0, 8.0])),
+    ("wrote a flag as text", "Expected normalise=True or normalise=False, got 'no'", measured(normalise="no")),
+    ("asked for too many directions", "n_directions up to 9,999,999, got 1,000,000,000,000", measured(n_directions=10**12)),
+    ("chose parameters by a number", "a list of names or a function, got 0", measured(only=0)),
+    ("gave a model with a scripted layer", "got a scripted one in '0'", lambda *a: measured(scripted())(*a)),
+    ("gave a model with sparse parameters", "Expected dense parameters, got 'weight'", measured(Sparse())),
+    ("gave a model without numbers", "got 'weight' on the meta device", measured(nn.Linear(2, 2, device="meta"))),
+    ("gave sparse inputs", "Expected dense inputs and targets", measured(data=(DATA[0].to_sparse(), DATA[1]))),
+    ("named a file by a number", "Expected the name of a file, got 3", measured(keep=3)),
+    ("named a file by 300 letters", "Expected the name of a file, got " + "a" * 300, measured(keep="a" * 300 + ".npz")),
+    ("recorded a run in two processes", "Expected 3 rows in ", recorded([1.0, 2.0, 3.0], others=1)),
+    ("recorded a run that diverged", "got others in run from number 1 on", recorded([1.0, math.nan, 3.0])),
     ("sent a model with a lock to workers", "a model, a loss and data that can be sent to workers, got 'TypeError",
      packed(threading.Lock())),
     ("sent a model of a module that workers lack", "can import what the model and the loss are made of, got 'No module",
@@ -154,7 +195,7 @@ API_MISTAKES: tuple[Mistake, ...] = (
     ("sent a model without its data", "no vocabulary (on a worker)", sent(DataError("no vocabulary"))),
     ("sent a model that fails there", "run on the workers as they do here, got 'OSError: no file' on ",
      sent(OSError("no file"))),
-    ("sent a model that is another one there", "samples with the mean loss", sent(None)),
+    ("sent a model that is another one there", "the same function of the same data on the workers", sent(None)),
     ("asked for no directions", "n_directions to be a whole number of at least 1", measured(n_directions=0)),
     ("gave one width instead of several", "sigmas as a sequence of widths above 0, got 0.1", measured(sigmas=0.1)),
     ("misspelt the preconditioner", "got 'curvatur'", measured(preconditioner="curvatur")),

@@ -1,6 +1,5 @@
 """A sweep over somebody's model as bytes that reach every worker of a cluster once."""
 
-import math
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,18 +12,14 @@ import torch
 from minima_volume.crossings.model_problem import ModelProblem
 from minima_volume.crossings.scan import Target
 from minima_volume.errors import DataError, UserError, is_memory_error
-from minima_volume.networks.losses import Metric
 from minima_volume.networks.minimum import Minimum
-from minima_volume.networks.model_checks import all_losses
-from minima_volume.networks.private_copy import PrivateCopy
+from minima_volume.networks.probes import Probe, probe
 from minima_volume.networks.surroundings import plain_surroundings
 from minima_volume.networks.user_model import UserModel
 from minima_volume.rays.preconditioner import Preconditioner
 
 # Sweeps that a worker keeps: of the model that is measured and of one of its layers.
 KEPT = 2
-# Part of the mean loss at the minimum by which it may differ there: sums of another kind of processor.
-SAME = 1e-9
 # The precision by default belongs to the whole process, so its threads compute one after another.
 _LOCK = RLock()
 
@@ -35,9 +30,11 @@ class Packed:
 
     Attributes:
         content: Everything, by cloudpickle, which also takes functions and classes of a script or a notebook.
+        here: What the loss on its data is like in this process.
     """
 
     content: bytes
+    here: Probe | None = None
 
     @classmethod
     def of(
@@ -56,7 +53,7 @@ class Packed:
         import cloudpickle
 
         try:
-            return cls(cloudpickle.dumps((user, minimum, tuple(targets), memory, shape, torch.get_default_dtype())))
+            content = cloudpickle.dumps((user, minimum, tuple(targets), memory, shape, torch.get_default_dtype()))
         except Exception as error:  # somebody's class may raise anything: its words become part of the sentence
             if is_memory_error(error):
                 raise
@@ -65,6 +62,7 @@ class Packed:
                 "Expected a model, a loss and data that can be sent to workers, got "
                 f"'{type(error).__name__}: {text[:120]}': remove what cannot be pickled, or leave the client out."
             ) from error
+        return cls(content, probe(user, minimum, targets[0].metric))
 
     @contextmanager
     def unpack(self) -> Iterator[tuple[ModelProblem, Preconditioner | None]]:
@@ -117,13 +115,10 @@ def _unpack(packed: Packed) -> tuple[ModelProblem, Preconditioner | None, torch.
     torch.set_default_dtype(dtype)
     with plain_surroundings(user.model):
         problem = ModelProblem(user, minimum, targets, memory)
-        metric: Metric = "loss" if problem.targets[0].is_loss[0] else "accuracy"
-        with torch.no_grad():
-            losses = all_losses(user.objective, PrivateCopy(user.model, user.device, user.final_dtype), metric)
-    found = float(losses.mean())
-    if len(losses) != user.objective.n_samples or not math.isclose(found, user.loss, rel_tol=SAME, abs_tol=SAME):
+        there = probe(user, minimum, targets[0].metric)
+    if packed.here is not None and not there.agrees(packed.here):
         raise UserError(
-            f"Expected {user.objective.n_samples} samples with the mean loss {user.loss:.9g} on the workers, as here, got "
-            f"{len(losses)} with {found:.9g} on {platform.node()}: give workers the same data, modules and settings."
+            f"Expected the same function of the same data on the workers, got means ({there}) instead of ({packed.here}) on "
+            f"{platform.node()}: give workers the same data, modules and settings."
         )
     return problem, shape, dtype

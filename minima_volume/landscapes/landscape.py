@@ -14,14 +14,15 @@ from minima_volume.errors import UserError
 from minima_volume.landscapes.batch_norm import BatchNorm, normalisations
 from minima_volume.landscapes.convolutions import arrange
 from minima_volume.landscapes.subspace import Subspace
-from minima_volume.networks import arguments
+from minima_volume.networks import adapters, arguments
 from minima_volume.networks import model_checks as checks
 from minima_volume.networks.adapters import Data, LossFunction
 from minima_volume.networks.losses import Metric
 from minima_volume.networks.minimum import Minimum
-from minima_volume.networks.objective import ClosureObjective, SampleObjective
+from minima_volume.networks.objective import SampleObjective
 from minima_volume.networks.parameters import Parameters
 from minima_volume.networks.private_copy import PrivateCopy
+from minima_volume.networks.probes import data_hash, probe
 from minima_volume.networks.user_model import UserModel, check_user_model
 from minima_volume.rays.path import fastest_path
 from minima_volume.storage.archives import fingerprint
@@ -66,7 +67,7 @@ class Landscape:
         self.user: UserModel = check_user_model(
             model, loss, data, self.minimum, metric=metric, threshold=math.inf, memory=memory, shuffle=False
         )
-        self.metric, self.batch_norm, self.memory = metric, batch_norm, memory
+        self.metric, self.batch_norm, self.memory, self._loss = metric, batch_norm, memory, loss
         self.copy = PrivateCopy(model, self.user.device, torch.float64)
         self.recalibrates = batch_norm == "recalibrate" and bool(normalisations(self.copy.module))
         self.path = "module" if self.recalibrates else fastest_path(self.user, self.minimum, self.copy)
@@ -104,19 +105,27 @@ class Landscape:
         found = sorted({arguments.as_count(int(size), "sizes", 1) for size in sizes or ()} | {self.n_samples})
         if found[-1] > self.n_samples:
             raise UserError(f"Expected sizes up to {self.n_samples} samples, got {found[-1]}: leave it out.")
-        objective = self.user.objective
-        if len(found) > 1 and isinstance(objective, ClosureObjective) and objective.scale != 1.0:
+        if len(found) > 1 and self._weighted():
             raise UserError("Expected losses without weights for nested sizes, got weights: leave out sizes.")
         return tuple(found)
 
+    def _weighted(self) -> bool:
+        """Return whether samples count by weights, whose sum belongs to one number of samples."""
+        objective = self.user.objective
+        if isinstance(objective, SampleObjective):
+            return self.metric == "loss" and adapters.has_weights(self._loss, objective.samples.targets)
+        ragged = objective.errors is not None and isinstance(self._loss, adapters.WEIGHING)
+        return objective.scale != 1.0 or (self.metric == "loss" and ragged)
+
     def fingerprint(self, subspace: Subspace, *settings: object) -> str:
-        """Return a hash of what losses on a subspace depend on; the data count with their number and their mean loss."""
+        """Return a hash of what losses on a subspace depend on."""
         total = sha256()
         for _, tensor in sorted(subspace.parameters.items()):
             total.update(tensor.cpu().numpy().tobytes())
         total.update(subspace.axes.cpu().numpy().tobytes())
-        about = subspace.layout.shapes, self.n_samples, self.user.loss, self.metric, self.batch_norm
-        return fingerprint(total.hexdigest(), *about, *settings)
+        about = subspace.layout.shapes, data_hash(self.user, self.metric), self.metric, self.batch_norm
+        known = str(probe(self.user, self.minimum, self.metric))
+        return fingerprint(total.hexdigest(), known, *about, *settings)
 
     def notes(self) -> tuple[str, ...]:
         """Return what a reader of the results has to know."""

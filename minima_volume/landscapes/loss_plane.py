@@ -22,7 +22,7 @@ from minima_volume.landscapes.subspace import Subspace
 from minima_volume.landscapes.surface import ON_PLANE, Mark, Track
 from minima_volume.landscapes.survey import losses_of, means_of, survey
 from minima_volume.networks.adapters import Data, LossFunction
-from minima_volume.networks.arguments import Names, as_count, as_thresholds
+from minima_volume.networks.arguments import Names, as_count, as_flag, as_threshold
 from minima_volume.networks.losses import Metric
 from minima_volume.networks.parameters import Parameters
 from minima_volume.networks.surroundings import plain_surroundings
@@ -126,7 +126,7 @@ def loss_plane(
             Named(name, parameters_of_model(value, f"model {name}", first))
             for name, value in {**further, **(others or {})}.items()
         ]
-        normalise = not further if normalise is None else normalise
+        normalise = not further if normalise is None else as_flag(normalise, "normalise")
         scales = basis.scales_of(landscape.minimum, normalise=normalise)
         layout, angle, notes = landscape.minimum.layout, math.nan, []
         if further:
@@ -167,7 +167,7 @@ def plane_on(
     """Evaluate a landscape on a plane with given axes; see `loss_plane`."""
     places = [frame.project(each.parameters) for each in marked]
     if threshold is not None:
-        (level, *_) = as_thresholds(threshold, landscape.metric)
+        level = as_threshold(threshold, landscape.metric)
         threshold = 1 - level if landscape.metric == "accuracy" else level
     points = [place for place, _ in places] + [
         point for track in tracks for point in zip(track.x, track.y, strict=True)

@@ -88,7 +88,7 @@ class Trajectory:
         Raises:
             ResultsError: A file is missing or damaged, or belongs to another run or another architecture.
         """
-        found, path = cls.__new__(cls), Path(path)
+        found, path, model = cls.__new__(cls), Path(path), plain_module(model)
         content = archives.read_json(_header_of(path), advice=_ADVICE)
         own = {name: tuple(p.shape) for name, p in model.named_parameters()}
         shapes = _shapes_in(content)
@@ -99,7 +99,7 @@ class Trajectory:
         ):
             raise ResultsError(f"Expected a trajectory of this architecture in {path}, got another: check the path.")
         found.path, found.only, found._layout = path, [name for name, _ in shapes], Layout(shapes)
-        found._model = deepcopy(plain_module(model)).eval()
+        found._model = deepcopy(model).eval()
         found._file, found._checked = path, content["kind"] == KIND
         try:
             found._count = row_file.count_rows(path, found._layout.n_params, checked=found._checked)
@@ -196,8 +196,14 @@ class Trajectory:
         runs = {name: self, **(others or {})}
         if self._model is None or self._layout is None or len(self) < 3:
             raise UserError(f"Expected at least three checkpoints, got {len(self)}: record more of them.")
-        if any(run._layout != self._layout for run in runs.values()):
+        if any(not isinstance(run, Trajectory) or run._layout != self._layout for run in runs.values()):
             raise UserError("Expected trajectories of one architecture, got others: record the same parameters.")
+        for key, run in runs.items():
+            broken = [number for number, row in enumerate(run.checkpoints) if not np.isfinite(row).all()]
+            if broken:
+                raise UserError(
+                    f"Expected finite float32 checkpoints, got others in {key} from number {broken[0]} on: record fewer."
+                )
         model, layout = deepcopy(self._model), self._layout
         _load(model, layout, self.checkpoints[-1])
         with plain_surroundings(model):

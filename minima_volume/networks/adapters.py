@@ -18,11 +18,11 @@ LossFunction = Callable[[Any, Any], Any]
 Data = tuple[Tensor, Tensor] | Iterable[Any]
 # Samples that are read at a time from a data set.
 READ = 256
-# Loss modules whose mean weighs samples by class and leaves out a target.
-_WEIGHING = (nn.CrossEntropyLoss, nn.NLLLoss)
+# Loss modules whose mean weighs targets by class and leaves some out.
+WEIGHING = (nn.CrossEntropyLoss, nn.NLLLoss)
 
 
-def per_sample(loss_fn: LossFunction, targets: Tensor | None = None) -> Criterion:
+def per_sample(loss_fn: LossFunction, targets: Tensor | None = None, n_samples: int | None = None) -> Criterion:
     """Convert a loss function to a criterion that returns one loss per sample for many networks at once.
 
     Args:
@@ -31,6 +31,7 @@ def per_sample(loss_fn: LossFunction, targets: Tensor | None = None) -> Criterio
             axes, such as one per token, are averaged over them.
         targets: All targets, for modules that weigh classes or ignore a target: their losses are then scaled so that the
             plain mean over all samples is the module's weighted mean.
+        n_samples: Number of samples, where their targets have different shapes and `targets` is all of them in a row.
 
     Returns:
         A function (outputs (rays, N, …), targets (N, …)) -> losses (rays, N), computed in the precision of the outputs.
@@ -47,7 +48,7 @@ def per_sample(loss_fn: LossFunction, targets: Tensor | None = None) -> Criterio
         tensor([[1., 4.],
                 [1., 0.]])
     """
-    single, scale = _unreduced(loss_fn), 1.0 if targets is None else _weight_scale(loss_fn, targets)
+    single, scale = _unreduced(loss_fn), None if targets is None else _weight_scale(loss_fn, targets, n_samples)
 
     def criterion(outputs: Tensor, targets: Tensor) -> Tensor:
         wanted = targets.to(outputs.dtype) if targets.is_floating_point() else targets
@@ -55,7 +56,10 @@ def per_sample(loss_fn: LossFunction, targets: Tensor | None = None) -> Criterio
         repeated = wanted.expand(len(outputs), *wanted.shape).flatten(0, 1)
         with evaluation(outputs.dtype, grad=torch.is_grad_enabled()):
             values = _values(single, outputs.flatten(0, 1), repeated)
-        return (values if scale == 1.0 else scale * values).view(outputs.shape[:2])
+        if values.ndim > 1:
+            # A sample with more targets that count has a larger part of a weighted mean.
+            values = values.flatten(1).mean(dim=1) if scale is None else values.flatten(1).sum(dim=1)
+        return (values if scale is None else scale * values).view(outputs.shape[:2])
 
     return criterion
 
@@ -75,10 +79,18 @@ def _unreduced(loss_fn: LossFunction) -> LossFunction:
     return copy
 
 
-def _weight_scale(loss_fn: LossFunction, targets: Tensor) -> float:
-    """Return the number of targets divided by the sum of their weights, for modules whose mean is weighted."""
-    if not isinstance(loss_fn, _WEIGHING) or loss_fn.reduction != "mean" or targets.is_floating_point():
-        return 1.0
+def has_weights(loss_fn: LossFunction | None, targets: Tensor) -> bool:
+    """Return whether targets count by different weights in the mean of a loss module."""
+    return loss_fn is not None and _weight_scale(loss_fn, targets, None) is not None
+
+
+def _weight_scale(loss_fn: LossFunction, targets: Tensor, n_samples: int | None) -> float | None:
+    """Return the number of samples over the sum of all weights, by which the summed losses of a sample are multiplied.
+
+    None if the mean of its losses is the same: the module does not weigh, or all weights are 1 and all samples alike.
+    """
+    if not isinstance(loss_fn, WEIGHING) or loss_fn.reduction != "mean" or targets.is_floating_point():
+        return None
     targets = targets.cpu()  # where every device has float64
     counted = targets != loss_fn.ignore_index
     weights = counted.double()
@@ -87,21 +99,22 @@ def _weight_scale(loss_fn: LossFunction, targets: Tensor) -> float:
     total = float(weights.sum())
     if not total > 0:
         raise DataError("Expected at least one target that counts, got none: check ignore_index and the weights.")
-    return targets.numel() / total
+    return None if n_samples is None and total == targets.numel() else (n_samples or len(targets)) / total
 
 
 def _values(single: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return one loss per sample (N,)."""
+    """Return the losses (N, …) of samples, in the precision of the outputs."""
     if isinstance(single, nn.Module):
         single = single.to(outputs.device, outputs.dtype)
     values = single(outputs, targets)
-    if not isinstance(values, Tensor) or values.ndim == 0 or len(values) != len(targets):
+    if not isinstance(values, Tensor) or values.is_complex() or values.ndim == 0 or len(values) != len(targets):
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise UserError(
             f"Expected one loss per sample, shaped ({len(targets)},), got {shape}: pass a loss with reduction='none', for "
             "example nn.CrossEntropyLoss() or functools.partial(torch.nn.functional.cross_entropy, reduction='none')."
         )
-    return values if values.ndim == 1 else values.flatten(1).mean(dim=1)
+    # Of mistakes, which are bools, and of losses in half precision.
+    return values if values.dtype == torch.float64 else values.to(outputs.dtype)
 
 
 def as_returned(loss_fn: nn.Module, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -187,10 +200,14 @@ def as_pairs(batches: Iterable[Any]) -> list[tuple[Tensor, Tensor]] | None:
         The pairs, or None if the batches are something else or are read again each time.
 
     Raises:
-        DataError: Pairs of different lengths or without samples.
+        DataError: Pairs of different lengths, without samples, or sparse ones.
     """
     if not isinstance(batches, list) or not all(_is_pair(batch) for batch in batches):
         return None
+    if any(part.layout != torch.strided for batch in batches for part in batch):
+        raise DataError(
+            "Expected dense inputs and targets, got sparse ones: call to_dense() on them, or pass a closure."
+        )
     for inputs, targets in batches:
         if inputs.ndim == 0 or targets.ndim == 0 or not len(inputs) or len(inputs) != len(targets):
             raise DataError(

@@ -1,7 +1,7 @@
 """Arguments of a measurement: checked, and as the engine takes them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,6 +15,7 @@ from minima_volume.networks.parameters import Layout, Parameters, layout_of
 from minima_volume.networks.reads import shared_memory
 
 Names = Callable[[str], bool] | str | Sequence[str] | None
+MOST_DIRECTIONS = 10**7 - 1  # as in make; the rays of so many take gigabytes
 
 
 def as_thresholds(threshold: float | Sequence[float], metric: Metric) -> tuple[float, ...]:
@@ -23,7 +24,8 @@ def as_thresholds(threshold: float | Sequence[float], metric: Metric) -> tuple[f
     Raises:
         UserError: They are not numbers that bound a basin.
     """
-    values = threshold if isinstance(threshold, Sequence | np.ndarray | torch.Tensor) else [threshold]
+    several = isinstance(threshold, Sequence) or getattr(threshold, "ndim", 0) > 0
+    values: Any = threshold if several else [threshold]
     wanted = "an accuracy above 0 and up to 1" if metric == "accuracy" else "a finite number above 0"
     advice = "pass a share, such as 0.9" if metric == "accuracy" else "add a constant to a loss that has none"
     if isinstance(values, str) or not len(values):
@@ -33,6 +35,36 @@ def as_thresholds(threshold: float | Sequence[float], metric: Metric) -> tuple[f
         if not 0 < number < math.inf or (metric == "accuracy" and number > 1):
             raise UserError(f"Expected {wanted} as threshold, got {number:g}: {advice}.")
     return tuple(sorted(set(numbers), reverse=metric != "accuracy"))
+
+
+def as_threshold(threshold: float, metric: Metric) -> float:
+    """Return a single threshold.
+
+    Raises:
+        UserError: It is no number that bounds a basin, or there are several.
+    """
+    found = as_thresholds(threshold, metric)
+    if len(found) != 1:
+        raise UserError(f"Expected a single threshold, got {threshold!r}: call once for each.")
+    return found[0]
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Return True or False; raise UserError for anything else, such as the text "no", which Python takes as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise UserError(f"Expected {name}=True or {name}=False, got {value!r}: pass one of them.")
+    return bool(value)
+
+
+def as_directions(value: Any) -> int:
+    """Return a number of directions.
+
+    Raises:
+        UserError: It is no whole number, or more than anything could follow.
+    """
+    if as_count(value, "n_directions", 1) > MOST_DIRECTIONS:
+        raise UserError(f"Expected n_directions up to {MOST_DIRECTIONS:,}, got {value:,}: pass fewer.")
+    return int(value)
 
 
 def as_count(value: Any, name: str, least: int) -> int:
@@ -119,6 +151,8 @@ def _name_filter(model: nn.Module, parameters: Parameters, only: Names) -> Calla
     if isinstance(only, str):
         _explain_tie(model, parameters, only, any(only in name for name in parameters))
         return lambda name: only in name
+    if not isinstance(only, Iterable):
+        raise UserError(f"Expected only as a name, a list of names or a function, got {only!r}: pass one of them.")
     names = list(only)
     for name in names:
         _explain_tie(model, parameters, name, name in parameters)

@@ -201,7 +201,7 @@ def _check_counts(objective: Objective, moved: PrivateCopy) -> None:
         )
 
 
-def notes_on(minimum: Minimum, samples: Samples | None, loss_fn: Any) -> list[str]:
+def notes_on(minimum: Minimum, objective: Objective, samples: Samples | None, loss_fn: Any) -> list[str]:
     """Return what a reader of the result has to know about a model and its data."""
     notes = []
     still = int((minimum.scales == 0).sum())
@@ -216,4 +216,7 @@ def notes_on(minimum: Minimum, samples: Samples | None, loss_fn: Any) -> list[st
             f"{ignored:,} of {samples.targets.numel():,} targets are -100, and count in the mean as the loss function "
             "returns them: pass nn.CrossEntropyLoss(), or a closure with weights, to leave them out."
         )
+    pairs = objective.batches if isinstance(objective, ClosureObjective) and objective.errors is not None else ()
+    if len({targets.shape[1:] for _, targets in pairs}) > 1 and not isinstance(loss_fn, adapters.WEIGHING):
+        notes.append("Batches have targets of different shapes: every sample counts the same, however many it has.")
     return notes

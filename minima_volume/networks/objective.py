@@ -184,6 +184,7 @@ def losses_and_weights(returned: Any) -> tuple[Tensor, Tensor | None]:
         raise UserError(
             f"Expected weights shaped {tuple(losses.shape)} like the losses, got {shape}: return one for each."
         )
+    losses = losses if losses.is_floating_point() else losses.float()  # mistakes are bools
     return losses, None if weights is None else weights.to(losses)
 
 

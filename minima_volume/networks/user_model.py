@@ -107,7 +107,7 @@ def check_user_model(
     checks.check_repeats(first, checks.call(lambda: checks.all_losses(other, copy, metric)))
     if samples is not None and isinstance(loss_fn, nn.Module) and getattr(loss_fn, "reduction", None) == "mean":
         checks.check_mean(objective, samples, loss_fn, copy)
-    notes = [*checks.notes_on(minimum, samples, loss_fn), *checks.note_on_outsiders(model, copy, seen)]
+    notes = [*checks.notes_on(minimum, objective, samples, loss_fn), *checks.note_on_outsiders(model, copy, seen)]
     final, exact = _in_float64(objective, copy, metric, notes)
     checks.check_cache(model, objective, copy, minimum, metric)
     loss, rough = float(exact.mean()), float(first.double().mean())
@@ -136,7 +136,8 @@ def _objective(
         )
     joined = adapters.join_pairs(pairs)
     targets = joined[1] if joined else torch.cat([targets.flatten() for _, targets in pairs])
-    criterion: Criterion = zero_one_loss if loss_fn is None else adapters.per_sample(loss_fn, targets)
+    n_samples = None if joined else sum(len(wanted) for _, wanted in pairs)
+    criterion: Criterion = zero_one_loss if loss_fn is None else adapters.per_sample(loss_fn, targets, n_samples)
     if metric == "kl":
         before = copy.dtype
         copy.convert(torch.float64)
@@ -263,6 +264,18 @@ def plain_module(model: Any) -> nn.Module:
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         advice = "load it into a model" if isinstance(model, Mapping) else "pass the trained module"
         raise UserError(f"Expected a torch module, got {what}: {advice}.")
+    for name, part in model.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            raise UserError(f"Expected plain modules, got a scripted one in '{name}': pass the original module.")
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.layout != torch.strided:
+            raise UserError(
+                f"Expected dense parameters, got '{name}' in layout {tensor.layout}: call to_dense() on it."
+            )
+        if tensor.device.type == "meta":
+            raise UserError(
+                f"Expected parameters with numbers, got '{name}' on the meta device: load the weights first."
+            )
     if any(isinstance(parameter, UninitializedParameter) for parameter in model.parameters()):
         raise UserError("Expected a trained model, got a lazy one that was never called: call it once on some inputs.")
     return model

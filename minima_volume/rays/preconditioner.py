@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from minima_volume.errors import UserError
 from minima_volume.networks.curvature import gauss_newton_rows
+from minima_volume.networks.directions import direction_norms, draw_directions
 from minima_volume.networks.low_rank import IdentityPlusLowRank
 from minima_volume.networks.minimum import Minimum, Samples
 
@@ -62,6 +63,11 @@ class Preconditioner:
     def log_determinant(self) -> float:
         """ln|det A| = Σ ln a + Σ ln t."""
         return float(self.scales.log().sum() + self.stretches.log().sum())
+
+    def probe(self) -> str:
+        """Return a few numbers by which A is known again: its determinant, and what it makes of three directions."""
+        norms = direction_norms(self.apply(draw_directions(0, range(3), len(self.scales)))).tolist()
+        return "; ".join(f"{value:.7g}" for value in (self.log_determinant, *norms))
 
     def apply(self, block: Tensor) -> Tensor:
         """Return A·g of every direction.

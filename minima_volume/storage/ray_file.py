@@ -1,5 +1,6 @@
 """One file with what a measurement has finished so far, from which it goes on after an interruption."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,32 @@ KIND = "minima_volume.rays/2"
 ADVICE = "Delete it, or name another file."
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+def as_path(path: Any) -> Path:
+    """Return the name of a file, with ~ for the home folder.
+
+    Raises:
+        ResultsError: It is no name.
+    """
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes) or "\0" in os.fspath(path):
+        raise ResultsError(f"Expected the name of a file, got {path!r}: pass a text such as 'rays.npz', or a Path.")
+    return Path(path).expanduser()
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a file is there.
+
+    Raises:
+        ResultsError: The system takes no such name.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ResultsError(f"Expected the name of a file, got {path}: {error.strerror}. Name another.") from error
+    return True
 
 
 class RayFile:
@@ -36,11 +63,11 @@ class RayFile:
     """
 
     def __init__(self, path: str | Path | None, fingerprint: str, kind: str = KIND) -> None:
-        self.path, self.fingerprint, self.kind = None if path is None else Path(path), fingerprint, kind
+        self.path, self.fingerprint, self.kind = None if path is None else as_path(path), fingerprint, kind
         self._arrays: dict[str, NDArray[Any]] = {}
         if self.path is not None and self.path.suffix != ".npz":
             raise ResultsError(f"Expected a file name that ends in .npz, got {self.path}: rename it.")
-        if self.path is not None and self.path.exists():
+        if self.path is not None and is_file(self.path):
             info, self._arrays = read_arrays(self.path, advice=ADVICE)
             what = kind.removeprefix("minima_volume.").partition("/")[0]
             if info.get("kind") != kind or info.get("fingerprint") != fingerprint:

@@ -1,5 +1,6 @@
 """Rows of numbers in a file that grows and is mapped into memory, with a checksum of each row in a file beside it."""
 
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,9 +27,13 @@ def write_row(path: Path, number: int, row: Rows, *, checked: bool = True) -> No
         checked: Whether to write its checksum.
 
     Raises:
-        ResultsError: If a file cannot be written.
+        ResultsError: If a file cannot be written, is a symbolic link, or has more rows.
     """
     content = row.tobytes()
+    if checked and _size(_sums_of(path)) >= (number + 1) * _DIGEST:
+        raise ResultsError(
+            f"Expected {number} rows in {path}, got more: another process writes them. Let one process record a run."
+        )
     _write_at(path, number * len(content), content)
     if checked:  # afterwards, so that a row with a checksum is whole
         _write_at(_sums_of(path), number * _DIGEST, sha256(content).digest())
@@ -73,10 +78,20 @@ def _sums_of(path: Path) -> Path:
     return path.with_name(path.name + SUMS)
 
 
+def _size(path: Path) -> int:
+    """Return the size of a file in bytes, 0 if it is missing."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open or make a file that is no symbolic link."""
+    return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 def _write_at(path: Path, place: int, content: bytes) -> None:
     """Write bytes at a place of a file."""
     try:
-        with path.open("r+b" if path.exists() else "w+b") as stream:
+        with open(path, "r+b", opener=_open_own) as stream:
             stream.seek(place)
             stream.write(content)
     except OSError as error:

@@ -197,7 +197,7 @@ class Elsewhere(nn.Linear):
     [
         ("data", r"Expected data here\."),
         ("error", r"run on the workers as they do here, got 'FileNotFoundError: /only/here' on "),
-        ("other", r"Expected 40 samples with the mean loss .* on the workers, as here, got 40 with "),
+        ("other", "Expected the same function of the same data on the workers, got means "),
     ],
 )
 @pytest.mark.usefixtures("one_thread")

@@ -222,3 +222,11 @@ def test_recording_leaves_the_model_and_random_state_alone() -> None:
     trajectory.record(model)
     assert torch.equal(flat(model), before) and torch.equal(torch.get_rng_state(), state)
     assert trajectory.checkpoints.shape == (1, sum(p.numel() for n, p in model.named_parameters() if "weight" in n))
+
+
+def test_a_trajectory_is_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "run.sums").symlink_to(tmp_path / "precious")
+    with pytest.raises(ResultsError, match=r"run\.sums"):
+        Trajectory(tmp_path / "run").record(nn.Linear(1, 1))
+    assert (tmp_path / "precious").read_text() == "mine"

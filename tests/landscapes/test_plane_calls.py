@@ -42,6 +42,13 @@ def test_a_stopped_plane_goes_on_from_its_file(tmp_path: Path, monkeypatch: pyte
         loss_plane(*models, loss=CROSS, data=DATA, nodes=8, keep=path, progress=False)
 
 
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0])),
+                                  nn.CrossEntropyLoss(ignore_index=1)])  # fmt: skip
+def test_nested_sizes_with_weights_are_refused(loss: nn.Module) -> None:
+    with pytest.raises(UserError, match="without weights for nested sizes"):
+        loss_plane(three(mlp)[0], loss=loss, data=DATA, nodes=3, sizes=[7], progress=False)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -192,6 +192,45 @@ def test_weighted_and_ignored_targets_count_as_in_the_mean_of_the_loss(weight: T
     assert_equal(found, half)
 
 
+class Tokens(nn.Linear):
+    """Scores (N, classes, T) of a sequence (N, T, 4) of any length."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs).transpose(1, 2)
+
+
+@pytest.mark.parametrize("ignored", [0, 5])
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.CrossEntropyLoss(weight=torch.tensor([1.0, 9.0, 2.0])),
+                                  nn.CrossEntropyLoss(label_smoothing=0.1)])  # fmt: skip
+def test_every_target_of_batches_of_different_lengths_counts_as_in_the_mean_of_the_loss(
+    loss: nn.Module, ignored: int
+) -> None:
+    torch.manual_seed(0)
+    model, batches = Tokens(4, 3).eval(), [(torch.randn(10, t, 4), torch.randint(0, 3, (10, t))) for t in (3, 7)]
+    batches[1][1][:, 7 - ignored :] = -100
+    scores = torch.cat([model(x).detach().transpose(1, 2).flatten(0, 1) for x, _ in batches])
+    wanted = loss(scores, torch.cat([y.flatten() for _, y in batches]))
+    found = measure_volume(model, loss, batches, threshold=9.0, n_directions=2)
+    assert found.value_at_minimum == pytest.approx(float(wanted), rel=1e-6)
+    noted = measure_volume(model, lambda o, y: functional.cross_entropy(o, y, reduction="none"), batches, threshold=9.0,
+                           n_directions=2).notes  # fmt: skip
+    assert any("every sample counts the same" in note for note in noted)
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.int64, torch.float16])
+def test_losses_of_any_real_type(kind: torch.dtype) -> None:
+    x, y = classes(32)
+    model = mlp(6, 8, 3)
+    found = measure_volume(model, lambda o, y: (o.argmax(1) != y).to(kind), (x, y), threshold=0.9, n_directions=2)
+    wrong = float((model(x).argmax(1) != y).double().mean())
+    assert found.value_at_minimum == wrong
+    batches = [(x, y)]
+    again = measure_volume(
+        model, lambda m, b: (m(b[0]).argmax(1) != b[1]).to(kind), batches, threshold=0.9, n_directions=2
+    )
+    assert again.value_at_minimum == wrong
+
+
 @pytest.mark.parametrize("kind", [torch.int32, torch.int64, torch.uint8])
 def test_class_numbers_of_any_integer_type(kind: torch.dtype) -> None:
     x, y = classes(32)

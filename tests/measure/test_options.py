@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from minima_volume import Measurement, ThresholdCurve, measure_volume
+from minima_volume import Measurement, ThresholdCurve, loss_plane, measure_volume
 from minima_volume.crossings import model_problem, model_sweep
 from minima_volume.errors import ResultsError
+from minima_volume.rays.preconditioner import Preconditioner
 from tests.measure.zoo import CROSS_ENTROPY, classes, near, seeded
 
 # A threshold's crossing does not depend on the others, to the promise of the solver.
@@ -101,6 +102,46 @@ def test_an_interrupted_measurement_goes_on(tmp_path: Path, monkeypatch: pytest.
     assert isinstance(asked(n_directions=40, keep=file), Measurement) and not blocks
     with pytest.raises(ResultsError, match="this model, data and settings"):
         asked(n_directions=60, keep=file, seed=1)
+
+
+def other_data(metric: Any) -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
+    """A network, and two data sets with the same divergence or accuracy at its minimum."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    inputs = [torch.randn(60, 4), 3 * torch.randn(60, 4)]
+    return network, [(each, network(each).argmax(dim=1)) for each in inputs]
+
+
+@pytest.mark.parametrize(("metric", "threshold"), [("kl", 0.1), ("accuracy", 0.9)])
+def test_kept_rays_of_data_that_are_alike_at_the_minimum_are_refused(
+    metric: Any, threshold: float, tmp_path: Path
+) -> None:
+    network, (first, second) = other_data(metric)
+    given: dict[str, Any] = {"threshold": threshold, "metric": metric, "n_directions": 8}
+    kept = measure_volume(network, None, first, **given, keep=tmp_path / "rays.npz")
+    assert kept == measure_volume(network, None, first, **given, keep=tmp_path / "rays.npz", memory=10**7)
+    assert kept.log_volume != measure_volume(network, None, second, **given).log_volume
+    with pytest.raises(ResultsError, match="this model, data and settings"):
+        measure_volume(network, None, second, **given, keep=tmp_path / "rays.npz")
+    plane: dict[str, Any] = {"loss": None, "metric": metric, "nodes": 3, "progress": False}
+    loss_plane(network, data=first, **plane, keep=tmp_path / "plane.npz")
+    with pytest.raises(ResultsError, match="this model, data and settings"):
+        loss_plane(network, data=second, **plane, keep=tmp_path / "plane.npz")
+
+
+def test_kept_rays_of_another_loss_or_preconditioner_are_refused(tmp_path: Path) -> None:
+    x = torch.randn(30, 4)
+    model = nn.Linear(4, 1).eval()
+    exact = x, model(x).detach()  # every loss is 0
+    given: dict[str, Any] = {"threshold": 0.1, "n_directions": 4, "keep": tmp_path / "rays.npz"}
+    measure_volume(model, nn.MSELoss(), exact, **given)
+    with pytest.raises(ResultsError, match="this model, data and settings"):
+        measure_volume(model, nn.L1Loss(), exact, **given)
+    scales = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    given["keep"] = tmp_path / "shaped.npz"
+    measure_volume(model, nn.MSELoss(), exact, **given, preconditioner=Preconditioner.diagonal(scales))
+    with pytest.raises(ResultsError, match="this model, data and settings"):  # of the same determinant
+        measure_volume(model, nn.MSELoss(), exact, **given, preconditioner=Preconditioner.diagonal(scales.flip(0)))
 
 
 def test_a_measurement_that_was_kept_whole_has_the_error_and_the_notes_of_a_new_one(
