@@ -53,7 +53,8 @@ SPACE := $(subst ,, )
 escaped = $(subst ?,\?,$(subst *,\*,$(subst [,\[,$(subst $(SPACE),\$(SPACE),$1))))
 $(if $(filter data,$(DATA_DIR)),,$(if $(wildcard $(call escaped,$(DATA_DIR))/.),,$(error Expected DATA_DIR to \
   name a folder, got DATA_DIR=$(DATA_DIR), which does not exist: create the folder or omit DATA_DIR)))
-unexport REPEATS
+# Stages import config.py from their own folder.
+unexport REPEATS PYTHONSAFEPATH
 $(if $(STYLE),$(if $(and $(filter paper talk,$(STYLE)),$(filter 1,$(words $(STYLE)))),,$(error Expected STYLE=paper or STYLE=talk, got STYLE=$(STYLE))))
 export DIRECTIONS LEVELS THREADS MEMORY DEVICE QUALITY STYLE CLUSTER JOBS SLURM
 # $(call quoted,text): the text as one word of a shell.
@@ -126,7 +127,7 @@ $(F)/$1.pdf: figs/fixed_landscape.py $(LOOK) $(R)/$1/volumes.csv
 .PHONY: $1
 $1: $(F)/$1.pdf
 	@! [ -e $(R)/$1/failures.txt ] || { cat $(R)/$1/failures.txt >&2; echo "error: $1 is complete except for the minima above." >&2; exit 1; }
-	@echo "$1 is up to date: $(R)/$1/volumes.csv, $(F)/$1.png"
+	@echo "$1 is up to date: $(R)/$1/volumes.csv, $(F)/$1.png" 2> /dev/null || true
 endef
 
 # ln γ of the minima that are stored, repeat by repeat; needs no rays.
@@ -151,7 +152,7 @@ TARGETS := help quickstart all figs toy slices profiles videos report compare re
 .PHONY: FORCE $(OTHERS) $(TARGETS) $(FOLDERS)
 quickstart: ## poisoned labels on bundled 8x8 digits; needs no download, takes about a minute
 	@$(MAKE) digits_poison SCALE=quick REPEATS=2
-	@echo "Next: 'make mnist_poison SCALE=quick' (MNIST, minutes), 'make mnist_poison' (the paper's settings), 'make help'"
+	@echo "Next: 'make mnist_poison SCALE=quick' (MNIST, minutes), 'make mnist_poison' (the paper's settings), 'make help'" 2> /dev/null || true
 
 all: $(STUDIES) figs ## all studies and all figures
 
@@ -163,7 +164,7 @@ toy_models/out/%.pdf toy_models/out/%.png: toy_models/%.py toy_models/closed_for
 	@$(PY) -m toy_models.$(basename $(<F))
 
 toy: $(foreach name,$(TOYS),toy_models/out/$(name).pdf toy_models/out/$(name).png) ## toy diagrams from closed formulas
-	@echo "$(words $(TOYS)) diagrams are up to date in toy_models/out"
+	@echo "$(words $(TOYS)) diagrams are up to date in toy_models/out" 2> /dev/null || true
 
 # Figures only draw, so the planes of loss that they show are measured here.
 SLICED := modulo_data modulo_grokking
@@ -171,14 +172,14 @@ $(SLICED:%=$(R)/%/slices.csv): $(R)/%/slices.csv: minima_volume/planes/random_pl
 	@$(PY) -m minima_volume.planes.random_plane $* --scale $(SCALE)
 
 slices: $(SLICED:%=$(R)/%/slices.csv) ## loss on planes around minima of modular addition, for `make figs`
-	@echo "Planes are up to date: $^"
+	@echo "Planes are up to date: $^" 2> /dev/null || true
 
 PROFILED := mnist_data
 $(PROFILED:%=$(R)/%/profiles.csv): $(R)/%/profiles.csv: minima_volume/planes/profiles.py $(R)/%/repeat_0/minima.json | $(READY)
 	@$(PY) -m minima_volume.planes.profiles $* --scale $(SCALE)
 
 profiles: $(PROFILED:%=$(R)/%/profiles.csv) ## loss along rays through the minima with the least and the most data, for `make figs`
-	@echo "Profiles are up to date: $^"
+	@echo "Profiles are up to date: $^" 2> /dev/null || true
 
 videos: $(if $(filter quick,$(SCALE)),$(R)/digits_data/volumes.csv) | $(READY) ## loss-landscape videos and exports whose minima exist; QUALITY=draft or final
 	@$(PY) -m videos.make_all --scale $(SCALE)
@@ -208,7 +209,7 @@ new_experiment: | $(READY) ## copy FROM=folder or study to a new experiment fold
 # All pages anew: a build that was killed leaves pages which are cut short and newer than their source.
 docs: | .venv/.docs ## the documentation as a website, docs/_build/html, warnings as errors; a minute
 	@$(PY) -m sphinx -W --keep-going -q -E -a docs docs/_build/html
-	@echo "Open docs/_build/html/index.html"
+	@echo "Open docs/_build/html/index.html" 2> /dev/null || true
 
 
 validate: | $(READY) ## all estimators on bodies of known volume: benchmarks/validation.md, .csv and .png; at most ten minutes

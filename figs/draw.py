@@ -44,7 +44,7 @@ from minima_volume.pipeline.parent import end_with_make, end_with_parent
 from minima_volume.pipeline.settings import threads
 from minima_volume.storage import layout
 from minima_volume.storage.tables import changed_at
-from minima_volume.text import no_reader_needed, prepare_streams
+from minima_volume.text import prepare_streams
 
 # Each has draw(study, scale), which returns the files that it wrote, none if the study has no such figure.
 FIGURES: tuple[ModuleType, ...] = (
@@ -75,18 +75,23 @@ def main(names: Iterable[str], scale: str, *, only_claims: bool = False) -> None
     count, start = max(1, min(threads(), len(have))), partial(end_with_parent, os.getpid())
     with ProcessPoolExecutor(count, get_context("spawn"), start) as pool:
         for drawn, left in pool.map(partial(draw_study, scale=scale, only_claims=only_claims), have):
-            say(drawn)
+            _print_lines(drawn)
             skipped += left
     for overview in OVERVIEWS:
         try:
-            say(_drew(overview.draw(scale)))
+            _print_lines(_drew(overview.draw(scale)))
         except WriteError:
             raise
         except ResultsError as error:
             skipped.append((name_of(overview), "", str(error)))
     quick = " SCALE=quick" * (scale == "quick")
     reason = f"no {scale} results; `make <study>{quick}` makes them"
-    say(summary([*skipped, *(("all figures", study, reason) for study in sorted(set(names) - set(have)))]))
+    _print_lines(summary([*skipped, *(("all figures", study, reason) for study in sorted(set(names) - set(have)))]))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
 
 
 def draw_study(study: str, scale: str, only_claims: bool = False) -> tuple[list[str], list[Skipped]]:
@@ -131,13 +136,6 @@ def summary(skipped: Iterable[Skipped]) -> list[str]:
         ]
         lines.append(f"skipped {', '.join(parts)}: {reason}")
     return lines
-
-
-def say(lines: Iterable[str]) -> None:
-    """Print lines, even if their reader has left."""
-    with no_reader_needed():
-        for line in lines:
-            print(line)
 
 
 def _drew(paths: Iterable[Path]) -> list[str]:

@@ -33,6 +33,11 @@ class NumericsError(UserError):
     """Training or measuring produced a number that cannot be used."""
 
 
+def is_machine_error(error: BaseException) -> bool:
+    """Return whether an error is the machine's, such as a disk's, and says nothing about a point of somebody's model."""
+    return isinstance(error, OSError) or is_memory_error(error)
+
+
 def is_memory_error(error: BaseException) -> bool:
     """Return whether an error says that memory ran out: the machine's fault, and never a property of somebody's model.
 

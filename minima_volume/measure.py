@@ -144,7 +144,7 @@ def measure_volume(
         layout = arguments.moving_layout(model, parameters, only)
         minimum = Minimum.of(parameters, layout, normalise=normalise)
         user = check_user_model(model, loss_fn, data, minimum, metric=metric, threshold=min(thresholds), memory=memory)
-        settings = _Settings(thresholds, metric, n_directions, seed, widths, memory, cluster)
+        settings = _Settings(thresholds, metric, n_directions, seed, widths, memory, cluster, normalise)
         shape = choose_preconditioner(preconditioner, user, minimum, max(thresholds))
         kept = RayFile(keep, "" if keep is None else _fingerprint(user, minimum, settings, shape))
         layers = arguments.split_by_layer(layout) if per_layer else {}
@@ -169,6 +169,7 @@ class _Settings:
     sigmas: tuple[float, ...] | None
     memory: int
     cluster: Cluster | None
+    normalise: bool
 
 
 def _measure(
@@ -218,6 +219,7 @@ def _judge(
     return Measurement(
         n, user.objective.n_samples, settings.seed, settings.metric, settings.thresholds[column], value,
         _add_determinant(volume, log_det), error, verdict, profile, logs, censored, log_det, notes=rays.notes,
+        coordinates="filter-normalised" if settings.normalise else "raw",
     )  # fmt: skip
 
 

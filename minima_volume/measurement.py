@@ -48,6 +48,7 @@ class Measurement:
         log_determinant: ln |det A| of the preconditioner, which is part of the volumes; 0 without one.
         layers: The same measurement with only the parameters of one layer moved, by the layer's name.
         notes: Sentences about this measurement that a reader of its numbers must know.
+        coordinates: "filter-normalised" or "raw"; empty if it was saved by a version that did not write it.
 
     Example:
         With inputs that are unit vectors and targets 0, the mean squared error of a linear model with three weights w is
@@ -80,6 +81,7 @@ class Measurement:
     log_determinant: float = 0.0
     layers: Mapping[str, "Measurement"] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), metadata=LEFT_OUT_IF_EMPTY)
+    coordinates: str = field(default="", metadata=LEFT_OUT_IF_EMPTY)
 
     @property
     def log_volume(self) -> float:

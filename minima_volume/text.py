@@ -5,9 +5,9 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from contextlib import suppress
+from io import BufferedWriter, RawIOBase, TextIOWrapper
+from typing import Any, TextIO
 
 # Marks without a name of their own in ASCII. Greek letters are named, powers are marked, accents are dropped.
 SPELLINGS = {
@@ -73,30 +73,51 @@ def encodable(text: str, stream: TextIO | None) -> str:
     return text.encode(encoding, HANDLER).decode(encoding)
 
 
+class _Lossy(RawIOBase):
+    """A stream that takes everything, also if its reader has gone or its disk is full: a command goes on without it."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return int(self.raw.fileno())
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return bool(self.raw.isatty())
+
+    def write(self, content: Any) -> int:
+        """Write what can be written; return the number of bytes that were given."""
+        with suppress(OSError):
+            return self.raw.write(content) or 0
+        return len(content)
+
+
+def _without_errors(stream: TextIO) -> TextIO:
+    """Return a stream that spells the letters that its encoding lacks, and loses what cannot be written."""
+    if stream not in (sys.__stdout__, sys.__stderr__) or not isinstance(stream, TextIOWrapper):
+        return stream  # something has replaced it, such as a notebook
+    buffer: Any = stream.buffer
+    raw = BufferedWriter(_Lossy(getattr(buffer, "raw", buffer)))
+    prompt = stream.line_buffering or stream.write_through
+    return TextIOWrapper(raw, encoding=stream.encoding, errors=HANDLER, line_buffering=prompt)
+
+
 def prepare_streams() -> None:
     """Let every print of this process succeed.
 
     A stream that was closed by whoever started the process, as by `>&-`, leads nowhere. Without that, a file would be opened
-    at its number, and what libraries print would be written into the file. stdout and stderr spell the letters that their
+    at its number, and what libraries print would be written into the file. Of a stream whose reader has gone, as in
+    `make figs | head`, or on a full disk, what cannot be written is lost. stdout and stderr spell the letters that their
     encodings lack.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= HIGHEST_STANDARD:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
-    for stream in (sys.stdout, sys.stderr):
-        # Streams that something has replaced, such as a notebook's, have no encoder of their own.
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors=HANDLER)
-
-
-@contextmanager
-def no_reader_needed() -> Iterator[None]:
-    """Print what may be lost: a command goes on if the reader of its output has gone, as in `make figs | head`."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes stdout again at its end, which would fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stdout, sys.stderr = _without_errors(sys.stdout), _without_errors(sys.stderr)

@@ -151,6 +151,24 @@ def scripted(*_: object) -> nn.Module:
     return nn.Sequential(torch.jit.script(nn.Linear(2, 2)))
 
 
+def above_zero() -> nn.Module:
+    """A model that is the same at every call."""
+    torch.manual_seed(0)
+    return nn.Linear(2, 2)
+
+
+def digit(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Change a digit of a saved measurement."""
+    file, found = folder / "m.json", measured()(folder, patch)
+    assert isinstance(found, measurement.Measurement)
+    found.save(file)
+    assert measurement.Measurement.load(file) == found
+    text = file.read_text()
+    file.write_text(text.replace(str(found.log_radii[0]), str(found.log_radii[0] + 1)))
+    assert file.read_text() != text
+    measurement.Measurement.load(file)
+
+
 class Sparse(nn.Module):
     """Has a sparse parameter."""
 
@@ -186,6 +204,18 @@ API_MISTAKES: tuple[Mistake, ...] = (
     ("gave sparse inputs", "Expected dense inputs and targets", measured(data=(DATA[0].to_sparse(), DATA[1]))),
     ("named a file by a number", "Expected the name of a file, got 3", measured(keep=3)),
     ("named a file by 300 letters", "Expected the name of a file, got " + "a" * 300, measured(keep="a" * 300 + ".npz")),
+    ("returned weights of some batches only", "returns weights always or never, got both",
+     measured(loss=lambda model, batch: (model(batch["x"]).square()[:, 0], torch.ones(2))[: batch["n"]]
+              if batch["n"] == 2 else model(batch["x"]).square()[:, 0],
+              data=[{"x": torch.ones(2, 2), "n": 1}, {"x": torch.ones(2, 2), "n": 2}])),
+    ("drew a plane through one model", "three different models",
+     lambda *_: minima_volume.loss_plane(*[above_zero()] * 3, loss=SINGLE, data=DATA, nodes=3)),
+    ("drew a line from nowhere", "Expected finite start < stop, got nan and 1.0",
+     lambda *_: minima_volume.loss_line(above_zero(), above_zero(), SINGLE, DATA, start=math.nan)),
+    ("changed a digit of a saved measurement", "Expected the checksum written with", digit),
+    ("compared in no dimension", "n_params of at least 1, got -2", lambda *_: comparison.compare(np.eye(2), -2)),
+    ("misspelt the statistic", "Expected statistic 'log_volume', 'typical' or 'gamma', got 'typicl'",
+     lambda *_: comparison.compare(np.eye(2), 3, statistic="typicl")),  # type: ignore[arg-type]  # the mistake
     ("recorded a run in two processes", "Expected 3 rows in ", recorded([1.0, 2.0, 3.0], others=1)),
     ("recorded a run that diverged", "got others in run from number 1 on", recorded([1.0, math.nan, 3.0])),
     ("sent a model with a lock to workers", "a model, a loss and data that can be sent to workers, got 'TypeError",

@@ -151,13 +151,12 @@ def test_what_is_printed_never_lands_in_a_file_in_place_of_a_closed_stream(
 ) -> None:
     code = """
 import os, sys
-from minima_volume.text import no_reader_needed, prepare_streams
+from minima_volume.text import prepare_streams
 prepare_streams()
 with open(sys.argv[1], "w") as table:
     print("out"), print("err", file=sys.stderr)
     os.write(2, b"a library's warning")
-    with no_reader_needed():
-        print("more")
+    print("more")
     table.write("1,2")
 """
     done = subprocess.run(

@@ -249,6 +249,8 @@ MAKE_MISTAKES: tuple[Mistake, ...] = (
     ("damaged the record beside a table", "got a damaged one. Delete", table_of_a_damaged_record),
     ("started an experiment from a misspelt one", "Expected FROM to be an experiment folder",
      lambda *_: scaffold.new_experiment(ROOT, "new", "MNITS")),
+    ("named an experiment by 300 letters", "Expected NAME of at most 100 letters, got 300",
+     lambda *_: scaffold.new_experiment(ROOT, "a" * 300, "MNIST")),
     ("named an experiment 8x8", "Expected NAME to be letters", lambda *_: scaffold.new_experiment(ROOT, "8x8", "MNIST")),
     ("gave an experiment a title for make", "Expected TITLE to be one line without #",
      lambda *_: scaffold.new_experiment(ROOT, "new", "MNIST", "costs $1")),

@@ -9,7 +9,7 @@ from so many directions, which then lies below ln E[rⁿ], and the verdict of `d
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeGuard, cast
+from typing import Literal, TypeGuard, cast, get_args
 
 import numpy as np
 
@@ -79,6 +79,10 @@ def bootstrap_estimates(
         UserError: If the radii are not finite, not shaped like this, or of fewer than two directions, or if "gamma" has
             no width.
     """
+    if statistic not in get_args(Statistic):
+        raise UserError(f"Expected statistic 'log_volume', 'typical' or 'gamma', got {statistic!r}: pass one of them.")
+    if not n_params >= 1:
+        raise UserError(f"Expected a dimension n_params of at least 1, got {n_params}: pass the number of parameters.")
     logs = np.asarray(log_radii, dtype=np.float64)
     if logs.ndim != 2 or logs.shape[1] < 2 or not np.isfinite(logs).all():
         raise UserError(

@@ -45,6 +45,8 @@ class Measured(Protocol):
     @property
     def log_determinant(self) -> float: ...
     @property
+    def coordinates(self) -> str: ...
+    @property
     def layers(self) -> "Mapping[str, Measured]": ...
     @property
     def notes(self) -> tuple[str, ...]: ...
@@ -69,11 +71,14 @@ def shared_radii(measurements: Sequence[Measured]) -> tuple[Floats, int]:
         ("seed", [each.seed for each in measurements]),
         ("n_directions", [len(each.log_radii) for each in measurements]),
         ("preconditioner", [each.log_determinant for each in measurements]),
+        # Saved by an earlier version, a measurement does not say it.
+        ("normalise", [each.coordinates for each in measurements if each.coordinates]),
     ):
         if len(set(values)) > 1:
             shown = ", ".join(map(str, values))
-            what = "log determinants" if name == "preconditioner" else name
+            what = {"preconditioner": "log determinants", "normalise": "coordinates"}.get(name, name)
             raise UserError(
-                f"Expected measurements along the same directions, got {what} {shown}: measure all with the same {name}."
+                f"Expected measurements along the same directions, got {what} {shown}: measure all with "
+                f"the same {name}."
             )
     return np.stack([each.log_radii for each in measurements]), measurements[0].n_params

@@ -100,7 +100,10 @@ def orthonormal(vectors: Tensor, names: str) -> Tensor:
 
 def angle_between(first: Tensor, second: Tensor) -> float:
     """Return the angle between two vectors (n,) in degrees."""
-    cosine = float(first @ second) / (float(first.norm()) * float(second.norm()))
+    lengths = float(first.norm()) * float(second.norm())
+    if not lengths:
+        raise UserError("Expected three different models, got two with the same parameters: choose another.")
+    cosine = float(first @ second) / lengths
     return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minima_volume.errors import UserError, is_memory_error
+from minima_volume.errors import UserError, is_machine_error
 from minima_volume.landscapes.batch_norm import recalibrate
 from minima_volume.landscapes.landscape import Landscape
 from minima_volume.landscapes.node_losses import Floats
@@ -75,7 +75,7 @@ class Evaluation:
             except UserError:
                 raise
             except Exception as error:  # somebody's model fails at one of the points: now one by one
-                if is_memory_error(error):
+                if is_machine_error(error):
                     raise
                 self.path = "module"
         totals = Totals(len(points), self.sizes)
@@ -155,7 +155,7 @@ class Evaluation:
             except UserError:
                 raise
             except Exception as error:  # somebody's model, far from where it was trained: a note counts it
-                if is_memory_error(error):
+                if is_machine_error(error):
                     raise
                 name = type(error).__name__
                 landscape.failures[name] = landscape.failures.get(name, 0) + 1

@@ -102,7 +102,8 @@ class Landscape:
         Raises:
             UserError: A size is below 1 or above the number of samples, or the losses have weights.
         """
-        found = sorted({arguments.as_count(int(size), "sizes", 1) for size in sizes or ()} | {self.n_samples})
+        asked = np.atleast_1d([] if sizes is None else sizes).tolist()
+        found = sorted({*(arguments.as_count(size, "sizes", 1) for size in asked), self.n_samples})
         if found[-1] > self.n_samples:
             raise UserError(f"Expected sizes up to {self.n_samples} samples, got {found[-1]}: leave it out.")
         if len(found) > 1 and self._weighted():

@@ -1,5 +1,6 @@
 """The loss along the straight line between two models (Goodfellow et al. 2015)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from minima_volume.crossings.sweep import MEMORY
+from minima_volume.errors import UserError
 from minima_volume.landscapes import basis, exports, figure
 from minima_volume.landscapes.alignment import align_parameters
 from minima_volume.landscapes.batch_norm import BatchNorm
@@ -117,6 +119,8 @@ def loss_line(
         0.0
     """
     nodes, model = as_count(nodes, "nodes", 2), plain_module(a)
+    if not -math.inf < start < stop < math.inf:
+        raise UserError(f"Expected finite start < stop, got {start} and {stop}: 0 is the first model, 1 the second.")
     t = np.unique(np.concatenate([np.linspace(start, stop, nodes), [0.0, 1.0]]))
     with plain_surroundings(model):
         landscape = Landscape(model, loss, data, metric=metric, only=only, batch_norm=batch_norm, memory=memory)

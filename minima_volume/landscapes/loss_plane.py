@@ -211,7 +211,7 @@ def grid_around(
             f"Expected a margin of at least 0, got {margin}: 0.25 leaves a quarter of the largest distance."
         )
     if extent is not None:
-        if len(extent) != 4 or not (extent[0] < extent[1] and extent[2] < extent[3]):
+        if not _is_extent(extent):
             raise UserError(f"Expected extent as (x0, x1, y0, y1) with x0 < x1 and y0 < y1, got {extent}: correct it.")
         return np.linspace(*extent[:2], nodes), np.linspace(*extent[2:], nodes)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -219,6 +219,15 @@ def grid_around(
     half = half if half > 0 else 1.0
     x, y = (np.linspace(centre - half, centre + half, nodes) for centre in (low + high) / 2)
     return x, y
+
+
+def _is_extent(value: Any) -> bool:
+    """Return whether a value is four finite numbers, two ascending pairs."""
+    try:
+        x0, x1, y0, y1 = [math.nan] * 4 if isinstance(value, str) else map(float, value)
+    except (TypeError, ValueError):
+        return False
+    return -math.inf < x0 < x1 < math.inf and -math.inf < y0 < y1 < math.inf
 
 
 def _values(

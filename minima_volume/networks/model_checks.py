@@ -209,7 +209,8 @@ def notes_on(minimum: Minimum, objective: Objective, samples: Samples | None, lo
         notes.append(
             f"{still:,} of {minimum.layout.n_params:,} parameters lie in filters of norm 0 and cannot move; they count in n."
         )
-    plain = not isinstance(loss_fn, nn.Module) and samples is not None and not samples.targets.is_floating_point()
+    leaves_out = isinstance(loss_fn, adapters.WEIGHING) and loss_fn.reduction == "mean"
+    plain = not leaves_out and samples is not None and not samples.targets.is_floating_point()
     ignored = int((samples.targets == -100).sum()) if plain and samples is not None else 0
     if ignored and samples is not None:
         notes.append(

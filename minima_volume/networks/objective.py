@@ -142,13 +142,16 @@ class ClosureObjective(Objective):
 
     def counted(self, copy: PrivateCopy) -> "ClosureObjective":
         """Return this objective with its numbers of samples and its scale, from one pass over the batches."""
-        samples, total = 0, math.nan
+        samples, total, weighted = 0, math.nan, set[bool]()
         for batch in self.batches:
             with evaluation(copy.dtype, grad=self.grad):
                 losses, weights = _call(self.closure, copy, batch)
             samples += len(losses)
+            weighted.add(weights is not None)
             if weights is not None:
                 total = (0.0 if math.isnan(total) else total) + float(weights.sum())
+        if len(weighted) > 1:
+            raise UserError("Expected a closure that returns weights always or never, got both: return weights of 1.")
         if not samples or total <= 0:
             raise DataError(
                 f"Expected at least one sample with a weight above 0, got {samples} samples of total weight {total:g}: "

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from minima_volume.errors import UserError, is_memory_error
+from minima_volume.errors import UserError, is_machine_error
 from minima_volume.networks.directions import draw_directions
 from minima_volume.networks.losses import Metric, zero_one_loss
 from minima_volume.networks.minimum import Minimum
@@ -87,7 +87,7 @@ def probe(user: UserModel, minimum: Minimum, metric: Metric) -> Probe:
         try:
             found.append(_means(user, copy, metric))
         except Exception as error:  # somebody's model may fail away from its minimum, as along a ray
-            if c == 0.0 or isinstance(error, UserError) or is_memory_error(error):
+            if c == 0.0 or isinstance(error, UserError) or is_machine_error(error):
                 raise
             found.append((None, None))
     losses, outputs = zip(*found, strict=True)

@@ -268,7 +268,7 @@ def plain_module(model: Any) -> nn.Module:
         if isinstance(part, torch.jit.ScriptModule):
             raise UserError(f"Expected plain modules, got a scripted one in '{name}': pass the original module.")
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if tensor.layout != torch.strided:
+        if isinstance(tensor, nn.Parameter) and tensor.layout != torch.strided:
             raise UserError(
                 f"Expected dense parameters, got '{name}' in layout {tensor.layout}: call to_dense() on it."
             )

@@ -18,6 +18,7 @@ from minima_volume.storage import scratch
 from minima_volume.storage.atomic import write_error
 from minima_volume.text import prepare_streams
 
+LONGEST_NAME = 100  # letters: file systems take 255 bytes, and files are named after studies
 EXAMPLE = "`make new_experiment NAME=fashion FROM=MNIST`"
 CONFIG = '''"""The studies of {folder}: what is trained, what varies, and in which landscapes the minima are measured."""
 
@@ -123,6 +124,8 @@ def _check_name(root: Path, name: str, title: str) -> None:
             f"Expected TITLE to be one line without #, $, \\ and ', which mean something to make, got {title!r}: "
             "choose another title."
         )
+    if len(name) > LONGEST_NAME:
+        raise UserError(f"Expected NAME of at most {LONGEST_NAME} letters, got {len(name)}: choose another name.")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(
             f"Expected NAME to be letters, digits and underscores with a letter first, got '{name}': "
@@ -150,7 +153,9 @@ def _is_ignored(root: Path, name: str) -> bool:
 
 def _check_free(root: Path, name: str, new: set[str], taken: set[str]) -> None:
     """Raise UserError unless folder and study can be made without changing an existing file or make target."""
-    targets = set(re.findall(r"^([\w-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)) | taken
+    rules = (root / "Makefile").read_text(encoding="utf-8")
+    targets = {name for line in re.findall(r"^([.\w -]+):", rules, re.MULTILINE) for name in line.split()} | taken
+    targets |= {name for line in re.findall(r"^\.PHONY:(.*)$", rules, re.MULTILINE) for name in line.split()}
     # Some disks do not tell upper from lower case.
     folders = {path.name.lower() for path in root.iterdir()}
     if name.lower() in folders or ({name} | new) & targets:

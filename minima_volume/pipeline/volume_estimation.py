@@ -1,7 +1,8 @@
 """Stage 4: turn radii into volumes, repeat by repeat, and join the repeats into the tables of the study."""
 
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -19,7 +20,7 @@ from minima_volume.pipeline.random_perturbs import load_crossings, ray_fingerpri
 from minima_volume.pipeline.repeat import Repeat
 from minima_volume.pipeline.study import Study
 from minima_volume.storage import archives, atomic, layout, tables
-from minima_volume.text import encodable, no_reader_needed
+from minima_volume.text import encodable
 
 
 def volume_estimation(run: cli.StageRun) -> None:
@@ -68,9 +69,8 @@ def write_volumes(repeats: Sequence[Repeat], scale: str) -> None:
         path = paths[repeat.number]
         text = tables.table_text(layout.VOLUME_COLUMNS, _volume_rows(repeat, scale))
         tables.write_tables(path.with_suffix(".json"), {path: text}, {})
-    with no_reader_needed():
-        for repeat in repeats:
-            print_volumes(repeat.study, paths[repeat.number], f"repeat {repeat.number}")
+    for repeat in repeats:
+        print_volumes(repeat.study, paths[repeat.number], f"repeat {repeat.number}")
 
 
 def current_repeats(asked: Sequence[Repeat], scale: str) -> list[Repeat]:
@@ -142,8 +142,7 @@ def gather_tables(asked: Sequence[Repeat], scale: str) -> None:
     else:
         (folder / layout.FAILURES).unlink(missing_ok=True)
     tables.write_tables(folder / layout.RUN_RECORD, texts, {**run_record(study, scale, done), "failed": failed})
-    with no_reader_needed():
-        print_volumes(study, folder / layout.VOLUMES, f"{len(done)} repeat{'s' * (len(done) > 1)}")
+    print_volumes(study, folder / layout.VOLUMES, f"{len(done)} repeat{'s' * (len(done) > 1)}")
 
 
 def failures(repeats: Sequence[Repeat], scale: str) -> list[str]:
@@ -154,6 +153,12 @@ def failures(repeats: Sequence[Repeat], scale: str) -> list[str]:
         for level in r.study.levels
         if (found := load_failure(r, scale, level)) is not None
     ]
+
+
+def _mean_error(errors: Iterable[str]) -> str:
+    """Return the mean of standard errors; a dash if one is missing, as along a single direction."""
+    known = [float(error) if error else math.nan for error in errors]
+    return "—" if math.isnan(fmean(known)) else f"{fmean(known):,.0f}"
 
 
 def print_volumes(study: Study, path: Path, which: str) -> None:
@@ -179,7 +184,7 @@ def print_volumes(study: Study, path: Path, which: str) -> None:
         good = [row for row in here if row["log_volume"]]
         cells = ["—", "—"]
         if good:
-            cells = [f"{fmean(float(r[name]) for r in good):,.0f} ± {fmean(float(r[name + '_se']) for r in good):,.0f}"
+            cells = [f"{fmean(float(r[name]) for r in good):,.0f} ± {_mean_error(r[name + '_se'] for r in good)}"
                      for name in ("log_volume", "typical_log_volume")]  # fmt: skip
         accuracy = f"{fmean(float(row['test_accuracy']) for row in here):.3f}" if here else "—"
         verdicts = {TRUST["verdict"][row["verdict"]] for row in here}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from minima_volume.errors import UserError, is_memory_error
+from minima_volume.errors import UserError, is_machine_error
 from minima_volume.networks.losses import Kind, sum_float64
 from minima_volume.networks.minimum import Minimum
 from minima_volume.networks.objective import Objective
@@ -72,7 +72,7 @@ class ModuleRays(Rays):
         except UserError:
             raise
         except Exception as error:  # outside, like NaN: counted here, and named in a note of the measurement
-            if c == 0 or is_memory_error(error):
+            if c == 0 or is_machine_error(error):
                 raise
             name = type(error).__name__
             self.failures[name] = self.failures.get(name, 0) + 1

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minima_volume.errors import ResultsError
-from minima_volume.storage.archives import read_json, write_json
+from minima_volume.storage.archives import read_json, write_record
 
 ADVICE = "Measure and save again."
 # JSON has no numbers for these.
@@ -69,7 +69,7 @@ def write_result(path: Path, kind: str, value: object) -> None:
         raise ResultsError(
             f"Expected a path that ends in .json, got {path}: results are saved as JSON, so rename the file."
         )
-    write_json(path, {"kind": kind, **plain(value)})
+    write_record(path, {"kind": kind, **plain(value)}, movable=True)
 
 
 def read_result(path: Path, kind: str, build: Callable[[dict[str, Any]], T]) -> T:

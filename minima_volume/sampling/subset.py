@@ -30,6 +30,7 @@ from torch import Tensor
 
 from minima_volume.estimators.gaussian import UNSEEN
 from minima_volume.estimators.radial import Floats
+from minima_volume.networks.arguments import as_widths
 from minima_volume.networks.directions import generator
 from minima_volume.sampling.bennett import replica_error
 from minima_volume.sampling.local_volume import LocalVolume
@@ -99,6 +100,7 @@ def subset_simulation(
 
     Raises:
         NumericsError: The loss at the minimum is not below the threshold.
+        UserError: A width is not above 0, or there are none.
 
     Example:
         An ellipsoid with three axes, whose Gaussian mass is known:
@@ -112,6 +114,7 @@ def subset_simulation(
         >>> bool(abs(volume.log_gamma[0] - ellipsoid.log_mass(0.5, 0.1)) < 3 * volume.error()[0] < 1)
         True
     """
+    sigmas = as_widths(sigmas) or ()
     settings = settings or SubsetSettings()
     check_inside(potential, threshold)
     counter = CountingPotential(potential)

@@ -124,6 +124,7 @@ def test_comparing_measurements_is_comparing_their_radii(statistic: comparison.S
         ({"seed": 5}, "got seed 0, 5: measure all with the same seed"), ({"n_params": 9}, "n_params 6, 9"),
         ({"log_determinant": 1.0}, "log determinants 0.0, 1.0: measure all with the same preconditioner"),
         ({"log_radii": np.zeros(3)}, "n_directions 120, 3"),
+        ({"coordinates": "filter-normalised"}, "coordinates raw, filter-normalised: measure all with the same normalise"),
         ({"log_radii": np.full(120, -np.inf)}, "remove unconverged minima"),
     ],
 )  # fmt: skip
