@@ -88,7 +88,7 @@ locked = $(if $(DRY),,$(PY) -m minima_volume.pipeline.chain $1 $(SCALE) $2)
 
 define delegate
 .PHONY: $1
-$1 $(F)/$1.pdf: FORCE | $(READY)
+$1 $(F)/$1.pdf $(F)/$1.png: FORCE | $(READY)
 	@$$(call locked,$1,$2) $$(MAKE) LOCKED=$1 REPEATS=$(REPEATS) $$@
 $(R)/$1/%: FORCE | $(READY)
 	@$$(call locked,$1,$2) $$(MAKE) LOCKED=$1 REPEATS=$(REPEATS) $$@
@@ -116,16 +116,16 @@ $(call stage,$1,$2,volume_estimation.py,volumes.csv,rays.json cutoffs.csv)
 
 $(R)/$1/volumes.csv: $(foreach i,$(repeats),$(R)/$1/repeat_$i/volumes.csv)
 	@$(PY) $2/volume_estimation.py $1 --scale $(SCALE) --repeats $(repeats) --gather
-.PRECIOUS: $(R)/$1/volumes.csv $(F)/$1.pdf
+.PRECIOUS: $(R)/$1/volumes.csv $(F)/$1.pdf $(F)/$1.png
 
 # Another make may have ended since this one was told to wait, so the rule has no recipe: the file is there, or everything runs.
 $(R)/$1/.asked: ;
 
-$(F)/$1.pdf: figs/fixed_landscape.py $(LOOK) $(R)/$1/volumes.csv
+$(F)/$1.pdf $(F)/$1.png &: figs/fixed_landscape.py $(LOOK) $(R)/$1/volumes.csv
 	@$(PY) -m figs.fixed_landscape $1 --scale $(SCALE)
 
 .PHONY: $1
-$1: $(F)/$1.pdf
+$1: $(F)/$1.pdf $(F)/$1.png
 	@! [ -e $(R)/$1/failures.txt ] || { cat $(R)/$1/failures.txt >&2; echo "error: $1 is complete except for the minima above." >&2; exit 1; }
 	@echo "$1 is up to date: $(R)/$1/volumes.csv, $(F)/$1.png" 2> /dev/null || true
 endef

@@ -8,6 +8,10 @@ import re
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
+from minima_volume.pipeline.parent import end_with_make
+
+end_with_make()
+
 project = "minima_volume"
 author = "The minima_volume developers"
 copyright = author

@@ -203,6 +203,8 @@ API_MISTAKES: tuple[Mistake, ...] = (
     ("gave a model without numbers", "got 'weight' on the meta device", measured(nn.Linear(2, 2, device="meta"))),
     ("gave sparse inputs", "Expected dense inputs and targets", measured(data=(DATA[0].to_sparse(), DATA[1]))),
     ("named a file by a number", "Expected the name of a file, got 3", measured(keep=3)),
+    ("named a file in the home of nobody", "Expected the name of a file, got '~nobody-here/r.npz'",
+     measured(keep="~nobody-here/r.npz")),
     ("named a file by 300 letters", "Expected the name of a file, got " + "a" * 300, measured(keep="a" * 300 + ".npz")),
     ("returned weights of some batches only", "returns weights always or never, got both",
      measured(loss=lambda model, batch: (model(batch["x"]).square()[:, 0], torch.ones(2))[: batch["n"]]

@@ -23,8 +23,8 @@ from minima_volume.networks.objective import SampleObjective
 from minima_volume.networks.private_copy import PrivateCopy
 from minima_volume.networks.user_model import UserModel
 
-# Coefficients of the points along one direction, in filter norms: the minimum, and near and far from it.
-COEFFICIENTS = (0.0, 0.05, 0.3)
+# Coefficients of the points along one direction: the minimum, near and far from it, and where rays end.
+COEFFICIENTS = (0.0, 0.05, 0.3, 1.0)
 # Part by which means may differ between processors and numbers of threads, by precision; and the digits kept in a hash.
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-5}
 DIGITS = 7
@@ -72,7 +72,7 @@ def _close(a: Mean, b: Mean, part: float, most: float) -> bool:
 
 @torch.no_grad()
 def probe(user: UserModel, minimum: Minimum, metric: Metric) -> Probe:
-    """Evaluate a loss on its data at a minimum and at two points beside it.
+    """Evaluate a loss on its data at a minimum and at three points beside it.
 
     Args:
         user: The model with its loss and data.

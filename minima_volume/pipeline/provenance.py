@@ -1,5 +1,6 @@
 """Record how the numbers of a study were made: settings, seeds, checksums, commit, versions and machine."""
 
+import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -91,10 +92,16 @@ def common_record(study: Study, scale: str, repeats: Sequence[Repeat]) -> dict[s
 def _git(folder: Path) -> dict[str, object]:
     """Return a folder's commit and whether its working tree has changes; empty outside a git checkout."""
 
+    # A hook or a user may have set them for another repository.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
     def said(*command: str) -> str:
-        return subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(["git", *command], cwd=folder, env=own, capture_output=True, text=True, check=True).stdout
 
     try:
+        # A copy without .git may lie inside somebody's other repository.
+        if not said("ls-files", "--", "."):
+            return {}
         commit = said("rev-parse", "HEAD").strip()
         status = said("status", "--porcelain", "--", ":(top)", *NOT_CODE)
     except (OSError, subprocess.CalledProcessError):

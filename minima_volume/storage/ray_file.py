@@ -23,9 +23,15 @@ def as_path(path: Any) -> Path:
     Raises:
         ResultsError: It is no name.
     """
-    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes) or "\0" in os.fspath(path):
+    try:
+        name = os.fspath(path)
+        os.fsencode(name)
+        found = Path(name).expanduser()
+    except (TypeError, UnicodeError, RuntimeError):  # no name, one that no disk takes, or the home of nobody
+        found = None
+    if found is None or "\0" in str(found):
         raise ResultsError(f"Expected the name of a file, got {path!r}: pass a text such as 'rays.npz', or a Path.")
-    return Path(path).expanduser()
+    return found
 
 
 def is_file(path: Path) -> bool:

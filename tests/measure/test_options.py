@@ -137,6 +137,12 @@ def test_kept_rays_of_another_loss_or_preconditioner_are_refused(tmp_path: Path)
     measure_volume(model, nn.MSELoss(), exact, **given)
     with pytest.raises(ResultsError, match="this model, data and settings"):
         measure_volume(model, nn.L1Loss(), exact, **given)
+
+    def clamped(outputs: Tensor, targets: Tensor) -> Tensor:  # differs far away only
+        return (outputs - targets).square().mean(dim=1).clamp(max=0.5)
+
+    with pytest.raises(ResultsError, match="this model, data and settings"):
+        measure_volume(model, clamped, exact, **given)
     scales = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
     given["keep"] = tmp_path / "shaped.npz"
     measure_volume(model, nn.MSELoss(), exact, **given, preconditioner=Preconditioner.diagonal(scales))

@@ -39,7 +39,7 @@ def test_the_checksum_changes_with_every_module(package: Path) -> None:
     assert provenance.package_checksum(package) == found[-1]
 
 
-def test_the_commit_is_that_of_the_package(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_is_that_of_the_package(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)
     own = ["git", "-C", str(package), "-c", "user.name=a", "-c", "user.email=a@b"]
@@ -51,4 +51,11 @@ def test_the_commit_is_that_of_the_package(package: Path, monkeypatch: pytest.Mo
     (package / "results" / "new.csv").touch()
     assert provenance._git(package / "part") == {"commit": commit, "dirty": False}
     (package / "part" / "module.py").write_text("x = 2\n")
+    assert provenance._git(package / "part") == {"commit": commit, "dirty": True}
+    # Not of a repository that only surrounds a copy, nor of one that the environment names.
+    (package / ".git" / "info" / "exclude").write_text("copy\n")
+    (package / "copy").mkdir()
+    (package / "copy" / "module.py").touch()
+    assert provenance._git(package / "copy") == {}
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     assert provenance._git(package / "part") == {"commit": commit, "dirty": True}
