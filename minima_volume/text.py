@@ -94,7 +94,8 @@ class _Lossy(RawIOBase):
     def write(self, content: Any) -> int:
         """Write what can be written; return the number of bytes that were given."""
         with suppress(OSError):
-            return self.raw.write(content) or 0
+            written = self.raw.write(content)
+            return len(content) if written is None else int(written)  # None: a full pipe that must not be waited for
         return len(content)
 
 

@@ -25,10 +25,8 @@ from minima_volume.networks.user_model import UserModel
 
 # Coefficients of the points along one direction: the minimum, near and far from it, and where rays end.
 COEFFICIENTS = (0.0, 0.05, 0.3, 1.0)
-# Part by which means may differ between processors and numbers of threads, by precision; and the digits kept in a hash.
-TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-5}
-DIGITS = 7
-
+# Part by which means may differ between processors and numbers of threads, and the digits that a hash holds, by precision.
+TOLERANCES, DIGITS = {torch.float64: 1e-9, torch.float32: 1e-5}, {torch.float64: 7, torch.float32: 4}
 
 Mean = float | None  # None where the model fails, or where outputs are not at hand
 
@@ -41,28 +39,29 @@ class Probe:
         losses: Mean losses, or error rates for an accuracy.
         outputs: Mean squares of the outputs.
         n_samples: Number of samples.
-        tolerance: Part by which the means may differ elsewhere.
+        dtype: Precision of the forward pass.
         mistakes: Whether the losses are error rates, in which single samples may differ away from the minimum.
     """
 
     losses: tuple[Mean, ...]
     outputs: tuple[Mean, ...]
     n_samples: int
-    tolerance: float
+    dtype: torch.dtype
     mistakes: bool
 
     def agrees(self, other: "Probe") -> bool:
         """Return whether another probe is of the same function, up to rounding; where one of them fails says nothing."""
-        slack = [self.tolerance + (2 / self.n_samples if self.mistakes and c else 0.0) for c in COEFFICIENTS]
+        part = TOLERANCES[self.dtype]
+        slack = [part + (2 / self.n_samples if self.mistakes and c else 0.0) for c in COEFFICIENTS]
         pairs = [
             *zip(self.losses, other.losses, slack, strict=True),
-            *((a, b, self.tolerance) for a, b in zip(self.outputs, other.outputs, strict=True)),
+            *((a, b, part) for a, b in zip(self.outputs, other.outputs, strict=True)),
         ]
-        return self.n_samples == other.n_samples and all(_close(a, b, self.tolerance, most) for a, b, most in pairs)
+        return self.n_samples == other.n_samples and all(_close(a, b, part, most) for a, b, most in pairs)
 
     def __str__(self) -> str:
         known = [value for value in (*self.losses, *self.outputs) if value is not None]
-        return "; ".join(f"{value:.{DIGITS}g}" for value in (*known, self.n_samples))
+        return "; ".join(f"{value:.{DIGITS[self.dtype]}g}" for value in (*known, self.n_samples))
 
 
 def _close(a: Mean, b: Mean, part: float, most: float) -> bool:
@@ -91,8 +90,7 @@ def probe(user: UserModel, minimum: Minimum, metric: Metric) -> Probe:
                 raise
             found.append((None, None))
     losses, outputs = zip(*found, strict=True)
-    n_samples, tolerance = user.objective.n_samples, TOLERANCES[user.final_dtype]
-    return Probe(losses, outputs, n_samples, tolerance, mistakes=metric == "accuracy")
+    return Probe(losses, outputs, user.objective.n_samples, user.final_dtype, mistakes=metric == "accuracy")
 
 
 def _means(user: UserModel, copy: PrivateCopy, metric: Metric) -> tuple[Mean, Mean]:
