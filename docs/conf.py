@@ -48,6 +48,7 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "remove_config_comments": True,
     "abort_on_example_error": True,
+    "run_stale_examples": True,  # what they show depends on the package, not on their text alone
     "matplotlib_animations": False,
     "copyfile_regex": "",
 }

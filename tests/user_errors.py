@@ -230,7 +230,7 @@ MAKE_MISTAKES: tuple[Mistake, ...] = (
     ("measured a model without parameters", "at least one parameter to perturb", lambda *_: parameters.layout_of({})),
     ("measured whole-number parameters", "floating-point parameters, got torch.int64",
      lambda *_: parameters.layout_of({"a": torch.zeros(2, dtype=torch.int64)})),
-    ("measured before training", "levels 0, 16, got none: run train_models.py first", untrained),
+    ("measured before training", "levels 0, 16, got none: run train_models.py first, or the same make", untrained),
     ("made volumes before rays", "Expected crossings of study tiny", unmeasured),
     ("trained with lr=1e3", "Expected a finite training loss in study tiny, level 16, model seed 0", diverged),
     ("gathered before measuring", "Expected a JSON object in", gathered_too_early),

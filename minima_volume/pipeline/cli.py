@@ -11,8 +11,18 @@ from typing import Any
 
 from minima_volume.cluster.engine import Cluster
 from minima_volume.cluster.task import Task
-from minima_volume.errors import INTERRUPTED, DataError, UserError, describe_error, is_memory_error, print_error
+from minima_volume.errors import (
+    INTERRUPTED,
+    DataError,
+    NumericsError,
+    ResultsError,
+    UserError,
+    describe_error,
+    is_memory_error,
+    print_error,
+)
 from minima_volume.networks.precision import use_full_float32
+from minima_volume.pipeline.chain import ASKED
 from minima_volume.pipeline.parallel import Threads
 from minima_volume.pipeline.parent import end_with_make
 from minima_volume.pipeline.provenance import record_places
@@ -118,6 +128,10 @@ def _run(studies: Mapping[str, Study], work: Callable[[StageRun], None], setting
             work(run)
         except DataError as error:
             raise DataError(f"{error} ({run.label})") from error
+        except (NumericsError, ResultsError):
+            # What is stored is not what its times say. So the next make runs all stages, which compare contents.
+            (layout.study_folder(arguments.scale, study.name) / ASKED).unlink(missing_ok=True)
+            raise
 
 
 def _parse(studies: Mapping[str, Study], settings: Settings) -> argparse.Namespace:

@@ -88,7 +88,7 @@ def load_minima(repeat: Repeat, scale: str) -> Minima:
     if missing or not found:
         raise NumericsError(
             f"Expected trained minima of study {repeat.study.name}, repeat {repeat.number}, levels "
-            f"{', '.join(missing or map(str, levels))}, got none: run train_models.py first."
+            f"{', '.join(missing or map(str, levels))}, got none: run train_models.py first, or the same make target again."
         )
     return found
 

@@ -62,7 +62,7 @@ def test_fields_that_are_stored_keep_their_names() -> None:
         (Profile, "points"),
         (ProfilePoint, "sigma log_gamma log_gamma_se log_gamma_upper verdict"),
         (Measurement, "n_params n_samples seed metric threshold value_at_minimum volume log_volume_se verdict profile "
-                      "log_radii censored log_determinant layers notes"),
+                      "log_radii censored log_determinant layers notes coordinates"),
     ):  # fmt: skip
         assert " ".join(field.name for field in fields(kind)) == names
 

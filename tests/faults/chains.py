@@ -48,6 +48,20 @@ def older_settings(sandbox: Sandbox, study: str, expected: Tables) -> Row:
     return Row("settings", "another setting under an older time, and back", 2, int(lost))
 
 
+def lost_minimum(sandbox: Sandbox, study: str, expected: Tables) -> Row:
+    """Delete or change a minimum whose header is there, with the tables: two makes at most make all of it again."""
+    lost, stored = 0, sandbox.study(study) / "repeat_0" / "minima" / "level_0.safetensors"
+    for damage in (stored.unlink, lambda: stored.write_bytes(stored.read_bytes()[:-1] + b"x")):
+        damage()
+        for table in (sandbox.study(study) / "volumes.csv", sandbox.study(study) / "repeat_0" / "volumes.csv"):
+            table.unlink()
+        first = sandbox.make(study, THREADS="1")
+        done = sandbox.make(study, THREADS="1")
+        told = first.code == 0 or first.refused("run train_models.py first, or the same make target again")
+        lost += not told or done.code != 0 or sandbox.tables(study) != expected
+    return Row("damage", "a minimum lost or changed, whose header is there", 2, lost)
+
+
 def future_results(sandbox: Sandbox, study: str, expected: Tables) -> Row:
     """Give results times in the future: one run mends them, the next one does nothing."""
     lost, later = 0, time.time() + 1e7

@@ -53,6 +53,7 @@ def tasks(known: Undisturbed, *, short: bool) -> dict[str, list[Task]]:
         lambda: [terminals.notebook(known.copy("notebook"))],
         lambda: [terminals.flags(known.copy("flags"), CHAIN, tables)],
     ]
+    found["damage"] = [lambda: [chains.lost_minimum(known.copy("lost_minimum"), CHAIN, tables)]]
     found["disk"] = [lambda: [disks.full_pictures(known.copy("pictures"), CHAIN)]]
     found["orphans"] = [
         lambda: [chains.killed_make(CHAIN, tables, seconds, (0.3, 0.6), folder)],

@@ -11,6 +11,7 @@ import torch
 
 from minima_volume import errors
 from minima_volume.pipeline import cli
+from minima_volume.pipeline.chain import ASKED
 from minima_volume.storage import layout
 from tests.project import ROOT
 from tests.user_errors import TINY
@@ -55,6 +56,23 @@ def test_an_exception_in_a_stage_is_one_sentence(
     with pytest.raises(SystemExit):
         cli.main({"tiny": TINY}, failing(error))
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [(errors.NumericsError("no minimum"), True), (errors.ResultsError("damaged"), True), (ValueError("other"), False)],
+)
+def test_after_an_error_of_what_is_stored_the_next_make_runs_all_stages(
+    error: Exception, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stage.py", "tiny", "--repeats", "0"])
+    asked = layout.study_folder("paper", "tiny") / ASKED
+    asked.parent.mkdir(parents=True)
+    asked.touch()
+    with pytest.raises(SystemExit):
+        cli.main({"tiny": TINY}, failing(error))
+    assert asked.exists() != again
 
 
 @pytest.mark.parametrize(
