@@ -59,7 +59,7 @@ def trained(model: nn.Module) -> tuple[nn.Module, tuple[Tensor, Tensor], float]:
 def client() -> Iterator[Any]:
     """A client of two workers on this machine."""
     with start.started("local", {"THREADS": "2"}) as cluster, distributed.Client(cluster.scheduler_address) as found:
-        found.wait_for_workers(2)
+        found.wait_for_workers(2, timeout=120)
         yield found
 
 

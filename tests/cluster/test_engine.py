@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,16 @@ def scheduler() -> Iterator[Any]:
 @pytest.fixture
 def engine(scheduler: Any) -> Iterator[Cluster]:
     """The engine on two workers."""
-    found = Cluster(scheduler.scheduler_address)
-    found.client.wait_for_workers(2)
-    yield found
-    found.close()
+    with ExitStack() as own:
+        found = Cluster(scheduler.scheduler_address)
+        try:
+            found.client.wait_for_workers(2, timeout=60)
+        except TimeoutError:  # seen once: a worker that an earlier test had ended was not started again
+            found.close()
+            found = Cluster(own.enter_context(start.started("local", {"THREADS": "2"})).scheduler_address)
+            found.client.wait_for_workers(2, timeout=60)
+        yield found
+        found.close()
 
 
 def squares(folder: Path) -> dict[str, int]:
